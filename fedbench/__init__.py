@@ -1,0 +1,1 @@
+"""Push-based federated communication: one API in three modes, nothing that polls."""

@@ -1,0 +1,132 @@
+"""ConnectionManager: owns a node's connections and hands every inbound message to whom it concerns."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextvars import Context
+from typing import Protocol
+
+from fedbench.connection.pool import ConnectionPool, Link
+from fedbench.connection.router import Router
+from fedbench.errors import ConnectionBroken, ConnectionClosed, LocalProtocolError
+from fedbench.messages import Channel, Kind, Message
+from fedbench.transport.base import TransportBase
+from fedbench.transport.connection import Connection
+from fedbench.transport.dispatch import Dispatcher, Handler
+from fedbench.transport.receipt import Delivery
+
+
+class ConnectionListener(Protocol):
+    """Who is told of connections and of control messages."""
+
+    def connected(self, peer_id: str, epoch: int) -> None:
+        """A connection to ``peer_id`` is up."""
+        ...
+
+    def disconnected(self, peer_id: str, reason: Exception) -> None:
+        """The connection to ``peer_id`` is over."""
+        ...
+
+    def handle(self, message: Message) -> None:
+        """A control message has arrived."""
+        ...
+
+
+class ConnectionManager:
+    """A node's connections: pool, router and the demultiplexing of what comes in.
+
+    Args:
+        node_id: The node.
+        transport: Where its connections come from.
+        listener: Who is told of connections and control messages.
+        context: Context in which handlers of this node run.
+    """
+
+    def __init__(
+        self, node_id: str, transport: TransportBase, listener: ConnectionListener, context: Context
+    ) -> None:
+        self.node_id = node_id
+        self.pool = ConnectionPool()
+        self.router = Router(node_id, self.pool)
+        self._transport = transport
+        self._listener = listener
+        self._owners: dict[Kind, Callable[[Message], None]] = {}
+        self._handlers: dict[Kind, list[Handler]] = {}
+        self._dispatcher = Dispatcher(context)
+        transport.on_connection(node_id, self._opened)
+
+    async def listen(self) -> None:
+        """Make this node reachable."""
+        await self._transport.start_event_listener(self.node_id)
+
+    async def connect(self, peer_id: str) -> None:
+        """Open a connection to ``peer_id``, or keep the one there is.
+
+        Raises:
+            RoutingError: The peer is unknown or of the same role.
+        """
+        await self._transport.connect(peer_id, self.node_id)
+
+    async def disconnect(self, peer_id: str) -> None:
+        """Close the connection to ``peer_id``; idempotent."""
+        await self._transport.disconnect(peer_id, self.node_id)
+
+    def own(self, kind: Kind, handler: Callable[[Message], None]) -> None:
+        """Make ``handler`` the one receiver of a kind. It must return at once and not raise.
+
+        Raises:
+            LocalProtocolError: Somebody owns that kind already.
+        """
+        if kind in self._owners:
+            raise LocalProtocolError(f"{kind.value} messages of {self.node_id} have an owner already")
+        self._owners[kind] = handler
+
+    def owner(self, kind: Kind) -> Callable[[Message], None] | None:
+        """Return the owner of a kind, None if it has none."""
+        return self._owners.get(kind)
+
+    def register(self, kind: Kind, handler: Handler) -> Callable[[], None]:
+        """Add a handler for a business kind; the result removes it, once."""
+        handlers = self._handlers.setdefault(kind, [])
+        handlers.append(handler)
+
+        def remove() -> None:
+            if handler in handlers:
+                handlers.remove(handler)
+
+        return remove
+
+    async def close(self) -> None:
+        """Close every connection and the transport, and end the handlers that still run."""
+        self.pool.close()
+        await self._transport.close()
+        await self._dispatcher.close()
+
+    def _opened(self, connection: Connection) -> None:
+        link = Link(connection)
+        connection.receiver = functools.partial(self._receive, link)
+        self.pool.add(link)
+        connection.on_closed(self._lost)
+        self._listener.connected(connection.peer_id, connection.epoch)
+
+    def _lost(self, connection: Connection, reason: ConnectionBroken | ConnectionClosed) -> None:
+        if self.pool.remove(connection):
+            self._listener.disconnected(connection.peer_id, reason)
+
+    def _receive(self, link: Link, message: Message, delivery: Delivery) -> None:
+        self.router.received(link, message)
+        kind = message.kind
+        owner = self._owners.get(kind)
+        if owner is not None:
+            owner(message)
+            delivery.apply()
+        elif kind.channel is Channel.CONTROL:
+            self._listener.handle(message)
+            delivery.apply()
+        else:
+            handlers = self._handlers.get(kind)
+            if handlers:
+                self._dispatcher.run(handlers, message, delivery)
+            else:
+                self._transport.deliver(message, delivery)

@@ -1,0 +1,59 @@
+"""The live connections of a node, by peer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fedbench.connection.channel import BusinessChannel, ControlChannel
+from fedbench.transport.connection import Connection
+
+
+class Link:
+    """A connection and its two lanes.
+
+    Attributes:
+        connection: The pipe.
+        business: Its business lane.
+        control: Its control lane.
+    """
+
+    __slots__ = ("business", "connection", "control")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.business = BusinessChannel(connection)
+        self.control = ControlChannel(connection)
+
+
+class ConnectionPool:
+    """One link a peer; a newer link takes the place of an older one."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, Link] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._links)
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def add(self, link: Link) -> None:
+        """Hold ``link`` for its peer."""
+        self._links[link.connection.peer_id] = link
+
+    def find(self, peer_id: str) -> Link | None:
+        """Return the peer's link, None if there is none."""
+        return self._links.get(peer_id)
+
+    def remove(self, connection: Connection) -> bool:
+        """Let go of a connection; False if another has taken its place."""
+        link = self._links.get(connection.peer_id)
+        if link is None or link.connection is not connection:
+            return False
+        del self._links[connection.peer_id]
+        return True
+
+    def close(self) -> None:
+        """Close every connection."""
+        for link in list(self._links.values()):
+            link.connection.close()

@@ -1,0 +1,189 @@
+"""ControlService: registration, liveness and status of one node."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from fedbench.clock import Clock
+from fedbench.control.heartbeat import Heartbeat
+from fedbench.control.monitor import Monitor, PeerState
+from fedbench.control.registration import Admissions, PendingReplies
+from fedbench.errors import LocalProtocolError, RegistrationError, RemoteProtocolError, TransportError
+from fedbench.ids import Role
+from fedbench.messages import Kind, Message
+
+log = logging.getLogger("fedbench.control")
+
+SendControl = Callable[[str, Kind, Any], None]
+
+
+class ControlService:
+    """Layer 4 of a node. It is told of connections and control messages, and sends through a callable.
+
+    A registration lives as long as its connection. Registration and loss of a client are logged, once each:
+    at INFO when a node leaves in order, at WARNING when it is lost.
+
+    Args:
+        node_id: The node.
+        role: ``server`` admits clients, ``client`` registers.
+        send_control: Sends ``(peer_id, kind, body)`` on the control channel.
+        clock: Time.
+    """
+
+    def __init__(self, node_id: str, role: Role, send_control: SendControl, clock: Clock) -> None:
+        self.node_id = node_id
+        self.role = role
+        self.monitor = Monitor()
+        self.admissions = Admissions()
+        self._send = send_control
+        self._clock = clock
+        self._registering = PendingReplies("registration")
+        self._asking = PendingReplies("status query")
+        self._heartbeat = Heartbeat(clock, self._beat)
+        self._closing = False
+        self._handlers: dict[Kind, Callable[[Message], None]] = {
+            Kind.REGISTER: self._on_register,
+            Kind.REGISTERED: self._on_registered,
+            Kind.UNREGISTER: self._on_unregister,
+            Kind.HEARTBEAT: lambda message: None,
+            Kind.STATUS_QUERY: self._on_status_query,
+            Kind.STATUS: self._on_status,
+        }
+
+    # Told by layer 3 -----------------------------------------------------------------------------------
+
+    def connected(self, peer_id: str, epoch: int) -> None:
+        """A connection is up."""
+        self.monitor.connected(peer_id, epoch, self._clock.now_ns())
+
+    def disconnected(self, peer_id: str, reason: Exception) -> None:
+        """A connection is over, and with it the registration of its client."""
+        registered = self.admissions.remove(peer_id)
+        if registered and not self._closing:
+            log.warning("%s lost client %s: %s", self.node_id, peer_id, reason)
+        self._registering.fail(peer_id, reason)
+        self._asking.fail(peer_id, reason)
+        self.monitor.disconnected(peer_id, str(reason))
+
+    def handle(self, message: Message) -> None:
+        """Take a control message.
+
+        Raises:
+            RemoteProtocolError: Nobody sends that kind to a node of this role.
+        """
+        self.monitor.seen(message.source, self._clock.now_ns())
+        handler = self._handlers.get(message.kind)
+        if handler is None:
+            raise RemoteProtocolError(f"{message.source} sent an unexpected {message.kind.value}")
+        handler(message)
+
+    # Asked by the node ---------------------------------------------------------------------------------
+
+    async def register(self, server_id: str, timeout_s: float) -> None:
+        """Register at a connected server; no effect while registered.
+
+        Raises:
+            RegistrationError: It refused, is gone, or did not answer in time.
+        """
+        peer = self.monitor.peers.get(server_id)
+        if peer is not None and peer.state is PeerState.REGISTERED:
+            return
+        self._registering.expect(server_id)
+        self._send(server_id, Kind.REGISTER, {})
+        answer = await self._registering.wait(server_id, timeout_s)
+        if not answer.get("accepted"):
+            raise RegistrationError(f"{server_id} refused {self.node_id}: {answer.get('reason')}")
+
+    def unregister(self, server_id: str) -> None:
+        """Tell a server that this client leaves; a server that is gone needs no telling."""
+        peer = self.monitor.peers.get(server_id)
+        if peer is None or peer.state is not PeerState.REGISTERED:
+            return
+        self.monitor.registered(server_id, yes=False)
+        try:
+            self._send(server_id, Kind.UNREGISTER, {})
+        except TransportError as error:
+            log.info("%s could not say goodbye to %s: %s", self.node_id, server_id, error)
+
+    def start_heartbeat(self, interval_s: float) -> None:
+        """Send a heartbeat to every connected peer each ``interval_s`` seconds."""
+        self._heartbeat.start(interval_s)
+
+    async def query_status(self, peer_id: str, timeout_s: float = 10.0) -> dict[str, object]:
+        """Return what :meth:`get_status` says on the other side.
+
+        Raises:
+            RegistrationError: It is gone, or did not answer in time.
+        """
+        self._asking.expect(peer_id)
+        self._send(peer_id, Kind.STATUS_QUERY, {})
+        return await self._asking.wait(peer_id, timeout_s)
+
+    def get_status(self) -> dict[str, Any]:
+        """Return id, role, registered clients, and per peer its state, epoch, silence (s) and reason."""
+        now_ns = self._clock.now_ns()
+        return {
+            "node_id": self.node_id,
+            "role": self.role,
+            "registered": list(self.admissions.ids()),
+            "peers": {
+                peer_id: {
+                    "state": peer.state.value,
+                    "epoch": peer.epoch,
+                    "silent_s": (now_ns - peer.last_seen_ns) / 1e9,
+                    "reason": peer.reason,
+                }
+                for peer_id, peer in self.monitor.peers.items()
+            },
+        }
+
+    def closing(self) -> None:
+        """This node is about to close its connections: losing its peers is no news from here on."""
+        self._closing = True
+
+    def close(self) -> None:
+        """Stop the heartbeat; idempotent."""
+        self._heartbeat.stop()
+
+    # Control messages ----------------------------------------------------------------------------------
+
+    def _on_register(self, message: Message) -> None:
+        client_id = message.source
+        if self.role != "server":
+            self._send(client_id, Kind.REGISTERED, {"accepted": False, "reason": f"{self.node_id} is no server"})
+            return
+        try:
+            self.admissions.admit(client_id, message.epoch)
+        except RegistrationError as error:
+            log.warning("%s refused %s: %s", self.node_id, client_id, error)
+            self._send(client_id, Kind.REGISTERED, {"accepted": False, "reason": str(error)})
+            return
+        self.monitor.registered(client_id, yes=True)
+        log.info("%s registered %s (epoch %d)", self.node_id, client_id, message.epoch)
+        self._send(client_id, Kind.REGISTERED, {"accepted": True})
+
+    def _on_registered(self, message: Message) -> None:
+        if message.body.get("accepted"):
+            self.monitor.registered(message.source, yes=True)
+        self._registering.answer(message.source, message.body)
+
+    def _on_unregister(self, message: Message) -> None:
+        if self.admissions.remove(message.source):
+            self.monitor.registered(message.source, yes=False)
+            log.info("%s unregistered %s", self.node_id, message.source)
+
+    def _on_status_query(self, message: Message) -> None:
+        self._send(message.source, Kind.STATUS, self.get_status())
+
+    def _on_status(self, message: Message) -> None:
+        self._asking.answer(message.source, message.body)
+
+    def _beat(self) -> None:
+        for peer_id, peer in self.monitor.peers.items():
+            if peer.state in (PeerState.CONNECTED, PeerState.REGISTERED):
+                try:
+                    self._send(peer_id, Kind.HEARTBEAT, {})
+                except (TransportError, LocalProtocolError) as error:
+                    log.info("%s could not send a heartbeat to %s: %s", self.node_id, peer_id, error)

@@ -1,0 +1,125 @@
+"""RpcEndpoint: a node's open calls. All proxies of the node share it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from typing import Any
+
+from fedbench.clock import Clock, LoopClock
+from fedbench.connection.communication import CommunicationManager
+from fedbench.errors import DeadlineExceeded, PeerLost, RemoteError
+from fedbench.messages import Kind, Message
+from fedbench.rpc.correlation import OpenCalls
+from fedbench.rpc.deadlines import DeadlineTimer
+from fedbench.tensors.model import ModelState
+
+ERROR = "error"
+"""Method name of a response that carries an error."""
+
+
+class RpcEndpoint:
+    """Sends requests and matches the responses.
+
+    Args:
+        comm: The node's communication.
+        clock: Time; tests hand in their own.
+    """
+
+    def __init__(self, comm: CommunicationManager, clock: Clock | None = None) -> None:
+        self.comm = comm
+        self.deadlines = DeadlineTimer(clock or LoopClock())
+        self._node_id = comm.node_id
+        self._calls: OpenCalls[asyncio.Future[Message]] = OpenCalls()
+        comm.connections.own(Kind.RPC_RESPONSE, self)
+        comm.control.monitor.on_disconnect(self._on_lost)
+
+    @classmethod
+    def of(cls, comm: CommunicationManager) -> RpcEndpoint:
+        """Return the node's endpoint; make it if there is none yet."""
+        owner = comm.connections.owner(Kind.RPC_RESPONSE)
+        return owner if isinstance(owner, cls) else cls(comm)
+
+    async def call(
+        self,
+        peer_id: str,
+        method: str,
+        body: Any = None,
+        tensors: ModelState | None = None,
+        deadline_s: float | None = None,
+    ) -> Message:
+        """Call ``method`` on ``peer_id`` and return the response. Cancelling forgets the call.
+
+        Args:
+            peer_id: Node at the other end of an open connection.
+            method: Name of the method.
+            body: Plain data.
+            tensors: A model, or None.
+            deadline_s: Seconds until the answer is worthless; it travels with the request. None for never.
+
+        Raises:
+            RemoteError: The handler raised.
+            DeadlineExceeded: No answer came in time.
+            PeerLost: The peer went away before it answered.
+            RoutingError: There is no connection to it.
+        """
+        now_ns = time.monotonic_ns()
+        deadline_ns = 0 if deadline_s is None else now_ns + int(deadline_s * 1e9)
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        correlation_id = self._calls.open(peer_id, future)
+        token = 0
+        try:
+            self.comm.send_business_message(
+                Message(
+                    Kind.RPC_REQUEST,
+                    self._node_id,
+                    peer_id,
+                    method,
+                    body,
+                    tensors,
+                    correlation_id,
+                    deadline_ns,
+                    sent_ns=now_ns,
+                )
+            )
+            if deadline_ns and not future.done():
+                token = self.deadlines.add(
+                    deadline_ns, functools.partial(_expire, future, peer_id, method, deadline_s)
+                )
+            return await future
+        finally:
+            self._calls.close(correlation_id)
+            if token:
+                self.deadlines.discard(token)
+
+    def close(self) -> None:
+        """Stop the deadline timer."""
+        self.deadlines.close()
+
+    def __call__(self, message: Message) -> None:
+        """Take a response."""
+        future = self._calls.match(message.correlation_id, message.source)
+        if future is None or future.done():
+            return  # answered too late: the caller has been told DeadlineExceeded, or has gone
+        if message.method != ERROR:
+            future.set_result(message)
+            return
+        error = message.body
+        if error["type"] == DeadlineExceeded.__name__:
+            future.set_exception(DeadlineExceeded(error["message"]))
+        else:
+            future.set_exception(
+                RemoteError(message.source, error["type"], error["message"], error["traceback"])
+            )
+
+    def _on_lost(self, peer_id: str) -> None:
+        reason = self.comm.control.monitor.peers[peer_id].reason
+        for future in self._calls.waiting_for(peer_id):
+            if not future.done():
+                future.set_exception(PeerLost(peer_id, reason))
+
+
+def _expire(future: asyncio.Future[Message], peer_id: str, method: str, deadline_s: float) -> None:
+    if not future.done():
+        future.set_exception(DeadlineExceeded(f"{peer_id} did not answer {method} within {deadline_s} s"))

@@ -1,0 +1,251 @@
+"""LearnerStub: answers the calls that arrive at a node, and hands it models and notifications."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from fedbench.connection.communication import CommunicationManager
+from fedbench.errors import DeadlineExceeded, LocalProtocolError, Overloaded, TransportError
+from fedbench.messages import Kind, Message
+from fedbench.rpc.endpoint import ERROR, RpcEndpoint
+from fedbench.tensors.model import ModelState
+from fedbench.transport.receipt import Receipt
+
+log = logging.getLogger("fedbench.rpc")
+
+MAX_CALLS = 4096
+MODEL_EVENT = "model"
+
+
+class Target(Protocol):
+    """What a stub dispatches to: a learner on a client, the global model on the server."""
+
+    async def call(self, method: str, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
+        """Run a method and return its result as plain data and a model or None."""
+        ...
+
+    async def model_update(self, model: ModelState) -> bool:
+        """Take a pushed model; False if it was not newer than the last."""
+        ...
+
+    async def event(self, event_type: str, data: Any) -> None:
+        """Take a notification."""
+        ...
+
+
+class LearnerStub:
+    """The answering side of RPC and push on one node.
+
+    Each request runs as a task of its own, started in order of arrival, in the node's context. A request
+    whose deadline passes is cancelled; plain ``def`` methods of learners run to their end in their thread.
+
+    Args:
+        comm: The node's communication.
+        target: What the calls are dispatched to.
+        max_calls: Requests that may run at once; more are answered with ``Overloaded``.
+
+    Attributes:
+        subscribers: On a server: ids of the subscribed clients, in order, by event type.
+    """
+
+    def __init__(self, comm: CommunicationManager, target: Target, *, max_calls: int = MAX_CALLS) -> None:
+        self._comm = comm
+        self._target = target
+        self._max_calls = max_calls
+        self._deadlines = RpcEndpoint.of(comm).deadlines
+        self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self.subscribers: dict[str, dict[str, None]] = {}
+        comm.connections.own(Kind.RPC_REQUEST, self._on_request)
+        comm.register_message_handler(Kind.MODEL_PUSH, self._on_push)
+        comm.register_message_handler(Kind.CLIENT_NOTIFY, self._on_notify)
+        comm.control.monitor.on_disconnect(self._on_lost)
+
+    # Pushing from the server ---------------------------------------------------------------------------
+
+    def push(self, client_id: str, model: ModelState, event_type: str = MODEL_EVENT) -> Receipt:
+        """Push a model to one client; await ``receipt.applied`` for its acknowledgement.
+
+        Raises:
+            TransportError: As for :meth:`CommunicationManager.send_business_message`.
+        """
+        return self._comm.send_business_message(
+            Message(
+                Kind.MODEL_PUSH,
+                self._comm.node_id,
+                client_id,
+                event_type,
+                tensors=model,
+                sent_ns=time.monotonic_ns(),
+            )
+        )
+
+    async def broadcast_model(
+        self, model: ModelState, event_type: str = MODEL_EVENT, *, deadline_s: float | None = None
+    ) -> dict[str, Exception | None]:
+        """Push a model to every subscriber and wait until each has applied it.
+
+        Returns:
+            Client id to None, or to why it did not apply the model: RemoteError, PeerLost, DeadlineExceeded.
+
+        Raises:
+            LocalProtocolError: This node is not a server.
+        """
+        if self._comm.role != "server":
+            raise LocalProtocolError(f"{self._comm.node_id} is a client: only a server broadcasts models")
+        outcomes: dict[str, Exception | None] = {}
+        waiting: dict[asyncio.Future[None], str] = {}
+        for client_id in list(self.subscribers.get(event_type, ())):
+            outcomes[client_id] = None
+            try:
+                waiting[asyncio.ensure_future(self.push(client_id, model, event_type).applied)] = client_id
+            except TransportError as error:
+                outcomes[client_id] = error
+        if not waiting:
+            return outcomes
+        done, pending = await asyncio.wait(waiting, timeout=deadline_s)
+        for future in done:
+            error = future.exception()
+            outcomes[waiting[future]] = error if isinstance(error, Exception) else None
+        for future in pending:
+            client_id = waiting[future]
+            outcomes[client_id] = DeadlineExceeded(f"{client_id} did not apply the model within {deadline_s} s")
+        return outcomes
+
+    # Answering -----------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Cancel the requests that still run and wait until they have ended."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _on_request(self, message: Message) -> None:
+        if len(self._running) >= self._max_calls:
+            error = Overloaded(f"{self._comm.node_id} runs {self._max_calls} calls already: try again later")
+            self._reply(message, ERROR, _describe(error, ""))
+            return
+        self._running[message.source, message.correlation_id] = asyncio.get_running_loop().create_task(
+            self._serve(message), context=self._comm.context
+        )
+
+    async def _serve(self, message: Message) -> None:
+        token = 0
+        if message.deadline_ns:
+            key = (message.source, message.correlation_id)
+            token = self._deadlines.add(message.deadline_ns, lambda: self._cancel(key))
+        try:
+            if message.method in ("subscribe", "unsubscribe") and self._comm.role == "server":
+                body, tensors = self._subscription(message), None
+            else:
+                body, tensors = await self._target.call(message.method, message.body, message.tensors)
+            self._reply(message, "", body, tensors)
+        except Exception as error:
+            log.warning(
+                "%s: %s called by %s raised %s: %s",
+                self._comm.node_id,
+                message.method,
+                message.source,
+                type(error).__name__,
+                error,
+            )
+            self._reply(message, ERROR, _describe(error, "".join(traceback.format_exception(error))))
+        finally:
+            del self._running[message.source, message.correlation_id]
+            if token:
+                self._deadlines.discard(token)
+
+    def _reply(self, request: Message, method: str, body: Any, tensors: ModelState | None = None) -> None:
+        try:
+            self._comm.send_business_message(
+                Message(
+                    Kind.RPC_RESPONSE,
+                    request.target,
+                    request.source,
+                    method,
+                    body,
+                    tensors,
+                    request.correlation_id,
+                    sent_ns=time.monotonic_ns(),
+                )
+            )
+        except TransportError as error:
+            log.warning("%s could not answer %s: %s", request.target, request.source, error)
+
+    def _cancel(self, key: tuple[str, int]) -> None:
+        task = self._running.get(key)
+        if task is not None:
+            task.cancel()
+
+    def _subscription(self, message: Message) -> bool:
+        event_type = message.body if isinstance(message.body, str) else MODEL_EVENT
+        subscribers = self.subscribers.setdefault(event_type, {})
+        if message.method == "subscribe":
+            subscribers[message.source] = None
+        else:
+            subscribers.pop(message.source, None)
+        return True
+
+    async def _on_push(self, message: Message) -> None:
+        if message.tensors is not None:
+            await self._target.model_update(message.tensors)
+
+    async def _on_notify(self, message: Message) -> None:
+        await self._target.event(message.method, message.body if message.tensors is None else message.tensors)
+
+    def _on_lost(self, peer_id: str) -> None:
+        for subscribers in self.subscribers.values():
+            subscribers.pop(peer_id, None)
+        for key in [key for key in self._running if key[0] == peer_id]:
+            self._cancel(key)
+
+
+class GlobalModel:
+    """What a server's stub dispatches to: the global model, and the handlers of notifications."""
+
+    def __init__(self) -> None:
+        self.model: ModelState | None = None
+        self._handlers: list[Callable[[str, Any], Awaitable[None] | None]] = []
+
+    def on_notify(self, handler: Callable[[str, Any], Awaitable[None] | None]) -> None:
+        """Call ``handler(event_type, data)`` with every notification from a client."""
+        self._handlers.append(handler)
+
+    async def call(self, method: str, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
+        """Answer ``get_model`` with the global model and ``ping`` with nothing.
+
+        Raises:
+            LookupError: There is no global model yet.
+            PermissionError: Any other method.
+        """
+        if method == "ping":
+            return None, None
+        if method != "get_model":
+            raise PermissionError(f"a server answers get_model, ping, subscribe and unsubscribe, not {method}")
+        if self.model is None:
+            raise LookupError("there is no global model yet: training has not begun")
+        return None, self.model
+
+    async def model_update(self, model: ModelState) -> bool:
+        """Refuse: a server makes models, it is not pushed any.
+
+        Raises:
+            PermissionError: Always.
+        """
+        raise PermissionError("models are pushed by the server, not to it: return them from train")
+
+    async def event(self, event_type: str, data: Any) -> None:
+        """Hand a notification to every handler in order."""
+        for handler in self._handlers:
+            result = handler(event_type, data)
+            if result is not None:
+                await result
+
+
+def _describe(error: Exception, traceback_text: str) -> dict[str, str]:
+    return {"type": type(error).__name__, "message": str(error), "traceback": traceback_text}

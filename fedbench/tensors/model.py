@@ -1,0 +1,226 @@
+"""ModelState: an immutable model in one aligned buffer. ModelDraft: the writable form it is built in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+ALIGNMENT_BYTES = 64
+MAX_DIMENSIONS = 8
+ALLOWED_KINDS = "biufc"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Where one array lies in a model's buffer.
+
+    Attributes:
+        name: Name of the array.
+        shape: Its shape.
+        dtype: Its dtype in numpy's short form with byte order (``<f4``).
+        offset_bytes: Start in the buffer, a multiple of 64.
+        nbytes: Its size in bytes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    offset_bytes: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Names, shapes, dtypes and places of a model's arrays: equal layouts are interchangeable.
+
+    Attributes:
+        specs: One entry an array, in the model's order.
+        nbytes: Size of the whole buffer in bytes, padding included.
+    """
+
+    specs: tuple[TensorSpec, ...]
+    nbytes: int
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> Layout:
+        """Lay out ``arrays`` one after the other, each aligned to 64 bytes.
+
+        Raises:
+            TypeError: An array's dtype is not a native boolean, integer, float or complex.
+            ValueError: There is no array, or one has more than 8 dimensions.
+        """
+        if not arrays:
+            raise ValueError("a model needs at least one array")
+        specs, offset = [], 0
+        for name, array in arrays.items():
+            if array.dtype.kind not in ALLOWED_KINDS or not array.dtype.isnative:
+                raise TypeError(
+                    f"array {name!r} has dtype {array.dtype}: a model holds native booleans, integers, "
+                    "floats and complex numbers only"
+                )
+            if array.ndim > MAX_DIMENSIONS:
+                raise ValueError(f"array {name!r} has {array.ndim} dimensions, more than {MAX_DIMENSIONS}")
+            specs.append(TensorSpec(name, array.shape, array.dtype.str, offset, array.nbytes))
+            offset += -(-array.nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        return cls(tuple(specs), max(offset, ALIGNMENT_BYTES))
+
+
+def _aligned(nbytes: int) -> NDArray[np.uint8]:
+    raw = np.empty(nbytes + ALIGNMENT_BYTES, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT_BYTES
+    return raw[start : start + nbytes]
+
+
+def _views(buffer: memoryview, layout: Layout) -> dict[str, Array]:
+    return {
+        spec.name: np.frombuffer(
+            buffer[spec.offset_bytes : spec.offset_bytes + spec.nbytes], np.dtype(spec.dtype)
+        ).reshape(spec.shape)
+        for spec in layout.specs
+    }
+
+
+class ModelState(Mapping[str, Array]):
+    """An immutable, ordered mapping from names to read-only arrays.
+
+    All arrays lie in one contiguous, 64-byte-aligned buffer. They are views of read-only memory: numpy
+    refuses to make them writable again. A ModelState may therefore be handed to anybody by reference.
+
+    Make one with :meth:`from_arrays` (copies) or :meth:`draft` and :meth:`ModelDraft.freeze` (does not).
+
+    Attributes:
+        layout: Names, shapes, dtypes and places of the arrays.
+        version: Grows with every model made from this one; a receiver drops what is not newer.
+    """
+
+    __slots__ = ("__weakref__", "_arrays", "_buffer", "layout", "version")
+
+    layout: Layout
+    version: int
+
+    def __init__(self, buffer: memoryview, layout: Layout, version: int) -> None:
+        """Wrap ``buffer``, which nobody may write to any more."""
+        self._buffer = buffer.toreadonly()
+        self._arrays = _views(self._buffer, layout)
+        self.layout = layout
+        self.version = version
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], version: int = 0) -> ModelState:
+        """Copy ``arrays`` into a new model.
+
+        Args:
+            arrays: Name to array (anything ``np.asarray`` takes), any shape of up to 8 dimensions.
+            version: Version of the new model, >= 0.
+
+        Raises:
+            TypeError: A dtype is not a native boolean, integer, float or complex.
+            ValueError: There is no array, one has too many dimensions, or the version is negative.
+        """
+        if version < 0:
+            raise ValueError(f"version {version} is negative")
+        sources = {name: np.asarray(array) for name, array in arrays.items()}
+        draft = ModelDraft(Layout.of(sources), base_version=version - 1)
+        for name, source in sources.items():
+            draft[name][...] = source
+        return draft.freeze()
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        return f"<ModelState version={self.version} arrays={len(self)} bytes={self.nbytes}>"
+
+    __hash__ = None  # type: ignore[assignment]  # compared by content
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both hold the same arrays, bit for bit, in the same order; versions do not matter."""
+        if not isinstance(other, ModelState):
+            return NotImplemented
+        return self.layout == other.layout and all(
+            self[name].tobytes() == other[name].tobytes() for name in self
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the buffer in bytes, padding included."""
+        return self.layout.nbytes
+
+    @property
+    def buffer(self) -> memoryview:
+        """The whole buffer, read-only."""
+        return self._buffer
+
+    def draft(self, *, copy: bool = False) -> ModelDraft:
+        """Begin the next model: writable arrays of the same layout.
+
+        Args:
+            copy: Start from this model's values; otherwise the arrays hold whatever memory held.
+        """
+        draft = ModelDraft(self.layout, base_version=self.version)
+        if copy:
+            for name, array in self._arrays.items():
+                draft[name][...] = array
+        return draft
+
+    def with_version(self, version: int) -> ModelState:
+        """Return a model over the same memory with another version."""
+        return ModelState(self._buffer, self.layout, version)
+
+
+class ModelDraft(Mapping[str, Array]):
+    """A model being built: writable arrays in the layout and memory of the next :class:`ModelState`.
+
+    :meth:`freeze` ends writing: it makes the arrays handed out here read-only and returns the model over the
+    same memory. Slices taken from those arrays must not be kept beyond it.
+    """
+
+    __slots__ = ("_arrays", "_base_version", "_buffer", "layout")
+
+    def __init__(self, layout: Layout, *, base_version: int) -> None:
+        self.layout = layout
+        self._base_version = base_version
+        self._buffer: memoryview | None = _aligned(layout.nbytes).data
+        self._arrays = _views(self._buffer, layout)
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Copy ``value`` into the array ``name``, so that ``draft["w"] -= step`` works too."""
+        if value is not self._arrays[name]:
+            self._arrays[name][...] = value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def freeze(self, version: int | None = None) -> ModelState:
+        """End writing and return the model over the same memory, without a copy.
+
+        Args:
+            version: Version of the model; by default one more than that of the model drafted from.
+
+        Raises:
+            ValueError: The draft was frozen already.
+        """
+        if self._buffer is None:
+            raise ValueError("this draft was frozen already: begin another with model.draft()")
+        buffer, self._buffer = self._buffer, None
+        for array in self._arrays.values():
+            array.flags.writeable = False
+        return ModelState(buffer, self.layout, self._base_version + 1 if version is None else version)

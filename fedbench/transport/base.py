@@ -1,0 +1,286 @@
+"""TransportBase: the verbs of a node, once for all modes. A backend says how connections come to be."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar
+
+from fedbench.errors import ConnectionBroken, ConnectionClosed, LocalProtocolError, Overloaded, RoutingError
+from fedbench.ids import Role, check_name, parse
+from fedbench.messages import Kind, Message
+from fedbench.tensors.model import ModelState
+from fedbench.transport.connection import Connection
+from fedbench.transport.events import Events
+from fedbench.transport.inbox import Inbox, Limits
+from fedbench.transport.receipt import Delivery, Ledger, Outcome, Receipt
+
+__all__ = ["Limits", "TransportBase"]
+
+log = logging.getLogger("fedbench.transport")
+
+ConnectionCallback = Callable[[Connection], None]
+Unsubscribe = Callable[[], None]
+
+
+class TransportBase(ABC):
+    """The verbs of a node. One event loop; every coroutine may be cancelled and leaves nothing behind.
+
+    A backend implements :meth:`_listen`, :meth:`_unlisten` and :meth:`_open`, and a
+    :class:`~fedbench.transport.connection.Connection` of its own.
+
+    Args:
+        node_id: The node served; the default source of :meth:`connect`.
+        role: ``server`` or ``client``; by default what the id says, unknown for a name chosen by the user.
+        limits: Bounds of every queue.
+
+    Raises:
+        ValueError: ``node_id`` may not name a node.
+    """
+
+    scheme: ClassVar[str]
+
+    def __init__(self, node_id: str, *, role: Role | None = None, limits: Limits | None = None) -> None:
+        self.node_id = check_name(node_id)
+        self.limits = limits or Limits()
+        self._roles: dict[str, Role | None] = {node_id: role or parse(node_id).role}
+        self._listening: set[str] = set()
+        self._connections: dict[tuple[str, str], Connection] = {}
+        self._inboxes: dict[tuple[str, str], Inbox] = {}
+        self._on_connection: dict[str, ConnectionCallback] = {}
+        self._events = Events()
+        self._closed = False
+        self.refused: Counter[str] = Counter()
+
+    # Nodes -------------------------------------------------------------------------------------------
+
+    def role_of(self, node_id: str) -> Role | None:
+        """Return the role of a node served here, None when unknown."""
+        return self._roles.get(node_id)
+
+    async def start_event_listener(self, node_id: str | None = None, *, role: Role | None = None) -> None:
+        """Make a node reachable: by default this transport's own, else one more that shares it. Idempotent.
+
+        Raises:
+            RoutingError: Another transport serves that id already.
+            ConnectionClosed: The transport was closed.
+        """
+        node = self.node_id if node_id is None else check_name(node_id)
+        self._check_open()
+        if node in self._listening:
+            return
+        self._roles.setdefault(node, role or parse(node).role)
+        await self._listen(node)
+        self._listening.add(node)
+
+    def on_connection(self, node_id: str, callback: ConnectionCallback) -> None:
+        """Call ``callback`` with every connection accepted for ``node_id``, before anything arrives on it."""
+        self._on_connection[node_id] = callback
+
+    async def connect(self, target: str, source: str | None = None) -> Connection:
+        """Return the open connection from ``source`` (by default this node) to ``target``; open it if need be.
+
+        Raises:
+            RoutingError: Unknown target, a source not served here, or two nodes of the same role.
+            ConnectionClosed: The transport was closed.
+        """
+        self._check_open()
+        node = self.node_id if source is None else source
+        connection = self._connections.get((node, target))
+        if connection is not None and not connection.closed:
+            return connection
+        if node not in self._roles:
+            raise self._refuse(node, target, "the source is not a node of this transport")
+        if node == target:
+            raise self._refuse(node, target, "a node does not connect to itself")
+        connection = await self._open(node, target)
+        self._adopt(connection)
+        return connection
+
+    async def disconnect(self, target: str, source: str | None = None) -> None:
+        """Close the connection to ``target``; idempotent."""
+        connection = self._connections.get((self.node_id if source is None else source, target))
+        if connection is not None:
+            connection.close()
+
+    async def close(self) -> None:
+        """Stop listening and close every connection; idempotent."""
+        self._closed = True
+        for node in sorted(self._listening):
+            self._unlisten(node)
+        self._listening.clear()
+        for connection in list(self._connections.values()):
+            connection.close()
+        await self._events.close()
+
+    # Sending -----------------------------------------------------------------------------------------
+
+    async def send(self, source: str, target: str, data: Any) -> Receipt:
+        """Send plain data or a :class:`ModelState` for somebody who calls :meth:`receive`.
+
+        Waits while the target's queue is full. FIFO per source and target.
+
+        Raises:
+            RoutingError: As for :meth:`connect`.
+            ConnectionClosed: The transport was closed.
+            LocalProtocolError: ``data`` is not plain data.
+        """
+        connection = await self.connect(target, source)
+        message = _message(Kind.DATA, source, target, data)
+        while True:
+            try:
+                return connection.send(message)
+            except Overloaded:
+                await connection.writable()
+
+    async def broadcast(self, source: str, targets: Iterable[str], data: Any) -> dict[str, Receipt]:
+        """Send the same data to each target; one that cannot be reached gets a rejected (falsy) receipt."""
+        return {target: await self._attempt(self.send(source, target, data)) for target in targets}
+
+    async def push(
+        self, source: str, targets: Iterable[str], model: ModelState, event_type: str = "model"
+    ) -> dict[str, Receipt]:
+        """Push a model to each target's handlers; one that cannot be reached gets a rejected receipt."""
+        receipts = {}
+        for target in targets:
+            message = _message(Kind.MODEL_PUSH, source, target, model, event_type)
+            receipts[target] = await self._attempt(self._send_message(message))
+        return receipts
+
+    async def push_event(self, source: str, target: str, event_type: str, data: Any) -> Receipt:
+        """Send an event to the target's handlers for ``event_type``.
+
+        Raises:
+            RoutingError: As for :meth:`connect`.
+            LocalProtocolError: ``data`` is neither plain data nor a ModelState.
+        """
+        return await self._send_message(_message(Kind.CLIENT_NOTIFY, source, target, data, event_type))
+
+    # Receiving ---------------------------------------------------------------------------------------
+
+    async def receive(self, target: str, source: str, timeout: float | None = None) -> Any:
+        """Return the oldest data sent by ``source`` to ``target``, a node served here; wait for it if need be.
+
+        Args:
+            target: The receiving node.
+            source: The sending node.
+            timeout: Seconds to wait; None for ever.
+
+        Raises:
+            TimeoutError: Nothing came in time.
+            RoutingError: ``target`` is not served here.
+            ConnectionBroken: Nothing is left and the source is gone.
+        """
+        if target not in self._roles:
+            raise self._refuse(source, target, "the target is not a node of this transport")
+        inbox = self._inbox(target, source)
+        if timeout is None:
+            return await inbox.get()
+        try:
+            async with asyncio.timeout(timeout):
+                return await inbox.get()
+        except TimeoutError:
+            raise TimeoutError(f"nothing from {source!r} to {target!r} within {timeout} s") from None
+
+    def subscribe(self, callback: Callable[[Message], Awaitable[None] | None]) -> Unsubscribe:
+        """Call ``callback`` with every inbound message that is not ``DATA``; call the result to stop."""
+        return self._events.subscribe(callback)
+
+    def register_event_handler(
+        self, event_type: str, handler: Callable[[str, Any], Awaitable[None] | None]
+    ) -> Unsubscribe:
+        """Call ``handler(source, data)`` with every event or model of ``event_type``; call the result to stop."""
+        return self._events.register(event_type, handler)
+
+    def deliver(self, message: Message, delivery: Delivery) -> None:
+        """Take one inbound message: the receiver of every connection that no layer above has claimed."""
+        if message.kind is Kind.DATA:
+            self._inbox(message.target, message.source).put(message)
+            delivery.apply()
+        else:
+            self._events.dispatch(message, delivery)
+
+    # For backends ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def _listen(self, node_id: str) -> None:
+        """Make ``node_id`` reachable for others."""
+
+    @abstractmethod
+    def _unlisten(self, node_id: str) -> None:
+        """Make ``node_id`` unreachable for new connections."""
+
+    @abstractmethod
+    async def _open(self, source: str, target: str) -> Connection:
+        """Open a connection; the target's transport adopts the other end."""
+
+    def _adopt(self, connection: Connection) -> None:
+        """Own a new connection; an older one of the same pair is fenced off."""
+        pair = (connection.local_id, connection.peer_id)
+        older = self._connections.get(pair)
+        self._connections[pair] = connection
+        connection.receiver = self.deliver
+        connection.inbox = self._inbox(*pair)
+        connection.inbox.reopen()
+        if older is not None:
+            older.close()
+        connection.on_closed(self._forget)
+        callback = self._on_connection.get(connection.local_id)
+        if callback is not None:
+            callback(connection)
+
+    def _check_roles(self, source: str, target: str, target_role: Role | None) -> None:
+        role = self._roles[source]
+        if role is not None and role == target_role:
+            raise self._refuse(source, target, f"{role} to {role} is not permitted")
+
+    # Inside ------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionClosed(f"the transport of {self.node_id} is closed")
+
+    def _refuse(self, source: str, target: str, reason: str) -> RoutingError:
+        self.refused[f"{source}->{target}"] += 1
+        log.warning("refused a route from %s to %s: %s", source, target, reason)
+        return RoutingError(source, target, reason)
+
+    async def _send_message(self, message: Message) -> Receipt:
+        return (await self.connect(message.target, message.source)).send(message)
+
+    @staticmethod
+    async def _attempt(sending: Awaitable[Receipt]) -> Receipt:
+        try:
+            return await sending
+        except (RoutingError, ConnectionBroken, ConnectionClosed, Overloaded) as error:
+            receipt = Receipt(Ledger())
+            receipt.end(Outcome.REJECTED, error)
+            return receipt
+
+    def _inbox(self, target: str, source: str) -> Inbox:
+        pair = (target, source)
+        inbox = self._inboxes.get(pair)
+        if inbox is None:
+            inbox = self._inboxes[pair] = Inbox(self.limits)
+        return inbox
+
+    def _forget(self, connection: Connection, reason: ConnectionBroken | ConnectionClosed) -> None:
+        pair = (connection.local_id, connection.peer_id)
+        if self._connections.get(pair) is connection:
+            del self._connections[pair]
+            inbox = self._inboxes.get(pair)
+            if inbox is not None:
+                inbox.end(reason)
+
+
+def _message(kind: Kind, source: str, target: str, data: Any, method: str = "") -> Message:
+    body, tensors = (None, data) if isinstance(data, ModelState) else (data, None)
+    if kind is Kind.MODEL_PUSH and tensors is None:
+        raise LocalProtocolError(f"push takes a ModelState, not a {type(data).__name__}: use push_event for data")
+    return Message(
+        kind, source, target, method, body, tensors, sent_ns=time.monotonic_ns()
+    )

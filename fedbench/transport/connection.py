@@ -1,0 +1,129 @@
+"""Connection: one live pipe between two nodes, seen from one end."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+from fedbench.errors import ConnectionBroken, ConnectionClosed, RoutingError
+from fedbench.messages import Message
+from fedbench.transport.dispatch import describe
+from fedbench.transport.inbox import Inbox
+from fedbench.transport.receipt import Delivery, Ledger, Receipt
+
+log = logging.getLogger("fedbench.transport")
+
+Receiver = Callable[[Message, Delivery], None]
+ClosedCallback = Callable[["Connection", ConnectionBroken | ConnectionClosed], None]
+
+
+class Connection(ABC):
+    """One end of a live pipe between two nodes. Single event loop, no locking.
+
+    Messages sent on one end are handed to the other end's :attr:`receiver` in order, control messages
+    before waiting business messages. A backend implements :meth:`_write` and :meth:`_shut`.
+
+    Attributes:
+        local_id: Node at this end; the only source that may send here.
+        peer_id: Node at the other end; the only target.
+        epoch: How often this pair has been connected, from 1.
+        lossless: Whether the medium cannot lose or repeat a message while both ends live, so that no
+            session (numbering, acknowledgement, resending) is needed above it.
+        reports_death: Whether the medium tells of the peer's death, so that no heartbeat is needed above it.
+        receiver: Called with every inbound message and its delivery; set by the owner before messages flow.
+        inbox: Where ``DATA`` from the peer waits for :meth:`TransportBase.receive`; set by the owner.
+        ledger: Outcomes of the messages sent from this end.
+    """
+
+    lossless: ClassVar[bool] = False
+    reports_death: ClassVar[bool] = False
+
+    def __init__(self, local_id: str, peer_id: str, epoch: int) -> None:
+        self.local_id = local_id
+        self.peer_id = peer_id
+        self.epoch = epoch
+        self.ledger = Ledger()
+        self.receiver: Receiver | None = None
+        self.inbox: Inbox | None = None
+        self._closed: ConnectionBroken | ConnectionClosed | None = None
+        self._on_closed: list[ClosedCallback] = []
+
+    def __repr__(self) -> str:
+        state = "open" if self._closed is None else f"closed: {self._closed}"
+        return f"<{type(self).__name__} {self.local_id} -> {self.peer_id} epoch {self.epoch} {state}>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over, from either side."""
+        return self._closed is not None
+
+    def on_closed(self, callback: ClosedCallback) -> None:
+        """Call ``callback(connection, reason)`` once when the connection is over; at once if it is."""
+        if self._closed is None:
+            self._on_closed.append(callback)
+        else:
+            callback(self, self._closed)
+
+    def send(self, message: Message) -> Receipt:
+        """Accept ``message`` for the peer. Returning means: queued here. Never blocks.
+
+        The body is snapshotted: changing it afterwards changes nothing for the peer.
+
+        Raises:
+            ConnectionClosed: This end was closed.
+            ConnectionBroken: The peer ended the connection (:class:`PeerLost` if it died).
+            RoutingError: The message's source or target is not this connection's.
+            Overloaded: The peer does not keep up and its queue is full.
+            LocalProtocolError: The body is not plain data.
+        """
+        if self._closed is not None:
+            raise self._closed.with_traceback(None)
+        if message.source != self.local_id or message.target != self.peer_id:
+            log.warning("refused a message from %s to %s on %r", message.source, message.target, self)
+            raise RoutingError(
+                message.source,
+                message.target,
+                f"this connection belongs to {self.local_id!r} and leads to {self.peer_id!r}",
+            )
+        return self._write(message)
+
+    def close(self) -> None:
+        """End the connection from this side; idempotent. The peer sees :class:`ConnectionBroken`."""
+        if self._closed is None:
+            self._shut()
+            self._finish(ConnectionClosed(f"{self.local_id} closed its connection to {self.peer_id}"))
+
+    @abstractmethod
+    async def writable(self) -> None:
+        """Wait until the queue that made :meth:`send` raise ``Overloaded`` has room, or the connection ends."""
+
+    @abstractmethod
+    def _write(self, message: Message) -> Receipt:
+        """Queue ``message`` and return its receipt; whatever cannot be queued raises and is not counted."""
+
+    @abstractmethod
+    def _shut(self) -> None:
+        """Tell the other end that this one is closing, and end what is in flight."""
+
+    def _finish(self, reason: ConnectionBroken | ConnectionClosed) -> None:
+        """Mark this end as over and tell the owners, once."""
+        if self._closed is not None:
+            return
+        self._closed = reason
+        for receipt in list(self.ledger.awaited):
+            receipt.apply(reason)
+        callbacks, self._on_closed = self._on_closed, []
+        for callback in callbacks:
+            callback(self, reason)
+
+    def _hand_over(self, message: Message, delivery: Delivery) -> None:
+        """Give an inbound message to the receiver; what it raises stays on this side of the pipe."""
+        try:
+            if self.receiver is None:
+                raise ConnectionClosed(f"nobody receives for {self.local_id}")
+            self.receiver(message, delivery)
+        except Exception as error:
+            log.warning("%s could not take %s from %s", self.local_id, message.kind.value, self.peer_id, exc_info=True)
+            delivery.apply(describe(self.local_id, error))

@@ -1,0 +1,89 @@
+"""Calling handlers with a message: plain functions at once, coroutine functions as tasks, in order of arrival."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+
+from fedbench.errors import RemoteError
+from fedbench.messages import Message
+from fedbench.transport.receipt import Delivery
+
+log = logging.getLogger("fedbench.transport")
+
+Handler = Callable[[Message], Awaitable[None] | None]
+
+
+def describe(node_id: str, error: Exception) -> RemoteError:
+    """Return ``error`` as the other node is told of it."""
+    return RemoteError(node_id, type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+
+
+class Dispatcher:
+    """Runs one node's handlers. A message is applied when all of them have returned.
+
+    A handler that raises is reported to the sender as :class:`RemoteError` and leaves one WARNING here; the
+    other handlers run all the same.
+
+    Args:
+        context: Context that coroutine handlers run in, None for a copy of the caller's.
+    """
+
+    def __init__(self, context: Context | None = None) -> None:
+        self._context = context
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def run(self, handlers: Sequence[Handler], message: Message, delivery: Delivery) -> None:
+        """Call each handler in order and apply ``delivery`` when the last has returned."""
+        error: Exception | None = None
+        pending: list[Awaitable[None]] = []
+        for handler in handlers:
+            try:
+                result = handler(message)
+            except Exception as raised:
+                error = error or raised
+                _warn(message, raised)
+            else:
+                if result is not None:
+                    pending.append(result)
+        if pending:
+            task = asyncio.get_running_loop().create_task(
+                self._finish(pending, error, message, delivery), context=self._context
+            )
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            delivery.apply(None if error is None else describe(message.target, error))
+
+    async def close(self) -> None:
+        """Cancel the handlers that still run and wait until they have ended."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _finish(
+        self, pending: list[Awaitable[None]], error: Exception | None, message: Message, delivery: Delivery
+    ) -> None:
+        for awaitable in pending:
+            try:
+                await awaitable
+            except Exception as raised:
+                error = error or raised
+                _warn(message, raised)
+        delivery.apply(None if error is None else describe(message.target, error))
+
+
+def _warn(message: Message, error: Exception) -> None:
+    log.warning(
+        "%s: a handler of %s from %s raised %s: %s",
+        message.target,
+        message.kind.value,
+        message.source,
+        type(error).__name__,
+        error,
+        exc_info=error,
+    )

@@ -1,0 +1,56 @@
+"""Who on a node wants to hear of what: subscriptions and handlers by event type."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fedbench.messages import Kind, Message
+from fedbench.transport.dispatch import Dispatcher, Handler
+from fedbench.transport.receipt import Delivery
+
+EventHandler = Callable[[str, Any], Awaitable[None] | None]
+
+_EVENTS = (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY)
+
+
+class Events:
+    """The handlers of a transport's nodes."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Handler] = []
+        self._by_type: dict[str, list[Handler]] = {}
+        self._dispatcher = Dispatcher()
+
+    def subscribe(self, callback: Handler) -> Callable[[], None]:
+        """Add a callback for every message; the result removes it, once."""
+        return _add(self._subscribers, callback)
+
+    def register(self, event_type: str, handler: EventHandler) -> Callable[[], None]:
+        """Add ``handler(source, data)`` for one event type; the result removes it, once."""
+
+        def unpack(message: Message) -> Awaitable[None] | None:
+            return handler(message.source, message.body if message.tensors is None else message.tensors)
+
+        return _add(self._by_type.setdefault(event_type, []), unpack)
+
+    def dispatch(self, message: Message, delivery: Delivery) -> None:
+        """Hand a message to all who want it; a message that nobody wants counts as applied."""
+        handlers = [*self._subscribers]
+        if message.kind in _EVENTS:
+            handlers += self._by_type.get(message.method, ())
+        self._dispatcher.run(handlers, message, delivery)
+
+    async def close(self) -> None:
+        """Cancel the handlers that still run."""
+        await self._dispatcher.close()
+
+
+def _add(handlers: list[Handler], handler: Handler) -> Callable[[], None]:
+    handlers.append(handler)
+
+    def remove() -> None:
+        if handler in handlers:
+            handlers.remove(handler)
+
+    return remove

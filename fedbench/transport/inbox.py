@@ -1,0 +1,112 @@
+"""Bounded first-in-first-out queues of ``DATA`` messages, awaited and never looked at twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, NamedTuple
+
+from fedbench.errors import Overloaded
+from fedbench.messages import Message, weight_bytes
+
+
+class Limits(NamedTuple):
+    """Bounds of one queue.
+
+    Attributes:
+        messages: Most messages that may wait.
+        nbytes: Most bytes that may wait, as :func:`fedbench.messages.weight_bytes` estimates them.
+    """
+
+    messages: int = 1024
+    nbytes: int = 1 << 30
+
+
+class Inbox:
+    """``DATA`` messages from one source to one target.
+
+    Receivers are served in the order in which they asked; a receiver that was cancelled takes nothing.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._messages: deque[Message] = deque()
+        self._nbytes = 0
+        self._receivers: deque[asyncio.Future[Message]] = deque()
+        self._space: deque[asyncio.Future[None]] = deque()
+        self._ended: Exception | None = None
+
+    def full(self) -> bool:
+        """Whether :meth:`put` would refuse."""
+        return len(self._messages) >= self._limits.messages or self._nbytes >= self._limits.nbytes
+
+    async def space(self) -> None:
+        """Wait until there is room. Cancelling leaves nothing behind."""
+        while self.full() and self._ended is None:
+            future = asyncio.get_running_loop().create_future()
+            self._space.append(future)
+            await future
+
+    def put(self, message: Message) -> None:
+        """Append a message, or hand it to the receiver that has waited longest.
+
+        Raises:
+            Overloaded: The queue is full.
+        """
+        while self._receivers:
+            receiver = self._receivers.popleft()
+            if not receiver.done():
+                receiver.set_result(message)
+                return
+        if self.full():
+            raise Overloaded(
+                f"{message.target} has {len(self._messages)} messages ({self._nbytes} bytes) from "
+                f"{message.source} that nobody has received"
+            )
+        self._messages.append(message)
+        self._nbytes += weight_bytes(message)
+
+    async def get(self) -> Any:
+        """Take the oldest message's data; wait for one if there is none. Cancelling loses nothing.
+
+        Raises:
+            ConnectionBroken: There is none and the source is gone.
+        """
+        if not self._messages:
+            if self._ended is not None:
+                raise self._ended.with_traceback(None)
+            receiver: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+            self._receivers.append(receiver)
+            try:
+                message = await receiver
+            except asyncio.CancelledError:
+                if receiver.done() and not receiver.cancelled() and receiver.exception() is None:
+                    self._messages.appendleft(receiver.result())
+                    self._nbytes += weight_bytes(receiver.result())
+                raise
+        else:
+            message = self._messages.popleft()
+            self._nbytes -= weight_bytes(message)
+            self._wake_one()
+        return message.body if message.tensors is None else message.tensors
+
+    def end(self, reason: Exception) -> None:
+        """The source is gone: waiting receivers get ``reason``; what has arrived can still be taken."""
+        self._ended = reason
+        while self._receivers:
+            receiver = self._receivers.popleft()
+            if not receiver.done():
+                receiver.set_exception(reason)
+        while self._space:
+            self._wake_one()
+
+    def reopen(self) -> None:
+        """The source is back; what arrived before can still be taken."""
+        self._ended = None
+
+    def _wake_one(self) -> None:
+        while self._space:
+            waiter = self._space.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return

@@ -1,0 +1,193 @@
+"""Memory mode: nodes of one event loop, joined by direct dispatch. Nothing is serialised, tensors never copied."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from fedbench.errors import ConnectionBroken, ConnectionClosed, Overloaded, PeerLost, RoutingError
+from fedbench.messages import Channel, Kind, Message, snapshot, weight_bytes
+from fedbench.transport.base import Limits, TransportBase
+from fedbench.transport.connection import Connection
+from fedbench.transport.receipt import Outcome, Receipt
+
+if TYPE_CHECKING:
+    from fedbench.ids import Role
+
+
+class Hub:
+    """Where the nodes of one memory federation find each other, by id."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, MemoryTransport] = {}
+        self._epochs: dict[tuple[str, str], int] = {}
+
+    def add(self, node_id: str, transport: MemoryTransport) -> None:
+        """Make ``node_id`` reachable through ``transport``.
+
+        Raises:
+            RoutingError: Another transport has that id.
+        """
+        if self._nodes.setdefault(node_id, transport) is not transport:
+            raise RoutingError(node_id, node_id, "another node of this hub has the same id")
+
+    def remove(self, node_id: str, transport: MemoryTransport) -> None:
+        """Make ``node_id`` unreachable; no effect if it is not ``transport``'s."""
+        if self._nodes.get(node_id) is transport:
+            del self._nodes[node_id]
+
+    def find(self, source: str, target: str) -> MemoryTransport:
+        """Return the transport of ``target``.
+
+        Raises:
+            RoutingError: No node of that id listens here.
+        """
+        try:
+            return self._nodes[target]
+        except KeyError:
+            raise RoutingError(source, target, "no such node listens") from None
+
+    def next_epoch(self, one: str, other: str) -> int:
+        """Return how often this pair has been connected, this time included."""
+        pair = (one, other) if one < other else (other, one)
+        self._epochs[pair] = self._epochs.get(pair, 0) + 1
+        return self._epochs[pair]
+
+
+_default_hub = Hub()
+
+
+class MemoryConnection(Connection):
+    """One end of a pair in the same event loop.
+
+    A message is handed to the peer inside ``send``. If the peer is just handling another one (it was reached
+    from one of its own handlers), the message waits until that handler returns: order holds and the stack
+    stays flat. Control messages overtake those that wait.
+    """
+
+    lossless: ClassVar[bool] = True
+    reports_death: ClassVar[bool] = True
+
+    def __init__(self, local_id: str, peer_id: str, epoch: int, limits: Limits) -> None:
+        super().__init__(local_id, peer_id, epoch)
+        self._limits = limits
+        self._other: MemoryConnection | None = None
+        self._taking = False
+        self._waiting: dict[Channel, deque[tuple[Message, Receipt]]] = {
+            Channel.CONTROL: deque(),
+            Channel.BUSINESS: deque(),
+        }
+        self._waiting_bytes = 0
+
+    @staticmethod
+    def pair(one: str, other: str, epoch: int, limits: Limits) -> tuple[MemoryConnection, MemoryConnection]:
+        """Return both ends of a new connection."""
+        left, right = MemoryConnection(one, other, epoch, limits), MemoryConnection(other, one, epoch, limits)
+        left._other, right._other = right, left
+        return left, right
+
+    def abort(self, reason: str = "its node ended without closing") -> None:
+        """End this side as a crash would: the peer sees :class:`PeerLost`."""
+        other = self._other
+        self._drop_waiting(PeerLost(self.local_id, reason))
+        self._finish(ConnectionClosed(f"{self.local_id} is gone: {reason}"))
+        if other is not None:
+            other._drop_waiting(ConnectionBroken(f"{self.local_id} is gone"))
+            other._finish(PeerLost(self.local_id, reason))
+
+    async def writable(self) -> None:
+        """Wait until the peer has received some of the data that waits there."""
+        assert self._other is not None
+        if self._other.inbox is not None:
+            await self._other.inbox.space()
+
+    def _write(self, message: Message) -> Receipt:
+        body = snapshot(message.body)
+        if body is not message.body:
+            msgspec.structs.force_setattr(message, "body", body)
+        other = self._other
+        assert other is not None
+        if message.kind is Kind.DATA and other.inbox is not None and other.inbox.full():
+            raise Overloaded(f"nobody at {self.peer_id} receives what {self.local_id} sends: its queue is full")
+        if other._taking:
+            return other._enqueue(message, self)
+        receipt = Receipt(self.ledger)
+        other._taking = True
+        try:
+            receipt.ack()
+            other._hand_over(message, receipt)
+            if other._waiting_bytes:
+                other._drain()
+        finally:
+            other._taking = False
+        return receipt
+
+    def _enqueue(self, message: Message, sender: MemoryConnection) -> Receipt:
+        weight = weight_bytes(message)
+        count = sum(len(queue) for queue in self._waiting.values())
+        if count >= self._limits.messages or self._waiting_bytes + weight > self._limits.nbytes:
+            raise Overloaded(
+                f"{self.local_id} has {count} messages ({self._waiting_bytes} bytes) waiting from {self.peer_id}: "
+                "let its handler return first"
+            )
+        receipt = Receipt(sender.ledger)
+        self._waiting[message.kind.channel].append((message, receipt))
+        self._waiting_bytes += weight
+        return receipt
+
+    def _drain(self) -> None:
+        control, business = self._waiting[Channel.CONTROL], self._waiting[Channel.BUSINESS]
+        while control or business:
+            message, receipt = (control or business).popleft()
+            self._waiting_bytes -= weight_bytes(message)
+            receipt.ack()
+            self._hand_over(message, receipt)
+
+    def _drop_waiting(self, reason: Exception) -> None:
+        for queue in self._waiting.values():
+            while queue:
+                queue.popleft()[1].end(Outcome.LOST, reason)
+        self._waiting_bytes = 0
+
+    def _shut(self) -> None:
+        other = self._other
+        assert other is not None
+        reason = ConnectionBroken(f"{self.local_id} closed its connection to {self.peer_id}")
+        self._drop_waiting(reason)
+        other._drop_waiting(reason)
+        other._finish(reason)
+
+
+class MemoryTransport(TransportBase):
+    """Connects nodes of one event loop through a hub.
+
+    Args:
+        node_id: The node that this transport serves; more can share it (:meth:`start_event_listener`).
+        hub: Where nodes find each other; by default one hub for the whole process.
+        role: ``server`` or ``client``; by default what the id says.
+        limits: Bounds of every queue.
+    """
+
+    scheme: ClassVar[str] = "memory"
+
+    def __init__(
+        self, node_id: str, hub: Hub | None = None, *, role: Role | None = None, limits: Limits | None = None
+    ) -> None:
+        super().__init__(node_id, role=role, limits=limits)
+        self._hub = _default_hub if hub is None else hub
+
+    async def _listen(self, node_id: str) -> None:
+        self._hub.add(node_id, self)
+
+    def _unlisten(self, node_id: str) -> None:
+        self._hub.remove(node_id, self)
+
+    async def _open(self, source: str, target: str) -> Connection:
+        peer = self._hub.find(source, target)
+        self._check_roles(source, target, peer.role_of(target))
+        epoch = self._hub.next_epoch(source, target)
+        near, far = MemoryConnection.pair(source, target, epoch, self.limits)
+        peer._adopt(far)
+        return near

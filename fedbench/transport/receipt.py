@@ -1,0 +1,164 @@
+"""What becomes of a message that ``send`` accepted: receipts, and the ledger that counts their outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+
+class Outcome(Enum):
+    """Where an accepted message is, or how it ended. Every one ends as exactly one of the last five."""
+
+    IN_FLIGHT = "in_flight"
+    ACKED = "acked"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+    LOST = "lost"
+
+
+class Ledger:
+    """Counts the outcomes of one connection's messages.
+
+    ``accepted == acked + expired + rejected + superseded + lost + in_flight`` holds at every instant; each
+    term is counted on its own, so the sum is a check and not a definition.
+
+    Attributes:
+        awaited: Receipts whose :attr:`Receipt.applied` somebody awaits; they end with the connection.
+    """
+
+    __slots__ = ("accepted", "acked", "awaited", "expired", "in_flight", "lost", "rejected", "superseded")
+
+    def __init__(self) -> None:
+        self.awaited: set[Receipt] = set()
+        self.accepted = 0
+        self.acked = 0
+        self.expired = 0
+        self.rejected = 0
+        self.superseded = 0
+        self.lost = 0
+        self.in_flight = 0
+
+    def counts(self) -> dict[str, int]:
+        """Return every term by name."""
+        return {name: getattr(self, name) for name in ("accepted", *(o.value for o in Outcome))}
+
+    def balanced(self) -> bool:
+        """Whether no message is unaccounted for."""
+        ended = self.acked + self.expired + self.rejected + self.superseded + self.lost
+        return self.accepted == ended + self.in_flight
+
+
+class Delivery(Protocol):
+    """The receiving side's end of a receipt."""
+
+    def apply(self, error: Exception | None = None) -> None:
+        """Report that the handler returned, or how it failed. Only the first report counts."""
+        ...
+
+
+class Receipt:
+    """What ``send`` returns: the message is queued here. Truthy unless it was rejected.
+
+    Attributes:
+        outcome: How far it came.
+        error: Why it ended badly, or None.
+    """
+
+    __slots__ = ("_applied", "_delivered", "_handled", "_handler_error", "_ledger", "error", "outcome")
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Count one more accepted message in ``ledger``."""
+        self._ledger = ledger
+        self.outcome = Outcome.IN_FLIGHT
+        self.error: Exception | None = None
+        self._handled = False
+        self._handler_error: Exception | None = None
+        self._delivered: asyncio.Future[None] | None = None
+        self._applied: asyncio.Future[None] | None = None
+        ledger.accepted += 1
+        ledger.in_flight += 1
+
+    def __bool__(self) -> bool:
+        return self.outcome is not Outcome.REJECTED
+
+    def __repr__(self) -> str:
+        return f"<Receipt {self.outcome.value}{' applied' if self._handled else ''}>"
+
+    @property
+    def delivered(self) -> Awaitable[None]:
+        """Await this to know that the peer has taken the message.
+
+        Raises (when awaited):
+            Exception: :attr:`error`, if it ended in any other way.
+        """
+        if self._delivered is None:
+            self._delivered = asyncio.get_running_loop().create_future()
+            if self.outcome is not Outcome.IN_FLIGHT:
+                _complete(self._delivered, self.error)
+        return self._delivered
+
+    @property
+    def applied(self) -> Awaitable[None]:
+        """Await this to know that the peer's handler has returned.
+
+        Raises (when awaited):
+            RemoteError: The handler raised.
+            PeerLost: The peer died first.
+            Exception: :attr:`error`, if the message never reached it.
+        """
+        if self._applied is None:
+            self._applied = asyncio.get_running_loop().create_future()
+            if self._handled:
+                _complete(self._applied, self._handler_error)
+            elif self.error is not None:
+                _complete(self._applied, self.error)
+            else:
+                self._ledger.awaited.add(self)
+        return self._applied
+
+    def ack(self) -> None:
+        """The peer has taken the message. No effect once it has ended."""
+        if self.outcome is Outcome.IN_FLIGHT:
+            self.outcome = Outcome.ACKED
+            self._ledger.in_flight -= 1
+            self._ledger.acked += 1
+            if self._delivered is not None:
+                _complete(self._delivered, None)
+
+    def end(self, outcome: Outcome, error: Exception) -> None:
+        """The message ended without being taken. No effect once it has ended."""
+        if self.outcome is not Outcome.IN_FLIGHT:
+            return
+        self.outcome = outcome
+        self.error = error
+        self._ledger.in_flight -= 1
+        setattr(self._ledger, outcome.value, getattr(self._ledger, outcome.value) + 1)
+        self._ledger.awaited.discard(self)
+        for future in (self._delivered, self._applied):
+            if future is not None:
+                _complete(future, error)
+
+    def apply(self, error: Exception | None = None) -> None:
+        """The peer's handler returned (``error`` None) or failed. Only the first report counts."""
+        if self._handled:
+            return
+        self._handled = True
+        self._handler_error = error
+        if self._applied is not None:
+            self._ledger.awaited.discard(self)
+            _complete(self._applied, error)
+
+
+def _complete(future: asyncio.Future[None], error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+        future.exception()  # the receipt keeps the error: nobody is obliged to await

@@ -1,0 +1,100 @@
+"""Plain values that learners, trainers and users exchange."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedbench.tensors.model import ModelState
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """Who a learner is.
+
+    Attributes:
+        id: Node id of the client.
+        index: Position in the configuration, from 0; seeds and reduction order depend on it, never on the id.
+        count: Number of clients in the federation.
+        seed: The federation's seed.
+    """
+
+    id: str
+    index: int
+    count: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundInfo:
+    """What a client is told about the round it trains in.
+
+    Attributes:
+        number: Number of the round, from 1.
+        total: Rounds planned.
+        seed: Seed of this round, the same for every client; mix it with the client's index.
+    """
+
+    number: int
+    total: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a client's training returns.
+
+    Attributes:
+        model: The updated model, with the same names, shapes and dtypes as the one handed in.
+        num_examples: Examples it was trained on, the weight of this update; at least 1.
+        metrics: Metrics by name.
+    """
+
+    model: ModelState
+    num_examples: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.num_examples < 1:
+            raise ValueError(f"num_examples is {self.num_examples}: an update needs at least 1 example")
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """How one round ended.
+
+    Attributes:
+        number: Number of the round, from 1.
+        selected: Ids of the clients that were asked, in index order.
+        arrived: Ids of the clients whose update was used, in index order.
+        failures: Client id to why it gave no update, for the selected clients that gave none.
+        num_examples: Sum of the examples behind the used updates.
+        metrics: Example-weighted means of the clients' metrics, then the server's evaluation.
+        round_s: Wall time of the round in seconds.
+        model_version: Version of the model the round produced.
+    """
+
+    number: int
+    selected: tuple[str, ...]
+    arrived: tuple[str, ...]
+    failures: dict[str, str]
+    num_examples: int
+    metrics: dict[str, float]
+    round_s: float
+    model_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a federation leaves behind.
+
+    Attributes:
+        rounds: One record a round, in order.
+        model: The final global model.
+        metrics: Metrics of the last round.
+    """
+
+    rounds: tuple[RoundRecord, ...]
+    model: ModelState
+    metrics: dict[str, float]
