@@ -1,1 +1,1 @@
-"""Push-based federated communication: one API in three modes, nothing that polls."""
+"""fedbench: federated learning by push over long-lived connections."""

@@ -3,13 +3,13 @@
 ========  =============================================  ==============================
 mode      server                                         client
 ========  =============================================  ==============================
-memory    ``memory_server`` or ``yaml_fed_server``       ``memory_client_{n}`` or ``yaml_client_{n}``, n from 1
+memory    ``memory_server`` or ``yaml_fed_server``       ``memory_client_{n}`` or ``yaml_client_{n}``
 process   ``process_server_{port}``                      ``process_client_{pid}_{port}``
 network   ``network_server_{host}_{port}``               ``network_client_{host}_{port}_{uuid}``
 ========  =============================================  ==============================
 
-Names chosen by the user are accepted too when they match :data:`NAME_PATTERN`. An id is fixed when it is
-made: the pid in it stays through a restart of the process.
+Instances ``n`` are counted from 1. Names chosen by the user are accepted too when they match
+:data:`NAME_PATTERN`. An id is fixed when it is made: the pid in it stays through a restart of the process.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ current_node: ContextVar[str] = ContextVar("current_node", default="")
 """Id of the node whose code is running, empty outside of any: log handlers sort records by it."""
 
 NAME_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
+
+_HOST_PATTERN = re.compile(r"[A-Za-z0-9.-]+")
 
 _FORMS: tuple[tuple[Mode, Role, re.Pattern[str]], ...] = (
     ("memory", "server", re.compile(r"(?:memory|yaml_fed)_server")),
@@ -133,12 +135,17 @@ class IDMapper:
         self.mode = mode
 
     def server(self, *, host: str | None = None, port: int = 0) -> str:
-        """Make the server's id; ``host`` (network) defaults to this machine's address."""
+        """Make the server's id; ``host`` (network) defaults to this machine's address.
+
+        Raises:
+            ValueError: The host or the port cannot be part of an id.
+        """
+        _check_port(port)
         if self.mode == "memory":
             return "memory_server"
         if self.mode == "process":
             return f"process_server_{port}"
-        return f"network_server_{host or get_local_ip()}_{port}"
+        return check_name(f"network_server_{_check_host(host or get_local_ip())}_{port}")
 
     def client(
         self, index: int, *, pid: int | None = None, host: str | None = None, port: int | None = None
@@ -152,13 +159,29 @@ class IDMapper:
             port: Process and network mode: the client's port; defaults to ``index``.
 
         Raises:
-            ValueError: The index is below 1.
+            ValueError: The index is below 1, or the host or the port cannot be part of an id.
         """
         if index < 1:
             raise ValueError(f"client index {index} is below 1: clients are counted from 1")
         if self.mode == "memory":
             return f"memory_client_{index}"
-        number = index if port is None else port
+        number = _check_port(index if port is None else port)
         if self.mode == "process":
             return f"process_client_{os.getpid() if pid is None else pid}_{number}"
-        return f"network_client_{host or get_local_ip()}_{number}_{uuid.uuid4().hex}"
+        address = _check_host(host or get_local_ip())
+        return check_name(f"network_client_{address}_{number}_{uuid.uuid4().hex}")
+
+
+def _check_host(host: str) -> str:
+    if not _HOST_PATTERN.fullmatch(host):
+        raise ValueError(
+            f"host {host!r} cannot be part of a node id: "
+            "use an IPv4 address or a name of letters, digits, '.' or '-'"
+        )
+    return host
+
+
+def _check_port(port: int) -> int:
+    if port < 0:
+        raise ValueError(f"port {port} is negative")
+    return port

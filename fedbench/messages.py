@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from fedbench.errors import LocalProtocolError
-from fedbench.tensors.model import ModelState
+from fedbench.tensors.model import ModelState  # noqa: TC001  # msgspec resolves the fields of a Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Channel(Enum):
@@ -87,6 +90,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+_INHERITABLE: tuple[Callable[[Any], Any], ...] = (int, float, str, bytes)
 _MAX_DEPTH = 64
 
 
@@ -114,17 +118,26 @@ def snapshot(body: Any, depth: int = 0) -> Any:
         return copied
     if kind is list or kind is tuple:
         return [snapshot(item, depth + 1) for item in body]
-    for atom in (int, float, str, bytes):
-        if isinstance(body, atom) and not isinstance(body, Enum):
+    for atom in _INHERITABLE:
+        if isinstance(body, atom) and not isinstance(body, Enum):  # type: ignore[arg-type]  # all are classes
             return atom(body)
     raise LocalProtocolError(
-        f"a message body cannot carry a {kind.__module__}.{kind.__qualname__}: use None, bool, int, float, str, "
-        "bytes, list and dict, and put arrays into a ModelState"
+        f"a message body cannot carry a {kind.__module__}.{kind.__qualname__}: use None, bool, int, float, "
+        "str, bytes, list and dict, and put arrays into a ModelState"
     )
 
 
 def weight_bytes(message: Message) -> int:
-    """Estimate what a queued message holds in memory: its tensors, its text or bytes, and an envelope."""
-    body = message.body
-    size = 256 + (len(body) if isinstance(body, str | bytes | list | dict) else 0)
+    """Estimate what a queued message holds in memory, in bytes: an envelope, its body and its tensors."""
+    size = 256 + _body_bytes(message.body)
     return size if message.tensors is None else size + message.tensors.nbytes
+
+
+def _body_bytes(body: Any) -> int:
+    if isinstance(body, str | bytes):
+        return len(body)
+    if isinstance(body, list):
+        return 8 * len(body) + sum(map(_body_bytes, body))
+    if isinstance(body, dict):
+        return 16 * len(body) + sum(map(_body_bytes, body)) + sum(map(_body_bytes, body.values()))
+    return 8

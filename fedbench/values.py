@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fedbench.tensors.model import ModelState
@@ -98,3 +98,43 @@ class History:
     rounds: tuple[RoundRecord, ...]
     model: ModelState
     metrics: dict[str, float]
+
+
+def round_to_body(round_info: RoundInfo) -> dict[str, int]:
+    """Return a round as plain data."""
+    return {"number": round_info.number, "total": round_info.total, "seed": round_info.seed}
+
+
+def round_from_body(body: Any) -> RoundInfo:
+    """Return the round that :func:`round_to_body` described.
+
+    Raises:
+        ValueError: ``body`` does not describe a round.
+    """
+    try:
+        return RoundInfo(int(body["number"]), int(body["total"]), int(body["seed"]))
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise ValueError(f"{body!r} does not describe a round: number, total and seed are needed") from error
+
+
+def result_to_body(result: TrainResult) -> dict[str, Any]:
+    """Return a training result without its model as plain data."""
+    return {"num_examples": result.num_examples, "metrics": dict(result.metrics)}
+
+
+def result_from_body(body: Any, model: ModelState | None) -> TrainResult:
+    """Return the training result that :func:`result_to_body` described.
+
+    Raises:
+        ValueError: ``body`` does not describe a result, or the model is missing.
+    """
+    if model is None:
+        raise ValueError("a training result came without a model")
+    try:
+        metrics = {str(name): float(value) for name, value in body["metrics"].items()}
+        num_examples = int(body["num_examples"])
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{body!r} does not describe a training result: num_examples and metrics are needed"
+        ) from error
+    return TrainResult(model, num_examples, metrics)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec.structs import force_setattr
 
 from fedbench.errors import LocalProtocolError, RemoteProtocolError
 from fedbench.messages import Channel, Message
-from fedbench.transport.connection import Connection
-from fedbench.transport.receipt import Receipt
+
+if TYPE_CHECKING:
+    from fedbench.transport.connection import Connection
+    from fedbench.transport.receipt import Receipt
 
 
 class Lane:
@@ -32,7 +34,9 @@ class Lane:
             TransportError: As for :meth:`Connection.send`.
         """
         if message.kind.channel is not self.channel:
-            raise LocalProtocolError(f"a {message.kind.value} does not travel on the {self.channel.value} channel")
+            raise LocalProtocolError(
+                f"a {message.kind.value} does not travel on the {self.channel.value} channel"
+            )
         if message.seq:
             raise LocalProtocolError(f"this {message.kind.value} was sent before: make a new message")
         self._sent += 1
@@ -46,11 +50,13 @@ class Lane:
             raise
 
     def accept(self, message: Message) -> None:
-        """Check the number of an inbound message.
+        """Check the number of an inbound message; one sent by the transport's own verbs has none.
 
         Raises:
             RemoteProtocolError: It is not the next one of this epoch: the medium lost or repeated something.
         """
+        if not message.seq:
+            return
         if message.seq != self._received + 1 or message.epoch != self._connection.epoch:
             raise RemoteProtocolError(
                 f"{message.source} sent {message.kind.value} {message.epoch}.{message.seq}, expected "

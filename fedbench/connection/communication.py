@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedbench.clock import Clock, LoopClock
 from fedbench.connection.manager import ConnectionManager
@@ -13,8 +12,12 @@ from fedbench.control.service import ControlService
 from fedbench.errors import LocalProtocolError
 from fedbench.ids import Role, current_node
 from fedbench.messages import BUSINESS_KINDS, Channel, Kind, Message
-from fedbench.transport.base import TransportBase
-from fedbench.transport.receipt import Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from fedbench.transport.base import TransportBase
+    from fedbench.transport.receipt import Receipt
 
 
 class CommunicationManager:
@@ -45,7 +48,7 @@ class CommunicationManager:
 
     async def start(self) -> None:
         """Make this node reachable."""
-        await self.connections.listen()
+        await self.connections.listen(self.role)
 
     async def register_client(self, server_id: str, *, timeout_s: float = 10.0) -> None:
         """Connect to a server and register there; idempotent while registered.

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from contextvars import Context
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fedbench.connection.pool import ConnectionPool, Link
 from fedbench.connection.router import Router
 from fedbench.errors import ConnectionBroken, ConnectionClosed, LocalProtocolError
 from fedbench.messages import Channel, Kind, Message
-from fedbench.transport.base import TransportBase
-from fedbench.transport.connection import Connection
 from fedbench.transport.dispatch import Dispatcher, Handler
-from fedbench.transport.receipt import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+
+    from fedbench.ids import Role
+    from fedbench.transport.base import TransportBase
+    from fedbench.transport.connection import Connection
+    from fedbench.transport.receipt import Delivery
 
 
 class ConnectionListener(Protocol):
@@ -56,9 +60,9 @@ class ConnectionManager:
         self._dispatcher = Dispatcher(context)
         transport.on_connection(node_id, self._opened)
 
-    async def listen(self) -> None:
-        """Make this node reachable."""
-        await self._transport.start_event_listener(self.node_id)
+    async def listen(self, role: Role | None = None) -> None:
+        """Make this node reachable, as a ``server`` or ``client`` where its id does not tell."""
+        await self._transport.start_event_listener(self.node_id, role=role)
 
     async def connect(self, peer_id: str) -> None:
         """Open a connection to ``peer_id``, or keep the one there is.
@@ -107,8 +111,8 @@ class ConnectionManager:
         link = Link(connection)
         connection.receiver = functools.partial(self._receive, link)
         self.pool.add(link)
-        connection.on_closed(self._lost)
         self._listener.connected(connection.peer_id, connection.epoch)
+        connection.on_closed(self._lost)
 
     def _lost(self, connection: Connection, reason: ConnectionBroken | ConnectionClosed) -> None:
         if self.pool.remove(connection):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from fedbench.connection.channel import BusinessChannel, ControlChannel
-from fedbench.transport.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fedbench.transport.connection import Connection
 
 
 class Link:

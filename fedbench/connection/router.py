@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
-from fedbench.connection.pool import ConnectionPool, Link
 from fedbench.errors import RoutingError
 from fedbench.messages import Channel, Kind, Message
-from fedbench.transport.receipt import Receipt
+
+if TYPE_CHECKING:
+    from fedbench.connection.pool import ConnectionPool, Link
+    from fedbench.transport.receipt import Receipt
 
 log = logging.getLogger("fedbench.connection")
 
@@ -65,5 +68,7 @@ class Router:
             log.debug("%s %s -> %s #%d", message.kind.value, message.source, message.target, message.seq)
 
     def _refuse(self, message: Message, reason: str) -> RoutingError:
-        log.warning("refused %s from %s to %s: %s", message.kind.value, message.source, message.target, reason)
+        log.warning(
+            "refused %s from %s to %s: %s", message.kind.value, message.source, message.target, reason
+        )
         return RoutingError(message.source, message.target, reason)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from fedbench.clock import Clock, Timer
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedbench.clock import Clock, Timer
 
 
 class Heartbeat:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from fedbench.errors import RegistrationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Admissions:
@@ -43,37 +47,42 @@ class PendingReplies:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._futures: dict[str, asyncio.Future[dict[str, object]]] = {}
+        self._futures: dict[str, list[asyncio.Future[dict[str, object]]]] = {}
 
-    async def wait(self, peer_id: str, timeout_s: float) -> dict[str, object]:
-        """Wait for the answer announced by :meth:`expect`. Cancelling leaves nothing behind.
+    async def ask(self, peer_id: str, question: Callable[[], None], timeout_s: float) -> dict[str, object]:
+        """Send a question by calling ``question`` and wait for the answer. Cancelling leaves nothing behind.
+
+        The first answer serves all who wait for that peer.
 
         Raises:
             RegistrationError: It did not answer in time, or is gone.
+            Exception: What ``question`` raises.
         """
+        future: asyncio.Future[dict[str, object]] = asyncio.get_running_loop().create_future()
+        waiting = self._futures.setdefault(peer_id, [])
+        waiting.append(future)
         try:
+            question()
             async with asyncio.timeout(timeout_s):
-                return await self._futures[peer_id]
+                return await future
         except TimeoutError:
-            raise RegistrationError(f"{peer_id} did not answer the {self._what} within {timeout_s} s") from None
+            raise RegistrationError(
+                f"{peer_id} did not answer the {self._what} within {timeout_s} s"
+            ) from None
         finally:
-            self._futures.pop(peer_id, None)
+            waiting.remove(future)
+            if not waiting:
+                self._futures.pop(peer_id, None)
 
-    def expect(self, peer_id: str) -> None:
-        """Begin to await an answer, before the question is sent."""
-        self._futures[peer_id] = asyncio.get_running_loop().create_future()
-
-    def answer(self, peer_id: str, body: dict[str, object]) -> bool:
-        """The answer has come; False if nobody waits for it."""
-        future = self._futures.get(peer_id)
-        if future is None or future.done():
-            return False
-        future.set_result(body)
-        return True
+    def answer(self, peer_id: str, body: dict[str, object]) -> None:
+        """The answer has come; no effect if nobody waits for it."""
+        for future in self._futures.get(peer_id, ()):
+            if not future.done():
+                future.set_result(body)
 
     def fail(self, peer_id: str, reason: Exception) -> None:
         """The peer is gone."""
-        future = self._futures.get(peer_id)
-        if future is not None and not future.done():
-            future.set_exception(RegistrationError(f"{peer_id} is gone: {reason}"))
-            future.exception()
+        for future in self._futures.get(peer_id, ()):
+            if not future.done():
+                future.set_exception(RegistrationError(f"{peer_id} is gone: {reason}"))
+                future.exception()  # a question that raises leaves nobody to await it

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fedbench.clock import Clock
 from fedbench.control.heartbeat import Heartbeat
 from fedbench.control.monitor import Monitor, PeerState
 from fedbench.control.registration import Admissions, PendingReplies
 from fedbench.errors import LocalProtocolError, RegistrationError, RemoteProtocolError, TransportError
-from fedbench.ids import Role
 from fedbench.messages import Kind, Message
+
+if TYPE_CHECKING:
+    from fedbench.clock import Clock
+    from fedbench.ids import Role
 
 log = logging.getLogger("fedbench.control")
 
@@ -90,9 +92,9 @@ class ControlService:
         peer = self.monitor.peers.get(server_id)
         if peer is not None and peer.state is PeerState.REGISTERED:
             return
-        self._registering.expect(server_id)
-        self._send(server_id, Kind.REGISTER, {})
-        answer = await self._registering.wait(server_id, timeout_s)
+        answer = await self._registering.ask(
+            server_id, lambda: self._send(server_id, Kind.REGISTER, {}), timeout_s
+        )
         if not answer.get("accepted"):
             raise RegistrationError(f"{server_id} refused {self.node_id}: {answer.get('reason')}")
 
@@ -117,9 +119,7 @@ class ControlService:
         Raises:
             RegistrationError: It is gone, or did not answer in time.
         """
-        self._asking.expect(peer_id)
-        self._send(peer_id, Kind.STATUS_QUERY, {})
-        return await self._asking.wait(peer_id, timeout_s)
+        return await self._asking.ask(peer_id, lambda: self._send(peer_id, Kind.STATUS_QUERY, {}), timeout_s)
 
     def get_status(self) -> dict[str, Any]:
         """Return id, role, registered clients, and per peer its state, epoch, silence (s) and reason."""
@@ -152,7 +152,8 @@ class ControlService:
     def _on_register(self, message: Message) -> None:
         client_id = message.source
         if self.role != "server":
-            self._send(client_id, Kind.REGISTERED, {"accepted": False, "reason": f"{self.node_id} is no server"})
+            reason = f"{self.node_id} is no server"
+            self._send(client_id, Kind.REGISTERED, {"accepted": False, "reason": reason})
             return
         try:
             self.admissions.admit(client_id, message.epoch)
@@ -165,6 +166,8 @@ class ControlService:
         self._send(client_id, Kind.REGISTERED, {"accepted": True})
 
     def _on_registered(self, message: Message) -> None:
+        if self.role == "server":
+            raise RemoteProtocolError(f"{message.source} answered a registration that no server asks for")
         if message.body.get("accepted"):
             self.monitor.registered(message.source, yes=True)
         self._registering.answer(message.source, message.body)
@@ -181,7 +184,7 @@ class ControlService:
         self._asking.answer(message.source, message.body)
 
     def _beat(self) -> None:
-        for peer_id, peer in self.monitor.peers.items():
+        for peer_id, peer in list(self.monitor.peers.items()):
             if peer.state in (PeerState.CONNECTED, PeerState.REGISTERED):
                 try:
                     self._send(peer_id, Kind.HEARTBEAT, {})

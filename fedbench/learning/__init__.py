@@ -1,0 +1,1 @@
+"""Layer 1: learners, what runs their methods, and the trainer that averages their updates."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from fedbench.clock import Clock, Timer
 from fedbench.rpc.correlation import Deadlines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedbench.clock import Clock, Timer
 
 
 class DeadlineTimer:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedbench.clock import Clock, LoopClock
-from fedbench.connection.communication import CommunicationManager
 from fedbench.errors import DeadlineExceeded, PeerLost, RemoteError
 from fedbench.messages import Kind, Message
 from fedbench.rpc.correlation import OpenCalls
 from fedbench.rpc.deadlines import DeadlineTimer
-from fedbench.tensors.model import ModelState
+
+if TYPE_CHECKING:
+    from fedbench.connection.communication import CommunicationManager
+    from fedbench.tensors.model import ModelState
 
 ERROR = "error"
 """Method name of a response that carries an error."""
@@ -120,6 +122,6 @@ class RpcEndpoint:
                 future.set_exception(PeerLost(peer_id, reason))
 
 
-def _expire(future: asyncio.Future[Message], peer_id: str, method: str, deadline_s: float) -> None:
+def _expire(future: asyncio.Future[Message], peer_id: str, method: str, deadline_s: float | None) -> None:
     if not future.done():
         future.set_exception(DeadlineExceeded(f"{peer_id} did not answer {method} within {deadline_s} s"))

@@ -5,14 +5,227 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fedbench.connection.communication import CommunicationManager
 from fedbench.errors import DeadlineExceeded
-from fedbench.learning.dispatch import decode_train_result, encode_round
 from fedbench.messages import Kind, Message
 from fedbench.rpc.endpoint import RpcEndpoint
+from fedbench.rpc.stub import MODEL_EVENT
 from fedbench.tensors.model import ModelState
-from fedbench.values import RoundInfo, TrainResult
+from fedbench.values import RoundInfo, TrainResult, result_from_body, round_to_body
+
+if TYPE_CHECKING:
+    from fedbench.connection.communication import CommunicationManager
+    from fedbench.transport.receipt import Receipt
 
 PushHandler = Callable[[str, ModelState], Awaitable[None] | None]
+
+
+class LearnerProxy:
+    """Calls the node at the other end of a connection.
+
+    On the server it stands for a client's learner; on a client it stands for the server, whose stub answers
+    ``get_model`` with the global model. Every call may be cancelled: the caller forgets it, the other side
+    runs to its end or to its deadline. Every call raises what :meth:`RpcEndpoint.call` raises.
+
+    Args:
+        comm: The calling node's communication.
+        peer_id: Node at the other end.
+        index: Position of the client in the configuration, from 0; reduction order depends on it.
+
+    Attributes:
+        client_id: Id of the node at the other end.
+        index: As given.
+        stale: Pushed models that were dropped because they were not newer than the last.
+    """
+
+    def __init__(self, comm: CommunicationManager, peer_id: str, index: int = 0) -> None:
+        self.client_id = peer_id
+        self.index = index
+        self.stale = 0
+        self._comm = comm
+        self._endpoint = RpcEndpoint.of(comm)
+        self._handlers: list[PushHandler] = []
+        self._model: ModelState | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._listening = False
+
+    async def train(
+        self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
+    ) -> TrainResult:
+        """Have the learner train on ``model`` and return its update."""
+        answer = await self._call("train", round_to_body(round_info), model, deadline_s)
+        return result_from_body(answer.body, answer.tensors)
+
+    async def evaluate(self, model: ModelState, *, deadline_s: float | None = None) -> dict[str, float]:
+        """Have the learner evaluate ``model`` and return its metrics by name."""
+        metrics: dict[str, float] = (await self._call("evaluate", None, model, deadline_s)).body
+        return metrics
+
+    async def get_model(self, *, deadline_s: float | None = None) -> ModelState:
+        """Return the other node's current model: on a client's behalf the global model.
+
+        Raises:
+            RemoteError: It has none yet.
+        """
+        model = (await self._call("get_model", None, None, deadline_s)).tensors
+        assert model is not None
+        return model
+
+    async def set_model(self, model: ModelState, *, deadline_s: float | None = None) -> None:
+        """Make ``model`` the other node's current model, whatever its version."""
+        await self._call("set_model", None, model, deadline_s)
+
+    async def ping(self, payload: Any = None, *, deadline_s: float | None = None) -> Any:
+        """Return ``payload`` (plain data) after a round trip through every layer."""
+        return (await self._call("ping", payload, None, deadline_s)).body
+
+    async def call_remote_method(
+        self,
+        method: str,
+        *args: Any,
+        model: ModelState | None = None,
+        deadline_s: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call a method of the learner's own that its configuration allows.
+
+        Args:
+            method: Its name, listed in the client's ``rpc.allowed_methods``.
+            *args: Plain data.
+            model: Handed to the method as keyword argument ``model`` unless it is None.
+            deadline_s: Seconds until the answer is worthless.
+            **kwargs: Plain data.
+
+        Returns:
+            What the method returned: plain data or a ModelState.
+
+        Raises:
+            RemoteError: It raised, or is not allowed (``PermissionError``).
+        """
+        answer = await self._call(method, {"args": list(args), "kwargs": kwargs}, model, deadline_s)
+        return answer.body if answer.tensors is None else answer.tensors
+
+    # Models pushed by the other node ---------------------------------------------------------------------
+
+    def on_push(self, handler: PushHandler) -> Callable[[], None]:
+        """Call ``handler(event_type, model)`` with every newer model that the other node pushes.
+
+        The push is acknowledged when the handlers have returned. Call the result to stop.
+        """
+        self._listen()
+        self._handlers.append(handler)
+
+        def remove() -> None:
+            if handler in self._handlers:
+                self._handlers.remove(handler)
+
+        return remove
+
+    async def subscribe_model_updates(
+        self,
+        handler: PushHandler | None = None,
+        event_type: str = MODEL_EVENT,
+        *,
+        deadline_s: float | None = None,
+    ) -> None:
+        """Ask the server to push models of ``event_type`` to this node; idempotent, ends with the connection.
+
+        Args:
+            handler: Added as by :meth:`on_push`.
+            event_type: Which models.
+            deadline_s: Seconds to wait for the server's answer.
+        """
+        self._listen()
+        if handler is not None:
+            self.on_push(handler)
+        await self._call("subscribe", event_type, None, deadline_s)
+
+    async def wait_model(self, newer_than: int = -1, *, deadline_s: float | None = None) -> ModelState:
+        """Return the newest model pushed by the other node, once there is one newer than a version.
+
+        Needs a subscription (:meth:`subscribe_model_updates`). Cancelling leaves nothing behind.
+
+        Raises:
+            DeadlineExceeded: None came within ``deadline_s`` seconds.
+        """
+        self._listen()
+        try:
+            async with asyncio.timeout(deadline_s):
+                while self._model is None or self._model.version <= newer_than:
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._waiters.add(waiter)
+                    try:
+                        await waiter
+                    finally:
+                        self._waiters.discard(waiter)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{self.client_id} pushed no model newer than version {newer_than} within {deadline_s} s"
+            ) from None
+        return self._model
+
+    # Pushing to the other node ---------------------------------------------------------------------------
+
+    def push_model(self, model: ModelState, event_type: str = MODEL_EVENT) -> Receipt:
+        """Push a model to the other node; await ``receipt.applied`` for its acknowledgement.
+
+        Raises:
+            TransportError: As for :meth:`CommunicationManager.send_business_message`.
+        """
+        return self._send(Kind.MODEL_PUSH, event_type, None, model)
+
+    def notify(self, event_type: str, data: Any = None, *, intended_ns: int = 0) -> Receipt:
+        """Send plain data to the other node's handlers of notifications.
+
+        Args:
+            event_type: Name of the event.
+            data: Plain data.
+            intended_ns: Monotonic time at which this was meant to be sent, 0 for now.
+
+        Raises:
+            TransportError: As for :meth:`CommunicationManager.send_business_message`.
+        """
+        return self._send(Kind.CLIENT_NOTIFY, event_type, data, None, intended_ns)
+
+    def _send(
+        self, kind: Kind, event_type: str, body: Any, model: ModelState | None, intended_ns: int = 0
+    ) -> Receipt:
+        return self._comm.send_business_message(
+            Message(
+                kind,
+                self._comm.node_id,
+                self.client_id,
+                event_type,
+                body,
+                model,
+                sent_ns=time.monotonic_ns(),
+                intended_ns=intended_ns,
+            )
+        )
+
+    async def _call(
+        self, method: str, body: Any, model: ModelState | None, deadline_s: float | None
+    ) -> Message:
+        return await self._endpoint.call(self.client_id, method, body, model, deadline_s)
+
+    def _listen(self) -> None:
+        if not self._listening:
+            self._listening = True
+            self._comm.register_message_handler(Kind.MODEL_PUSH, self._on_push)
+
+    async def _on_push(self, message: Message) -> None:
+        model = message.tensors
+        if message.source != self.client_id or model is None:
+            return
+        if self._model is not None and model.version <= self._model.version:
+            self.stale += 1
+            return
+        self._model = model
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        for handler in list(self._handlers):
+            result = handler(message.method, model)
+            if result is not None:
+                await result

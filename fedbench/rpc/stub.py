@@ -6,15 +6,16 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from fedbench.connection.communication import CommunicationManager
 from fedbench.errors import DeadlineExceeded, LocalProtocolError, Overloaded, TransportError
 from fedbench.messages import Kind, Message
 from fedbench.rpc.endpoint import ERROR, RpcEndpoint
-from fedbench.tensors.model import ModelState
-from fedbench.transport.receipt import Receipt
+
+if TYPE_CHECKING:
+    from fedbench.connection.communication import CommunicationManager
+    from fedbench.tensors.model import ModelState
+    from fedbench.transport.receipt import Receipt
 
 log = logging.getLogger("fedbench.rpc")
 
@@ -109,11 +110,13 @@ class LearnerStub:
             return outcomes
         done, pending = await asyncio.wait(waiting, timeout=deadline_s)
         for future in done:
-            error = future.exception()
-            outcomes[waiting[future]] = error if isinstance(error, Exception) else None
+            raised = future.exception()
+            outcomes[waiting[future]] = raised if isinstance(raised, Exception) else None
         for future in pending:
             client_id = waiting[future]
-            outcomes[client_id] = DeadlineExceeded(f"{client_id} did not apply the model within {deadline_s} s")
+            outcomes[client_id] = DeadlineExceeded(
+                f"{client_id} did not apply the model within {deadline_s} s"
+            )
         return outcomes
 
     # Answering -----------------------------------------------------------------------------------------
@@ -203,48 +206,6 @@ class LearnerStub:
             subscribers.pop(peer_id, None)
         for key in [key for key in self._running if key[0] == peer_id]:
             self._cancel(key)
-
-
-class GlobalModel:
-    """What a server's stub dispatches to: the global model, and the handlers of notifications."""
-
-    def __init__(self) -> None:
-        self.model: ModelState | None = None
-        self._handlers: list[Callable[[str, Any], Awaitable[None] | None]] = []
-
-    def on_notify(self, handler: Callable[[str, Any], Awaitable[None] | None]) -> None:
-        """Call ``handler(event_type, data)`` with every notification from a client."""
-        self._handlers.append(handler)
-
-    async def call(self, method: str, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
-        """Answer ``get_model`` with the global model and ``ping`` with nothing.
-
-        Raises:
-            LookupError: There is no global model yet.
-            PermissionError: Any other method.
-        """
-        if method == "ping":
-            return None, None
-        if method != "get_model":
-            raise PermissionError(f"a server answers get_model, ping, subscribe and unsubscribe, not {method}")
-        if self.model is None:
-            raise LookupError("there is no global model yet: training has not begun")
-        return None, self.model
-
-    async def model_update(self, model: ModelState) -> bool:
-        """Refuse: a server makes models, it is not pushed any.
-
-        Raises:
-            PermissionError: Always.
-        """
-        raise PermissionError("models are pushed by the server, not to it: return them from train")
-
-    async def event(self, event_type: str, data: Any) -> None:
-        """Hand a notification to every handler in order."""
-        for handler in self._handlers:
-            result = handler(event_type, data)
-            if result is not None:
-                await result
 
 
 def _describe(error: Exception, traceback_text: str) -> dict[str, str]:

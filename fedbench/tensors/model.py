@@ -105,7 +105,13 @@ class ModelState(Mapping[str, Array]):
     version: int
 
     def __init__(self, buffer: memoryview, layout: Layout, version: int) -> None:
-        """Wrap ``buffer``, which nobody may write to any more."""
+        """Wrap ``buffer``, which nobody may write to any more.
+
+        Raises:
+            ValueError: The version is negative.
+        """
+        if version < 0:
+            raise ValueError(f"version {version} is negative")
         self._buffer = buffer.toreadonly()
         self._arrays = _views(self._buffer, layout)
         self.layout = layout
@@ -123,8 +129,6 @@ class ModelState(Mapping[str, Array]):
             TypeError: A dtype is not a native boolean, integer, float or complex.
             ValueError: There is no array, one has too many dimensions, or the version is negative.
         """
-        if version < 0:
-            raise ValueError(f"version {version} is negative")
         sources = {name: np.asarray(array) for name, array in arrays.items()}
         draft = ModelDraft(Layout.of(sources), base_version=version - 1)
         for name, source in sources.items():
@@ -176,7 +180,7 @@ class ModelState(Mapping[str, Array]):
         return draft
 
     def with_version(self, version: int) -> ModelState:
-        """Return a model over the same memory with another version."""
+        """Return a model over the same memory with another version, >= 0."""
         return ModelState(self._buffer, self.layout, version)
 
 
@@ -216,11 +220,12 @@ class ModelDraft(Mapping[str, Array]):
             version: Version of the model; by default one more than that of the model drafted from.
 
         Raises:
-            ValueError: The draft was frozen already.
+            ValueError: The draft was frozen already, or the version is negative; the draft stays as it was.
         """
         if self._buffer is None:
             raise ValueError("this draft was frozen already: begin another with model.draft()")
-        buffer, self._buffer = self._buffer, None
+        model = ModelState(self._buffer, self.layout, self._base_version + 1 if version is None else version)
+        self._buffer = None
         for array in self._arrays.values():
             array.flags.writeable = False
-        return ModelState(buffer, self.layout, self._base_version + 1 if version is None else version)
+        return model

@@ -71,18 +71,22 @@ class TransportBase(ABC):
         """
         node = self.node_id if node_id is None else check_name(node_id)
         self._check_open()
+        if self._roles.get(node) is None:
+            self._roles[node] = role or parse(node).role
         if node in self._listening:
             return
-        self._roles.setdefault(node, role or parse(node).role)
         await self._listen(node)
         self._listening.add(node)
 
     def on_connection(self, node_id: str, callback: ConnectionCallback) -> None:
-        """Call ``callback`` with every connection accepted for ``node_id``, before anything arrives on it."""
+        """Call ``callback`` with every new connection of ``node_id``, before anything arrives on it.
+
+        One callback a node: a later one takes the place of an earlier one.
+        """
         self._on_connection[node_id] = callback
 
     async def connect(self, target: str, source: str | None = None) -> Connection:
-        """Return the open connection from ``source`` (by default this node) to ``target``; open it if need be.
+        """Return the open connection from ``source`` (by default this node) to ``target``, or a new one.
 
         Raises:
             RoutingError: Unknown target, a source not served here, or two nodes of the same role.
@@ -97,7 +101,10 @@ class TransportBase(ABC):
             raise self._refuse(node, target, "the source is not a node of this transport")
         if node == target:
             raise self._refuse(node, target, "a node does not connect to itself")
-        connection = await self._open(node, target)
+        try:
+            connection = await self._open(node, target)
+        except RoutingError as error:
+            raise self._refuse(node, target, error.reason) from None
         self._adopt(connection)
         return connection
 
@@ -108,13 +115,15 @@ class TransportBase(ABC):
             connection.close()
 
     async def close(self) -> None:
-        """Stop listening and close every connection; idempotent."""
+        """Stop listening, close every connection and end whoever still receives; idempotent."""
         self._closed = True
         for node in sorted(self._listening):
             self._unlisten(node)
         self._listening.clear()
         for connection in list(self._connections.values()):
             connection.close()
+        for inbox in self._inboxes.values():
+            inbox.end(self._closed_error())
         await self._events.close()
 
     # Sending -----------------------------------------------------------------------------------------
@@ -131,20 +140,40 @@ class TransportBase(ABC):
         """
         connection = await self.connect(target, source)
         message = _message(Kind.DATA, source, target, data)
-        while True:
-            try:
-                return connection.send(message)
-            except Overloaded:
-                await connection.writable()
+        async with connection.turn:
+            while True:
+                try:
+                    return connection.send(message)
+                except Overloaded:
+                    await connection.writable()
 
     async def broadcast(self, source: str, targets: Iterable[str], data: Any) -> dict[str, Receipt]:
-        """Send the same data to each target; one that cannot be reached gets a rejected (falsy) receipt."""
-        return {target: await self._attempt(self.send(source, target, data)) for target in targets}
+        """Send the same data to each target; one that cannot be reached gets a rejected (falsy) receipt.
+
+        A target whose queue is full is waited for, without holding up the others.
+        """
+        receipts: dict[str, Receipt] = {}
+        full: list[str] = []
+        for target in targets:
+            message = _message(Kind.DATA, source, target, data)
+            receipts[target] = await self._attempt(self._send_message(message))
+            if isinstance(receipts[target].error, Overloaded):
+                full.append(target)
+        if full:
+            late = await asyncio.gather(*(self._attempt(self.send(source, target, data)) for target in full))
+            receipts.update(zip(full, late, strict=True))
+        return receipts
 
     async def push(
         self, source: str, targets: Iterable[str], model: ModelState, event_type: str = "model"
     ) -> dict[str, Receipt]:
-        """Push a model to each target's handlers; one that cannot be reached gets a rejected receipt."""
+        """Push a model to each target's handlers; one that cannot be reached gets a rejected receipt.
+
+        Nothing is waited for: a target whose queue is full counts as one that cannot be reached.
+
+        Raises:
+            LocalProtocolError: ``model`` is not a ModelState.
+        """
         receipts = {}
         for target in targets:
             message = _message(Kind.MODEL_PUSH, source, target, model, event_type)
@@ -163,7 +192,7 @@ class TransportBase(ABC):
     # Receiving ---------------------------------------------------------------------------------------
 
     async def receive(self, target: str, source: str, timeout: float | None = None) -> Any:
-        """Return the oldest data sent by ``source`` to ``target``, a node served here; wait for it if need be.
+        """Return the oldest data from ``source`` to ``target``, a node served here; wait for it if need be.
 
         Args:
             target: The receiving node.
@@ -174,6 +203,7 @@ class TransportBase(ABC):
             TimeoutError: Nothing came in time.
             RoutingError: ``target`` is not served here.
             ConnectionBroken: Nothing is left and the source is gone.
+            ConnectionClosed: Nothing is left, and the connection or the transport was closed here.
         """
         if target not in self._roles:
             raise self._refuse(source, target, "the target is not a node of this transport")
@@ -193,7 +223,7 @@ class TransportBase(ABC):
     def register_event_handler(
         self, event_type: str, handler: Callable[[str, Any], Awaitable[None] | None]
     ) -> Unsubscribe:
-        """Call ``handler(source, data)`` with every event or model of ``event_type``; call the result to stop."""
+        """Call ``handler(source, data)`` with every event or model of a type; call the result to stop."""
         return self._events.register(event_type, handler)
 
     def deliver(self, message: Message, delivery: Delivery) -> None:
@@ -216,14 +246,20 @@ class TransportBase(ABC):
 
     @abstractmethod
     async def _open(self, source: str, target: str) -> Connection:
-        """Open a connection; the target's transport adopts the other end."""
+        """Open a connection; the target's transport adopts the other end.
+
+        Raises:
+            RoutingError: Unknown target, or one that may not be connected (:meth:`_check_roles`).
+        """
 
     def _adopt(self, connection: Connection) -> None:
-        """Own a new connection; an older one of the same pair is fenced off."""
+        """Own a new connection; an older one of the same pair is fenced off.
+
+        What the peer sends meanwhile waits, so that the callback may claim the connection first.
+        """
         pair = (connection.local_id, connection.peer_id)
         older = self._connections.get(pair)
         self._connections[pair] = connection
-        connection.receiver = self.deliver
         connection.inbox = self._inbox(*pair)
         connection.inbox.reopen()
         if older is not None:
@@ -232,17 +268,23 @@ class TransportBase(ABC):
         callback = self._on_connection.get(connection.local_id)
         if callback is not None:
             callback(connection)
+        if connection.receiver is None:
+            connection.receiver = self.deliver
+        connection.start()
 
     def _check_roles(self, source: str, target: str, target_role: Role | None) -> None:
         role = self._roles[source]
         if role is not None and role == target_role:
-            raise self._refuse(source, target, f"{role} to {role} is not permitted")
+            raise RoutingError(source, target, f"{role} to {role} is not permitted")
 
     # Inside ------------------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ConnectionClosed(f"the transport of {self.node_id} is closed")
+            raise self._closed_error()
+
+    def _closed_error(self) -> ConnectionClosed:
+        return ConnectionClosed(f"the transport of {self.node_id} is closed")
 
     def _refuse(self, source: str, target: str, reason: str) -> RoutingError:
         self.refused[f"{source}->{target}"] += 1
@@ -250,7 +292,10 @@ class TransportBase(ABC):
         return RoutingError(source, target, reason)
 
     async def _send_message(self, message: Message) -> Receipt:
-        return (await self.connect(message.target, message.source)).send(message)
+        connection = await self.connect(message.target, message.source)
+        if message.kind is Kind.DATA and connection.turn.locked():
+            raise Overloaded(f"others wait already for room at {message.target}")
+        return connection.send(message)
 
     @staticmethod
     async def _attempt(sending: Awaitable[Receipt]) -> Receipt:
@@ -266,6 +311,8 @@ class TransportBase(ABC):
         inbox = self._inboxes.get(pair)
         if inbox is None:
             inbox = self._inboxes[pair] = Inbox(self.limits)
+            if self._closed:
+                inbox.end(self._closed_error())
         return inbox
 
     def _forget(self, connection: Connection, reason: ConnectionBroken | ConnectionClosed) -> None:
@@ -280,7 +327,7 @@ class TransportBase(ABC):
 def _message(kind: Kind, source: str, target: str, data: Any, method: str = "") -> Message:
     body, tensors = (None, data) if isinstance(data, ModelState) else (data, None)
     if kind is Kind.MODEL_PUSH and tensors is None:
-        raise LocalProtocolError(f"push takes a ModelState, not a {type(data).__name__}: use push_event for data")
-    return Message(
-        kind, source, target, method, body, tensors, sent_ns=time.monotonic_ns()
-    )
+        raise LocalProtocolError(
+            f"push takes a ModelState, not a {type(data).__name__}: use push_event for data"
+        )
+    return Message(kind, source, target, method, body, tensors, sent_ns=time.monotonic_ns())

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from fedbench.errors import ConnectionBroken, ConnectionClosed, RoutingError
+from fedbench.ids import current_node
 from fedbench.messages import Message
 from fedbench.transport.dispatch import describe
-from fedbench.transport.inbox import Inbox
 from fedbench.transport.receipt import Delivery, Ledger, Receipt
+
+if TYPE_CHECKING:
+    from fedbench.transport.inbox import Inbox
 
 log = logging.getLogger("fedbench.transport")
 
@@ -23,7 +27,8 @@ class Connection(ABC):
     """One end of a live pipe between two nodes. Single event loop, no locking.
 
     Messages sent on one end are handed to the other end's :attr:`receiver` in order, control messages
-    before waiting business messages. A backend implements :meth:`_write` and :meth:`_shut`.
+    before waiting business messages; what arrives before there is a receiver waits for :meth:`start`. A
+    backend implements :meth:`writable`, :meth:`_write` and :meth:`_shut`.
 
     Attributes:
         local_id: Node at this end; the only source that may send here.
@@ -33,6 +38,7 @@ class Connection(ABC):
             session (numbering, acknowledgement, resending) is needed above it.
         reports_death: Whether the medium tells of the peer's death, so that no heartbeat is needed above it.
         receiver: Called with every inbound message and its delivery; set by the owner before messages flow.
+        turn: Held by a sender that waits for room, so that senders are served in order.
         inbox: Where ``DATA`` from the peer waits for :meth:`TransportBase.receive`; set by the owner.
         ledger: Outcomes of the messages sent from this end.
     """
@@ -47,6 +53,7 @@ class Connection(ABC):
         self.ledger = Ledger()
         self.receiver: Receiver | None = None
         self.inbox: Inbox | None = None
+        self.turn = asyncio.Lock()
         self._closed: ConnectionBroken | ConnectionClosed | None = None
         self._on_closed: list[ClosedCallback] = []
 
@@ -66,10 +73,13 @@ class Connection(ABC):
         else:
             callback(self, self._closed)
 
+    def start(self) -> None:  # noqa: B027  # a medium that holds nothing back has nothing to do here
+        """The receiver is set: hand it what has arrived before. Called once, by the owner."""
+
     def send(self, message: Message) -> Receipt:
         """Accept ``message`` for the peer. Returning means: queued here. Never blocks.
 
-        The body is snapshotted: changing it afterwards changes nothing for the peer.
+        The body is snapshotted: changing it afterwards, on either side, changes nothing for the other.
 
         Raises:
             ConnectionClosed: This end was closed.
@@ -97,7 +107,10 @@ class Connection(ABC):
 
     @abstractmethod
     async def writable(self) -> None:
-        """Wait until the queue that made :meth:`send` raise ``Overloaded`` has room, or the connection ends."""
+        """Wait until the queue that made :meth:`send` raise ``Overloaded`` has room, or the connection ends.
+
+        Cancelling leaves nothing behind.
+        """
 
     @abstractmethod
     def _write(self, message: Message) -> Receipt:
@@ -112,18 +125,26 @@ class Connection(ABC):
         if self._closed is not None:
             return
         self._closed = reason
-        for receipt in list(self.ledger.awaited):
-            receipt.apply(reason)
+        self.ledger.end(reason)
         callbacks, self._on_closed = self._on_closed, []
-        for callback in callbacks:
-            callback(self, reason)
+        token = current_node.set(self.local_id)
+        try:
+            for callback in callbacks:
+                callback(self, reason)
+        finally:
+            current_node.reset(token)
 
     def _hand_over(self, message: Message, delivery: Delivery) -> None:
-        """Give an inbound message to the receiver; what it raises stays on this side of the pipe."""
+        """Give an inbound message to the receiver, as this node; what it raises stays on this side."""
+        token = current_node.set(self.local_id)
         try:
             if self.receiver is None:
                 raise ConnectionClosed(f"nobody receives for {self.local_id}")
             self.receiver(message, delivery)
         except Exception as error:
-            log.warning("%s could not take %s from %s", self.local_id, message.kind.value, self.peer_id, exc_info=True)
+            log.warning(
+                "%s could not take %s from %s", self.local_id, message.kind.value, self.peer_id, exc_info=True
+            )
             delivery.apply(describe(self.local_id, error))
+        finally:
+            current_node.reset(token)

@@ -1,16 +1,22 @@
-"""Calling handlers with a message: plain functions at once, coroutine functions as tasks, in order of arrival."""
+"""Calling handlers with a message: plain functions at once, coroutines as tasks, in order of arrival."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import Context
+from typing import TYPE_CHECKING
 
-from fedbench.errors import RemoteError
+from fedbench.errors import ConnectionClosed, RemoteError
+from fedbench.ids import current_node
 from fedbench.messages import Message
-from fedbench.transport.receipt import Delivery
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    from fedbench.transport.receipt import Delivery
 
 log = logging.getLogger("fedbench.transport")
 
@@ -26,7 +32,8 @@ class Dispatcher:
     """Runs one node's handlers. A message is applied when all of them have returned.
 
     A handler that raises is reported to the sender as :class:`RemoteError` and leaves one WARNING here; the
-    other handlers run all the same.
+    other handlers run all the same. While a handler runs, :data:`fedbench.ids.current_node` is the message's
+    target.
 
     Args:
         context: Context that coroutine handlers run in, None for a copy of the caller's.
@@ -40,27 +47,34 @@ class Dispatcher:
         """Call each handler in order and apply ``delivery`` when the last has returned."""
         error: Exception | None = None
         pending: list[Awaitable[None]] = []
-        for handler in handlers:
-            try:
-                result = handler(message)
-            except Exception as raised:
-                error = error or raised
-                _warn(message, raised)
-            else:
-                if result is not None:
-                    pending.append(result)
-        if pending:
-            task = asyncio.get_running_loop().create_task(
-                self._finish(pending, error, message, delivery), context=self._context
-            )
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        else:
+        token = current_node.set(message.target)
+        try:
+            for handler in handlers:
+                try:
+                    result = handler(message)
+                except Exception as raised:
+                    error = error or raised
+                    _warn(message, raised)
+                else:
+                    if result is not None:
+                        pending.append(result)
+            if pending:
+                task = asyncio.get_running_loop().create_task(
+                    self._finish(pending, error, message, delivery), context=self._context
+                )
+                self._tasks.add(task)
+                task.add_done_callback(functools.partial(self._ended, pending, message, delivery))
+        finally:
+            current_node.reset(token)
+        if not pending:
             delivery.apply(None if error is None else describe(message.target, error))
 
     async def close(self) -> None:
-        """Cancel the handlers that still run and wait until they have ended."""
-        tasks = list(self._tasks)
+        """Cancel the handlers that still run and wait until they have ended; their messages count as failed.
+
+        A handler that calls this is not cancelled and not waited for.
+        """
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -75,6 +89,17 @@ class Dispatcher:
                 error = error or raised
                 _warn(message, raised)
         delivery.apply(None if error is None else describe(message.target, error))
+
+    def _ended(
+        self, pending: list[Awaitable[None]], message: Message, delivery: Delivery, task: asyncio.Task[None]
+    ) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            for awaitable in pending:
+                if asyncio.iscoroutine(awaitable):
+                    awaitable.close()  # cancelled before it began
+            cause = ConnectionClosed(f"{message.target} was closed before its handler returned")
+            delivery.apply(describe(message.target, cause))
 
 
 def _warn(message: Message, error: Exception) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedbench.messages import Kind, Message
 from fedbench.transport.dispatch import Dispatcher, Handler
-from fedbench.transport.receipt import Delivery
+
+if TYPE_CHECKING:
+    from fedbench.transport.receipt import Delivery
 
 EventHandler = Callable[[str, Any], Awaitable[None] | None]
 

@@ -25,39 +25,43 @@ class Limits(NamedTuple):
 class Inbox:
     """``DATA`` messages from one source to one target.
 
-    Receivers are served in the order in which they asked; a receiver that was cancelled takes nothing.
+    Receivers are served in the order in which they asked. A message leaves the queue only when its receiver
+    runs, so a receiver that was cancelled takes nothing and changes no order.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._messages: deque[Message] = deque()
         self._nbytes = 0
-        self._receivers: deque[asyncio.Future[Message]] = deque()
+        self._turn = asyncio.Lock()
+        self._arrival: asyncio.Future[None] | None = None
         self._space: deque[asyncio.Future[None]] = deque()
         self._ended: Exception | None = None
 
-    def full(self) -> bool:
-        """Whether :meth:`put` would refuse."""
-        return len(self._messages) >= self._limits.messages or self._nbytes >= self._limits.nbytes
+    def full(self, coming: int = 0, coming_bytes: int = 0) -> bool:
+        """Whether :meth:`put` would refuse, once ``coming`` more messages of ``coming_bytes`` are in."""
+        return (
+            len(self._messages) + coming >= self._limits.messages
+            or self._nbytes + coming_bytes >= self._limits.nbytes
+        )
 
     async def space(self) -> None:
-        """Wait until there is room. Cancelling leaves nothing behind."""
+        """Wait until there is room, or the source is gone. Cancelling leaves nothing behind."""
         while self.full() and self._ended is None:
-            future = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._space.append(future)
-            await future
+            try:
+                await future
+            finally:
+                if not self.full():  # room for more than one, or the room of one that was cancelled
+                    self._wake_one()
 
     def put(self, message: Message) -> None:
-        """Append a message, or hand it to the receiver that has waited longest.
+        """Append a message and wake the receiver that has waited longest.
 
         Raises:
             Overloaded: The queue is full.
         """
-        while self._receivers:
-            receiver = self._receivers.popleft()
-            if not receiver.done():
-                receiver.set_result(message)
-                return
         if self.full():
             raise Overloaded(
                 f"{message.target} has {len(self._messages)} messages ({self._nbytes} bytes) from "
@@ -65,44 +69,40 @@ class Inbox:
             )
         self._messages.append(message)
         self._nbytes += weight_bytes(message)
+        self._wake_receiver()
 
     async def get(self) -> Any:
         """Take the oldest message's data; wait for one if there is none. Cancelling loses nothing.
 
         Raises:
             ConnectionBroken: There is none and the source is gone.
+            ConnectionClosed: There is none and this side closed the connection.
         """
-        if not self._messages:
-            if self._ended is not None:
-                raise self._ended.with_traceback(None)
-            receiver: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-            self._receivers.append(receiver)
-            try:
-                message = await receiver
-            except asyncio.CancelledError:
-                if receiver.done() and not receiver.cancelled() and receiver.exception() is None:
-                    self._messages.appendleft(receiver.result())
-                    self._nbytes += weight_bytes(receiver.result())
-                raise
-        else:
+        async with self._turn:
+            while not self._messages:
+                if self._ended is not None:
+                    raise self._ended.with_traceback(None)
+                self._arrival = asyncio.get_running_loop().create_future()
+                await self._arrival
             message = self._messages.popleft()
-            self._nbytes -= weight_bytes(message)
-            self._wake_one()
+        self._nbytes -= weight_bytes(message)
+        self._wake_one()
         return message.body if message.tensors is None else message.tensors
 
     def end(self, reason: Exception) -> None:
         """The source is gone: waiting receivers get ``reason``; what has arrived can still be taken."""
         self._ended = reason
-        while self._receivers:
-            receiver = self._receivers.popleft()
-            if not receiver.done():
-                receiver.set_exception(reason)
+        self._wake_receiver()
         while self._space:
             self._wake_one()
 
     def reopen(self) -> None:
         """The source is back; what arrived before can still be taken."""
         self._ended = None
+
+    def _wake_receiver(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     def _wake_one(self) -> None:
         while self._space:

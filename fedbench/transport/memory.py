@@ -1,7 +1,8 @@
-"""Memory mode: nodes of one event loop, joined by direct dispatch. Nothing is serialised, tensors never copied."""
+"""Memory mode: nodes of one event loop, joined by direct dispatch. No serialising, no copies of tensors."""
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from typing import TYPE_CHECKING, ClassVar
 
@@ -88,6 +89,14 @@ class MemoryConnection(Connection):
         left._other, right._other = right, left
         return left, right
 
+    def start(self) -> None:
+        """Hand over what the peer sent while this end was being opened."""
+        self._taking = True
+        try:
+            self._drain()
+        finally:
+            self._taking = False
+
     def abort(self, reason: str = "its node ended without closing") -> None:
         """End this side as a crash would: the peer sees :class:`PeerLost`."""
         other = self._other
@@ -106,12 +115,15 @@ class MemoryConnection(Connection):
     def _write(self, message: Message) -> Receipt:
         body = snapshot(message.body)
         if body is not message.body:
+            message = copy.copy(message)  # the sender keeps its own
             msgspec.structs.force_setattr(message, "body", body)
         other = self._other
         assert other is not None
-        if message.kind is Kind.DATA and other.inbox is not None and other.inbox.full():
-            raise Overloaded(f"nobody at {self.peer_id} receives what {self.local_id} sends: its queue is full")
-        if other._taking:
+        if message.kind is Kind.DATA and other.inbox is not None:
+            waiting = len(other._waiting[Channel.BUSINESS])
+            if other.inbox.full(waiting, other._waiting_bytes):
+                raise Overloaded(f"nobody at {self.peer_id} receives from {self.local_id}: its queue is full")
+        if other._taking or other.receiver is None:
             return other._enqueue(message, self)
         receipt = Receipt(self.ledger)
         other._taking = True
@@ -129,8 +141,8 @@ class MemoryConnection(Connection):
         count = sum(len(queue) for queue in self._waiting.values())
         if count >= self._limits.messages or self._waiting_bytes + weight > self._limits.nbytes:
             raise Overloaded(
-                f"{self.local_id} has {count} messages ({self._waiting_bytes} bytes) waiting from {self.peer_id}: "
-                "let its handler return first"
+                f"{self.local_id} has {count} messages ({self._waiting_bytes} bytes) waiting from "
+                f"{self.peer_id}: let its handler return first"
             )
         receipt = Receipt(sender.ledger)
         self._waiting[message.kind.channel].append((message, receipt))

@@ -28,13 +28,25 @@ class Ledger:
     term is counted on its own, so the sum is a check and not a definition.
 
     Attributes:
-        awaited: Receipts whose :attr:`Receipt.applied` somebody awaits; they end with the connection.
+        awaited: Receipts whose :attr:`Receipt.applied` somebody awaits.
+        over: Why the connection is over, None while it is not: nothing will be applied from then on.
     """
 
-    __slots__ = ("accepted", "acked", "awaited", "expired", "in_flight", "lost", "rejected", "superseded")
+    __slots__ = (
+        "accepted",
+        "acked",
+        "awaited",
+        "expired",
+        "in_flight",
+        "lost",
+        "over",
+        "rejected",
+        "superseded",
+    )
 
     def __init__(self) -> None:
         self.awaited: set[Receipt] = set()
+        self.over: Exception | None = None
         self.accepted = 0
         self.acked = 0
         self.expired = 0
@@ -46,6 +58,12 @@ class Ledger:
     def counts(self) -> dict[str, int]:
         """Return every term by name."""
         return {name: getattr(self, name) for name in ("accepted", *(o.value for o in Outcome))}
+
+    def end(self, reason: Exception) -> None:
+        """The connection is over: whoever awaits an application is told, now or later."""
+        self.over = reason
+        for receipt in list(self.awaited):
+            receipt.apply(reason)
 
     def balanced(self) -> bool:
         """Whether no message is unaccounted for."""
@@ -64,6 +82,9 @@ class Delivery(Protocol):
 class Receipt:
     """What ``send`` returns: the message is queued here. Truthy unless it was rejected.
 
+    Each use of :attr:`delivered` and :attr:`applied` makes an awaitable of its own: cancelling one of them,
+    by a timeout for instance, changes nothing for the others.
+
     Attributes:
         outcome: How far it came.
         error: Why it ended badly, or None.
@@ -78,8 +99,8 @@ class Receipt:
         self.error: Exception | None = None
         self._handled = False
         self._handler_error: Exception | None = None
-        self._delivered: asyncio.Future[None] | None = None
-        self._applied: asyncio.Future[None] | None = None
+        self._delivered: tuple[asyncio.Future[None], ...] = ()
+        self._applied: tuple[asyncio.Future[None], ...] = ()
         ledger.accepted += 1
         ledger.in_flight += 1
 
@@ -96,11 +117,12 @@ class Receipt:
         Raises (when awaited):
             Exception: :attr:`error`, if it ended in any other way.
         """
-        if self._delivered is None:
-            self._delivered = asyncio.get_running_loop().create_future()
-            if self.outcome is not Outcome.IN_FLIGHT:
-                _complete(self._delivered, self.error)
-        return self._delivered
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.outcome is Outcome.IN_FLIGHT:
+            self._delivered = (*self._delivered, future)
+        else:
+            _complete(future, self.error)
+        return future
 
     @property
     def applied(self) -> Awaitable[None]:
@@ -109,17 +131,18 @@ class Receipt:
         Raises (when awaited):
             RemoteError: The handler raised.
             PeerLost: The peer died first.
+            ConnectionClosed, ConnectionBroken: The connection ended first.
             Exception: :attr:`error`, if the message never reached it.
         """
-        if self._applied is None:
-            self._applied = asyncio.get_running_loop().create_future()
-            if self._handled:
-                _complete(self._applied, self._handler_error)
-            elif self.error is not None:
-                _complete(self._applied, self.error)
-            else:
-                self._ledger.awaited.add(self)
-        return self._applied
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._handled:
+            _complete(future, self._handler_error)
+        elif self.error is not None or self._ledger.over is not None:
+            _complete(future, self.error or self._ledger.over)
+        else:
+            self._applied = (*self._applied, future)
+            self._ledger.awaited.add(self)
+        return future
 
     def ack(self) -> None:
         """The peer has taken the message. No effect once it has ended."""
@@ -127,8 +150,8 @@ class Receipt:
             self.outcome = Outcome.ACKED
             self._ledger.in_flight -= 1
             self._ledger.acked += 1
-            if self._delivered is not None:
-                _complete(self._delivered, None)
+            for future in self._delivered:
+                _complete(future, None)
 
     def end(self, outcome: Outcome, error: Exception) -> None:
         """The message ended without being taken. No effect once it has ended."""
@@ -139,19 +162,22 @@ class Receipt:
         self._ledger.in_flight -= 1
         setattr(self._ledger, outcome.value, getattr(self._ledger, outcome.value) + 1)
         self._ledger.awaited.discard(self)
-        for future in (self._delivered, self._applied):
-            if future is not None:
-                _complete(future, error)
+        for future in (*self._delivered, *self._applied):
+            _complete(future, error)
 
     def apply(self, error: Exception | None = None) -> None:
-        """The peer's handler returned (``error`` None) or failed. Only the first report counts."""
-        if self._handled:
+        """The peer's handler returned (``error`` None) or failed. Only the first report counts.
+
+        No effect on a message that ended without being taken.
+        """
+        if self._handled or self.error is not None:
             return
         self._handled = True
         self._handler_error = error
-        if self._applied is not None:
+        if self._applied:
             self._ledger.awaited.discard(self)
-            _complete(self._applied, error)
+            for future in self._applied:
+                _complete(future, error)
 
 
 def _complete(future: asyncio.Future[None], error: Exception | None) -> None:

@@ -1,0 +1,234 @@
+"""The configuration of a federation: YAML to frozen structs, with every error reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from fedbench.configfile import Section, read_yaml
+from fedbench.errors import ConfigError, Problem
+from fedbench.ids import MODES, Mode
+from fedbench.loop import LOOPS, LoopName
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Architecture = Literal["push", "polling"]
+ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
+AVAILABLE_MODES: tuple[Mode, ...] = ("memory",)
+DEFAULT_SERVER_ID = "yaml_fed_server"
+LEGACY_SERVER_IDS = ("memory_server", "yaml_fed_server", "fed_server")
+
+CheckLearner = Callable[[str, Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentConfig:
+    """A trainer or a learner: what it is and what it is made with.
+
+    Attributes:
+        type: A registered name, or ``module:Class``.
+        args: Keyword arguments.
+    """
+
+    type: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The server: its id and its trainer."""
+
+    server_id: str = DEFAULT_SERVER_ID
+    trainer: ComponentConfig = ComponentConfig("FedAvgTrainer")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """A client: its id, its learner and what others may call on it (None for the five standard methods)."""
+
+    client_id: str
+    learner: ComponentConfig = ComponentConfig("SimpleLearner")
+    allowed_methods: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PollingConfig:
+    """How the polling architecture polls.
+
+    Attributes:
+        server_ids: Ids under which each client looks for its server; the real one is among them.
+        poll_interval_s: Sleep between two looks into a mailbox, in seconds.
+        receive_timeout_s: How long one receive looks before it gives up, in seconds.
+        warn_on_timeout: Whether a receive that gave up leaves a WARNING.
+    """
+
+    server_ids: tuple[str, ...]
+    poll_interval_s: float = 0.001
+    receive_timeout_s: float = 0.010
+    warn_on_timeout: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FederationConfig:
+    """A whole federation.
+
+    Attributes:
+        seed: Seed of selection, data and shuffling.
+        mode: How its nodes are joined.
+        architecture: ``push``, or ``polling`` for the legacy architecture.
+        loop: Event loop that the command line runs it in.
+        server: The server.
+        clients: At least one client, in the order that seeds and reduction follow.
+        polling: How the polling architecture polls.
+    """
+
+    seed: int
+    mode: Mode
+    architecture: Architecture
+    loop: LoopName
+    server: ServerConfig
+    clients: tuple[ClientConfig, ...]
+    polling: PollingConfig
+
+
+def load(path: str | Path, *, check_learner: CheckLearner | None = None) -> FederationConfig:
+    """Read a federation from a YAML file.
+
+    Args:
+        path: The file.
+        check_learner: Called with each learner's type and args; raises ValueError where they are wrong.
+
+    Raises:
+        ConfigError: With every problem and its path.
+    """
+    return from_mapping(read_yaml(path), source=str(path), check_learner=check_learner)
+
+
+def from_mapping(
+    mapping: Any, *, source: str = "config", check_learner: CheckLearner | None = None
+) -> FederationConfig:
+    """Read a federation from plain data; see :func:`load`."""
+    problems: list[Problem] = []
+    root = Section(mapping, "", problems)
+    seed = root.integer("seed", 0, least=0)
+    server_section = root.section("server")
+    transport = server_section.section("transport")
+    default_mode: Mode = transport.choice("type", MODES, "memory")
+    transport.finish()
+    mode: Mode = root.choice("mode", MODES, default_mode)
+    if mode in MODES and mode not in AVAILABLE_MODES:
+        where = "mode" if root.has("mode") else "server.transport.type"
+        problems.append(
+            Problem(where, f"{mode!r} is not available in this version: use {AVAILABLE_MODES[0]!r}")
+        )
+    server = _server(server_section)
+    reader = _ClientReader(mode, problems, check_learner)
+    clients = reader.read(root.value("clients"))
+    if server.server_id in {client.client_id for client in clients}:
+        problems.append(Problem("server.server_id", f"{server.server_id!r} is also the id of a client"))
+    config = FederationConfig(
+        seed,
+        mode,
+        root.choice("architecture", ARCHITECTURES, "push"),
+        root.choice("loop", LOOPS, "auto"),
+        server,
+        clients,
+        _polling(root.section("polling"), server.server_id),
+    )
+    root.finish()
+    if problems:
+        raise ConfigError(source, problems)
+    return config
+
+
+def _server(section: Section) -> ServerConfig:
+    server_id = section.name("server_id", DEFAULT_SERVER_ID)
+    trainer = section.section("trainer")
+    kind = trainer.choice("type", ("FedAvgTrainer",), "FedAvgTrainer")
+    args = trainer.section("args")
+    values = {
+        "rounds": args.integer("rounds", 20, least=1),
+        "fraction": args.number("fraction", 1.0, above=0.0, most=1.0),
+        "quorum": args.number("quorum", 1.0, above=0.0, most=1.0),
+        "deadline_s": args.number("deadline_s", 30.0, above=0.0),
+    }
+    for part in (args, trainer, section):
+        part.finish()
+    return ServerConfig(server_id, ComponentConfig(kind, values))
+
+
+def _polling(section: Section, server_id: str) -> PollingConfig:
+    others = [other for other in LEGACY_SERVER_IDS if other != server_id]
+    server_ids = section.strings("server_ids", (*others[:2], server_id))
+    if server_id not in server_ids:
+        section.problem(
+            "server_ids", f"the server's own id {server_id!r} is missing: no client would find it"
+        )
+    config = PollingConfig(
+        server_ids,
+        section.number("poll_interval_s", 0.001, above=0.0),
+        section.number("receive_timeout_s", 0.010, above=0.0),
+        section.boolean("warn_on_timeout", default=True),
+    )
+    section.finish()
+    return config
+
+
+class _ClientReader:
+    """Reads the clients: a list, or a count with what they have in common."""
+
+    def __init__(self, mode: Mode, problems: list[Problem], check_learner: CheckLearner | None) -> None:
+        self._mode = mode
+        self._problems = problems
+        self._check_learner = check_learner
+
+    def read(self, value: Any) -> tuple[ClientConfig, ...]:
+        if isinstance(value, Mapping):
+            section = Section(value, "clients", self._problems)
+            count = section.integer("count", None, least=1)
+            client = self._client(section, 0)
+            return tuple(
+                ClientConfig(f"yaml_client_{n}", client.learner, client.allowed_methods)
+                for n in range(1, count + 1)
+            )
+        if not isinstance(value, list) or not value:
+            message = "at least one client is needed: give a list of clients, or {count: N, learner: {...}}"
+            self._problems.append(Problem("clients", message))
+            return ()
+        clients = tuple(
+            self._client(Section(item, f"clients[{i}]", self._problems), i) for i, item in enumerate(value)
+        )
+        first: dict[str, int] = {}
+        for i, client in enumerate(clients):
+            j = first.setdefault(client.client_id, i)
+            if i != j:
+                message = f"{client.client_id!r} is taken by clients[{j}] already: ids must differ"
+                self._problems.append(Problem(f"clients[{i}].client_id", message))
+        return clients
+
+    def _client(self, section: Section, position: int) -> ClientConfig:
+        counted = section.has("count")
+        client_id = "" if counted else section.name("client_id", f"yaml_client_{position + 1}")
+        transport = section.section("transport")
+        kind = transport.choice("type", MODES, self._mode)
+        if kind != self._mode and kind in MODES:
+            message = f"{kind!r} differs from the federation's mode {self._mode!r}: all nodes must share one"
+            transport.problem("type", message)
+        learner = section.section("learner")
+        component = ComponentConfig(learner.string("type", "SimpleLearner"), learner.mapping("args"))
+        self._check(component, learner)
+        rpc = section.section("rpc")
+        allowed = rpc.strings("allowed_methods", None)
+        for part in (transport, learner, rpc, section):
+            part.finish()
+        return ClientConfig(client_id, component, allowed)
+
+    def _check(self, component: ComponentConfig, section: Section) -> None:
+        if self._check_learner is None:
+            return
+        try:
+            self._check_learner(component.type, component.args)
+        except ValueError as error:
+            section.problem("", str(error))

@@ -1,0 +1,95 @@
+"""Functions that make the parts of a node by mode: they choose a transport, all else is the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fedbench.config import FederationConfig, from_mapping
+from fedbench.connection.communication import CommunicationManager
+from fedbench.ids import Mode, parse
+from fedbench.rpc.proxy import LearnerProxy
+from fedbench.transport import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fedbench.transport.base import TransportBase
+
+
+class TransportWithIds(NamedTuple):
+    """A transport that serves every node of a federation, and their ids in the order of the configuration."""
+
+    transport: TransportBase
+    server_id: str
+    client_ids: tuple[str, ...]
+
+
+def create_transport(
+    mode: Mode, node_id: str, transport_config: Mapping[str, Any] | None = None
+) -> TransportBase:
+    """Make the transport of a mode.
+
+    Args:
+        mode: ``memory``, ``process`` or ``network``.
+        node_id: The node it serves.
+        transport_config: Options of that transport (memory: ``hub``, ``role``, ``limits``), beside ``type``.
+
+    Raises:
+        ValueError: The mode is unknown or not available, or the id may not name a node.
+    """
+    options = {name: value for name, value in (transport_config or {}).items() if name != "type"}
+    return registry.create(mode, node_id, **options)
+
+
+async def create_transport_with_ids(config: FederationConfig | Mapping[str, Any]) -> TransportWithIds:
+    """Make one transport that serves the server and every client of a federation, listening for each.
+
+    Raises:
+        ConfigError: The configuration is wrong.
+    """
+    federation = config if isinstance(config, FederationConfig) else from_mapping(config)
+    server_id = federation.server.server_id
+    transport = create_transport(federation.mode, server_id, {"role": "server"})
+    await transport.start_event_listener(server_id)
+    client_ids = tuple(client.client_id for client in federation.clients)
+    for client_id in client_ids:
+        await transport.start_event_listener(client_id, role="client")
+    return TransportWithIds(transport, server_id, client_ids)
+
+
+def create_communication_manager(
+    mode: Mode, node_id: str, transport_config: Mapping[str, Any] | None = None
+) -> CommunicationManager:
+    """Make the communication of a node; start it with ``await manager.start()``.
+
+    Args:
+        mode: As for :func:`create_transport`.
+        node_id: The node.
+        transport_config: As for :func:`create_transport`; ``role`` is needed for an id that does not tell it.
+
+    Raises:
+        ValueError: As for :func:`create_transport`, or the node's role is not known.
+    """
+    role = (transport_config or {}).get("role") or parse(node_id).role
+    if role not in ("server", "client"):
+        raise ValueError(f"the id {node_id!r} does not tell its role: give {{'role': 'server'}} or 'client'")
+    options = {**(transport_config or {}), "role": role}
+    return CommunicationManager(node_id, create_transport(mode, node_id, options), role=role)
+
+
+def create_learner_proxy(
+    mode: Mode, client_id: str, server_id: str, comm_manager: CommunicationManager
+) -> LearnerProxy:
+    """Make the proxy of the other end: of the client on the server, of the server on the client.
+
+    Raises:
+        ValueError: The mode is unknown, or ``comm_manager`` belongs to neither of the two.
+    """
+    registry.check_scheme(mode)
+    if comm_manager.node_id == server_id:
+        return LearnerProxy(comm_manager, client_id)
+    if comm_manager.node_id == client_id:
+        return LearnerProxy(comm_manager, server_id)
+    raise ValueError(
+        f"the communication of {comm_manager.node_id!r} joins neither {client_id!r} nor {server_id!r}"
+    )

@@ -1,0 +1,224 @@
+"""Federation: a whole federation from one configuration. The composition root."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fedbench.config import ComponentConfig, FederationConfig, from_mapping, load
+from fedbench.errors import FedbenchError, TrainingError
+from fedbench.ids import current_node
+from fedbench.learning.dispatch import LearnerDispatcher
+from fedbench.learning.learner import Learner, resolve_learner
+from fedbench.learning.trainer import FedAvgTrainer, RemoteLearner
+from fedbench.polling.nodes import PollingNodes
+from fedbench.push import PushNodes
+from fedbench.values import ClientInfo, History, RoundRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from fedbench.tensors.model import ModelState
+
+log = logging.getLogger("fedbench.federation")
+
+
+class Nodes(Protocol):
+    """What both architectures offer the federation."""
+
+    async def start(self) -> None:
+        """Bring every node up and register the clients."""
+        ...
+
+    async def stop(self) -> None:
+        """Take every node down; idempotent."""
+        ...
+
+    def learners(self) -> Sequence[RemoteLearner]:
+        """Return the registered clients in the order of the configuration."""
+        ...
+
+    async def broadcast(
+        self, model: ModelState, *, deadline_s: float | None = None
+    ) -> dict[str, Exception | None]:
+        """Hand a model to every client."""
+        ...
+
+    def lose(self, client_id: str) -> None:
+        """End a client as a crash would."""
+        ...
+
+
+class Federation:
+    """A server, its clients and the training they do together.
+
+    One event loop; start it once. ``async with Federation.from_yaml(path) as federation`` starts and stops
+    it; :meth:`run` does so itself where nobody has.
+
+    Args:
+        config: The configuration.
+
+    Attributes:
+        config: As given.
+        nodes: The nodes of its architecture.
+        global_model: The newest global model, None before training.
+
+    Raises:
+        ValueError: A learner's type or arguments are wrong.
+    """
+
+    def __init__(self, config: FederationConfig) -> None:
+        self.config = config
+        self.global_model: ModelState | None = None
+        server, clients = config.server, config.clients
+        self._server_learner = _dispatcher(clients[0].learner, self._info(server.server_id, -1))
+        dispatchers = [
+            _dispatcher(client.learner, self._info(client.client_id, index), client.allowed_methods)
+            for index, client in enumerate(clients)
+        ]
+        build: Callable[[FederationConfig, Sequence[LearnerDispatcher]], Nodes] = (
+            PushNodes if config.architecture == "push" else PollingNodes
+        )
+        self.nodes = build(config, dispatchers)
+        self.learner_instances: tuple[Learner, ...] = tuple(dispatcher.learner for dispatcher in dispatchers)
+        self._trainer = FedAvgTrainer(**server.trainer.args)
+        self._deadline_s: float = server.trainer.args["deadline_s"]
+        self._state = "new"
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Federation:
+        """Make a federation from a YAML file.
+
+        Raises:
+            ConfigError: With every problem of the file and its path.
+        """
+        return cls(load(path, check_learner=_check_learner))
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any], source: str = "config") -> Federation:
+        """Make a federation from plain data; ``source`` names it in errors.
+
+        Raises:
+            ConfigError: With every problem and its path.
+        """
+        return cls(from_mapping(mapping, source=source, check_learner=_check_learner))
+
+    async def __aenter__(self) -> Federation:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Bring every node up and register the clients.
+
+        Raises:
+            FedbenchError: It was started before: make a new federation instead.
+        """
+        if self._state != "new":
+            raise FedbenchError(f"this federation is {self._state}: make a new one")
+        self._state = "running"
+        try:
+            await self.nodes.start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Take every node down and wait until the learners have ended; idempotent."""
+        self._state = "stopped"
+        await self.nodes.stop()
+        await self._server_learner.close()
+
+    def learners(self) -> Sequence[RemoteLearner]:
+        """Return the registered clients in the order of the configuration."""
+        return self.nodes.learners()
+
+    async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
+        """Make ``model`` the global one and hand it to every client.
+
+        A client that does not apply it leaves a WARNING; the others get it all the same.
+
+        Returns:
+            Client id to None, or to why it did not apply the model.
+        """
+        self.global_model = model
+        outcomes = await self.nodes.broadcast(model, deadline_s=self._deadline_s)
+        for client_id, error in outcomes.items():
+            if error is not None:
+                log.warning("%s did not apply model version %d: %s", client_id, model.version, error)
+        return outcomes
+
+    async def run(
+        self,
+        *,
+        on_round: Callable[[RoundRecord], None] | None = None,
+        initial_model: ModelState | None = None,
+    ) -> History:
+        """Train all rounds and return what came of them. May be called again: model versions go on.
+
+        Args:
+            on_round: Called with the record of every round as it ends.
+            initial_model: Start from this model; by default from the learner's own.
+
+        Raises:
+            TrainingError: The initial model does not fit the learner, or a round missed its quorum.
+        """
+        if self._state == "new":
+            async with self:
+                return await self.run(on_round=on_round, initial_model=initial_model)
+        token = current_node.set(self.config.server.server_id)
+        try:
+            model = await self._initial(initial_model)
+            if self.global_model is not None and model.version < self.global_model.version:
+                model = model.with_version(self.global_model.version)
+            self.global_model = model
+            return await self._trainer.train(
+                self.learners,
+                model,
+                count=len(self.config.clients),
+                seed=self.config.seed,
+                evaluate=self._evaluate,
+                publish=self.broadcast,
+                on_round=on_round,
+            )
+        finally:
+            current_node.reset(token)
+
+    def _info(self, node_id: str, index: int) -> ClientInfo:
+        return ClientInfo(node_id, index, len(self.config.clients), self.config.seed)
+
+    async def _initial(self, given: ModelState | None) -> ModelState:
+        _, own = await self._server_learner.call("initial_model", {"args": [], "kwargs": {}}, None)
+        if own is None:
+            raise TrainingError("initial_model of the learner returned no ModelState")
+        if given is not None and given.layout != own.layout:
+            raise TrainingError(f"the initial model holds {_shapes(given)}, the learner needs {_shapes(own)}")
+        return own if given is None else given
+
+    async def _evaluate(self, model: ModelState) -> dict[str, float]:
+        metrics, _ = await self._server_learner.call("evaluate", None, model)
+        result: dict[str, float] = metrics
+        return result
+
+
+def _dispatcher(
+    component: ComponentConfig, info: ClientInfo, allowed: tuple[str, ...] | None = None
+) -> LearnerDispatcher:
+    learner = resolve_learner(component.type)(info, **component.args)
+    methods = ("initial_model", "evaluate") if info.index < 0 else allowed
+    return LearnerDispatcher(learner, info.id, methods)
+
+
+def _check_learner(type_name: str, args: Mapping[str, Any]) -> None:
+    try:
+        inspect.signature(resolve_learner(type_name)).bind(None, **args)
+    except TypeError as error:
+        raise ValueError(f"the arguments of {type_name} are wrong: {error}") from error
+
+
+def _shapes(model: ModelState) -> str:
+    return ", ".join(f"{spec.name} {spec.shape} {spec.dtype}" for spec in model.layout.specs)

@@ -1,0 +1,97 @@
+"""The client of the legacy architecture: a loop over the ids its server might have."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from fedbench.messages import Kind, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fedbench.config import PollingConfig
+    from fedbench.learning.dispatch import LearnerDispatcher
+    from fedbench.polling.mailbox import Mailboxes
+    from fedbench.tensors.model import ModelState
+
+log = logging.getLogger("fedbench.polling")
+
+ERROR = "error"
+
+
+class PollingClient:
+    """Looks for requests and answers them, one at a time.
+
+    Args:
+        dispatcher: Its learner.
+        client_id: Its id.
+        mailboxes: The federation's mailboxes.
+        config: How it polls.
+    """
+
+    def __init__(
+        self, dispatcher: LearnerDispatcher, client_id: str, mailboxes: Mailboxes, config: PollingConfig
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.client_id = client_id
+        self._mailboxes = mailboxes
+        self._config = config
+
+    async def run(self, server_id: str) -> None:
+        """Register at ``server_id``, then look for messages from every possible server until cancelled."""
+        self._mailboxes.put(Message(Kind.REGISTER, self.client_id, server_id))
+        while True:
+            for candidate in self._config.server_ids:
+                await self._look(candidate)
+
+    async def _look(self, server_id: str) -> None:
+        config = self._config
+        try:
+            message = await self._mailboxes.receive(
+                self.client_id, server_id, config.receive_timeout_s, config.poll_interval_s
+            )
+        except TimeoutError as error:
+            if config.warn_on_timeout:
+                log.warning("receive timed out: %s", error)
+            return
+        await self._handle(message)
+
+    async def _handle(self, message: Message) -> None:
+        try:
+            method, (body, tensors) = "", await self._dispatch(message)
+        except Exception as error:
+            log.warning(
+                "%s: %s from %s raised %s: %s",
+                self.client_id,
+                message.method,
+                message.source,
+                type(error).__name__,
+                error,
+            )
+            method, body, tensors = ERROR, _describe(error), None
+        if message.kind is Kind.CLIENT_NOTIFY:
+            return
+        kind = Kind.RPC_RESPONSE if message.kind is Kind.RPC_REQUEST else Kind.PUSH_ACK
+        self._mailboxes.put(
+            Message(kind, self.client_id, message.source, method, body, tensors, message.correlation_id)
+        )
+
+    async def _dispatch(self, message: Message) -> tuple[Any, ModelState | None]:
+        if message.kind is Kind.RPC_REQUEST:
+            return await self.dispatcher.call(message.method, message.body, message.tensors)
+        if message.kind is Kind.MODEL_PUSH:
+            assert message.tensors is not None
+            await self.dispatcher.model_update(message.tensors)
+        else:
+            await self.dispatcher.event(message.method, message.body)
+        return None, None
+
+
+def _describe(error: Exception) -> Mapping[str, str]:
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "traceback": "".join(traceback.format_exception(error)),
+    }

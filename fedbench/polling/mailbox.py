@@ -1,0 +1,63 @@
+"""Mailboxes of the legacy architecture: who wants a message has to look for it, again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+from msgspec.structs import replace
+
+from fedbench.messages import Message, snapshot
+from fedbench.tensors.model import ModelState
+
+log = logging.getLogger("fedbench.polling")
+
+
+class Mailboxes:
+    """The mailboxes of one memory federation, one for each target and source. FIFO.
+
+    Every message is copied on its way, its arrays too, and logged at INFO, as the legacy architecture does.
+    """
+
+    def __init__(self) -> None:
+        self._boxes: dict[tuple[str, str], deque[Message]] = {}
+
+    def put(self, message: Message) -> None:
+        """Leave a copy of ``message`` for its target.
+
+        Raises:
+            LocalProtocolError: Its body is not plain data.
+        """
+        tensors = message.tensors
+        copied = None if tensors is None else ModelState.from_arrays(tensors, tensors.version)
+        box = self._boxes.setdefault((message.target, message.source), deque())
+        box.append(replace(message, body=snapshot(message.body), tensors=copied))
+        log.info("%s -> %s: %s %s", message.source, message.target, message.kind.value, message.method)
+
+    def look(self, target: str, source: str) -> Message | None:
+        """Take the oldest message for ``target`` from ``source``, None if there is none."""
+        box = self._boxes.get((target, source))
+        return box.popleft() if box else None
+
+    def forget(self, node_id: str) -> None:
+        """Drop everything for or from a node."""
+        for pair in [pair for pair in self._boxes if node_id in pair]:
+            del self._boxes[pair]
+
+    async def receive(self, target: str, source: str, timeout_s: float, interval_s: float) -> Message:
+        """Look every ``interval_s`` seconds until there is a message. Cancelling loses nothing.
+
+        Raises:
+            TimeoutError: There was none for ``timeout_s`` seconds.
+        """
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + timeout_s
+        while True:
+            message = self.look(target, source)
+            if message is not None:
+                return message
+            left_s = end_s - loop.time()
+            if left_s <= 0:
+                raise TimeoutError(f"{target} found nothing from {source} within {timeout_s} s")
+            await asyncio.sleep(min(interval_s, left_s))

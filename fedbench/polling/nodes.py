@@ -1,0 +1,103 @@
+"""The nodes of a federation under the legacy architecture, in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from typing import TYPE_CHECKING
+
+from fedbench.errors import FedbenchError
+from fedbench.ids import current_node
+from fedbench.polling.client import PollingClient
+from fedbench.polling.mailbox import Mailboxes
+from fedbench.polling.proxy import PollingProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fedbench.config import FederationConfig
+    from fedbench.learning.dispatch import LearnerDispatcher
+    from fedbench.tensors.model import ModelState
+
+log = logging.getLogger("fedbench.polling")
+
+
+class PollingNodes:
+    """A polling server and its polling clients.
+
+    Args:
+        config: The federation.
+        dispatchers: One learner for each client, in the order of the configuration.
+    """
+
+    def __init__(self, config: FederationConfig, dispatchers: Sequence[LearnerDispatcher]) -> None:
+        self._server_id = config.server.server_id
+        self._config = config.polling
+        self._mailboxes = Mailboxes()
+        self._clients = {
+            client.client_id: PollingClient(dispatcher, client.client_id, self._mailboxes, self._config)
+            for client, dispatcher in zip(config.clients, dispatchers, strict=True)
+        }
+        self._indices = {client_id: index for index, client_id in enumerate(self._clients)}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._proxies: dict[str, PollingProxy] = {}
+
+    async def start(self) -> None:
+        """Start every client's loop and look until each has registered."""
+        for client_id, client in self._clients.items():
+            context = contextvars.copy_context()
+            context.run(current_node.set, client_id)
+            self._tasks[client_id] = asyncio.get_running_loop().create_task(
+                client.run(self._server_id), context=context
+            )
+        for client_id, index in self._indices.items():
+            await self._mailboxes.receive(self._server_id, client_id, 10.0, self._config.poll_interval_s)
+            self._proxies[client_id] = PollingProxy(
+                self._server_id, client_id, index, self._mailboxes, self._config
+            )
+            log.info("%s registered %s", self._server_id, client_id)
+
+    async def stop(self) -> None:
+        """Stop every loop and wait until the learners have ended; idempotent."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._tasks.clear()
+        self._proxies.clear()
+        for client in self._clients.values():
+            await client.dispatcher.close()
+
+    def learners(self) -> list[PollingProxy]:
+        """Return the registered clients in the order of the configuration."""
+        return list(self._proxies.values())
+
+    async def broadcast(
+        self, model: ModelState, *, deadline_s: float | None = None
+    ) -> dict[str, Exception | None]:
+        """Hand the model to every client and wait until each has applied it.
+
+        Returns:
+            Client id to None, or to why it did not apply the model.
+        """
+        return dict(
+            await asyncio.gather(*(self._push(proxy, model, deadline_s) for proxy in self.learners()))
+        )
+
+    def lose(self, client_id: str) -> None:
+        """End a client as a crash would: nobody is told, its server can only time out.
+
+        Raises:
+            KeyError: There is no such client.
+        """
+        self._tasks[client_id].cancel()
+
+    @staticmethod
+    async def _push(
+        proxy: PollingProxy, model: ModelState, deadline_s: float | None
+    ) -> tuple[str, Exception | None]:
+        try:
+            await proxy.push(model, deadline_s=deadline_s)
+        except FedbenchError as error:
+            return proxy.client_id, error
+        return proxy.client_id, None

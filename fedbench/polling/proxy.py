@@ -1,0 +1,110 @@
+"""The server's view of one client of the legacy architecture: put a request, look for its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from fedbench.errors import DeadlineExceeded, RemoteError
+from fedbench.messages import Kind, Message
+from fedbench.polling.client import ERROR
+from fedbench.values import RoundInfo, TrainResult, result_from_body, round_to_body
+
+if TYPE_CHECKING:
+    from fedbench.config import PollingConfig
+    from fedbench.polling.mailbox import Mailboxes
+    from fedbench.tensors.model import ModelState
+
+FOREVER_S = 1e9
+
+
+class PollingProxy:
+    """Calls one client. One call at a time: a second waits for the first.
+
+    Args:
+        server_id: The calling node.
+        client_id: The client.
+        index: Its position in the configuration, from 0.
+        mailboxes: The federation's mailboxes.
+        config: How the server polls.
+    """
+
+    def __init__(
+        self, server_id: str, client_id: str, index: int, mailboxes: Mailboxes, config: PollingConfig
+    ) -> None:
+        self.client_id = client_id
+        self.index = index
+        self._server_id = server_id
+        self._mailboxes = mailboxes
+        self._interval_s = config.poll_interval_s
+        self._last_id = 0
+        self._turn = asyncio.Lock()
+
+    async def train(
+        self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
+    ) -> TrainResult:
+        """Have the learner train on ``model`` and return its update. Raises as :meth:`call`."""
+        answer = await self.call(Kind.RPC_REQUEST, "train", round_to_body(round_info), model, deadline_s)
+        return result_from_body(answer.body, answer.tensors)
+
+    async def evaluate(self, model: ModelState, *, deadline_s: float | None = None) -> dict[str, float]:
+        """Have the learner evaluate ``model`` and return its metrics by name. Raises as :meth:`call`."""
+        metrics: dict[str, float] = (
+            await self.call(Kind.RPC_REQUEST, "evaluate", None, model, deadline_s)
+        ).body
+        return metrics
+
+    async def ping(self, payload: Any = None, *, deadline_s: float | None = None) -> Any:
+        """Return ``payload`` after a round trip. Raises as :meth:`call`."""
+        return (await self.call(Kind.RPC_REQUEST, "ping", payload, None, deadline_s)).body
+
+    async def push(
+        self, model: ModelState, event_type: str = "model", *, deadline_s: float | None = None
+    ) -> None:
+        """Hand the client a model and wait until it has applied it. Raises as :meth:`call`."""
+        await self.call(Kind.MODEL_PUSH, event_type, None, model, deadline_s)
+
+    def notify(self, event_type: str, data: Any = None) -> None:
+        """Leave plain data in the client's mailbox for its learner's ``on_event``; nothing comes back."""
+        self._mailboxes.put(Message(Kind.CLIENT_NOTIFY, self._server_id, self.client_id, event_type, data))
+
+    async def call(
+        self, kind: Kind, method: str, body: Any, model: ModelState | None, deadline_s: float | None
+    ) -> Message:
+        """Put a message into the client's mailbox and look for the answer.
+
+        Raises:
+            RemoteError: The learner raised.
+            DeadlineExceeded: No answer came in time.
+        """
+        end_ns = None if deadline_s is None else time.monotonic_ns() + int(deadline_s * 1e9)
+        async with self._turn:
+            self._last_id += 1
+            sent_ns = time.monotonic_ns()
+            self._mailboxes.put(
+                Message(
+                    kind, self._server_id, self.client_id, method, body, model, self._last_id, sent_ns=sent_ns
+                )
+            )
+            return self._unpack(await self._answer(method, end_ns, deadline_s))
+
+    async def _answer(self, method: str, end_ns: int | None, deadline_s: float | None) -> Message:
+        while True:
+            left_s = FOREVER_S if end_ns is None else (end_ns - time.monotonic_ns()) / 1e9
+            try:
+                answer = await self._mailboxes.receive(
+                    self._server_id, self.client_id, left_s, self._interval_s
+                )
+            except TimeoutError as error:
+                raise DeadlineExceeded(
+                    f"{self.client_id} did not answer {method} within {deadline_s} s"
+                ) from error
+            if answer.correlation_id == self._last_id:
+                return answer  # an answer to an earlier call came too late: its caller has gone
+
+    def _unpack(self, answer: Message) -> Message:
+        if answer.method == ERROR:
+            error = answer.body
+            raise RemoteError(self.client_id, error["type"], error["message"], error["traceback"])
+        return answer

@@ -1,0 +1,155 @@
+"""The ``fedbench`` command."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fedbench.errors import ConfigError, Problem
+from harness.gate.outcome import ExitCode
+
+app = typer.Typer(
+    name="fedbench",
+    help="Run federations by push, and measure how they communicate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console()
+err = Console(stderr=True)
+
+Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; twice for everything.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong, and the verdict.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Run federations by push, and measure how they communicate."""
+    if version:
+        from importlib.metadata import version as package_version
+
+        out.print(f"fedbench {package_version('fedbench')}", highlight=False)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        out.print(context.get_help())
+
+
+@app.command()
+def federate(
+    config: Annotated[Path, typer.Argument(help="YAML file of the federation.")],
+    save: Annotated[Path | None, typer.Option(help="Write the final model to this .npz file.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Start from the model in this .npz file.")] = None,
+    log_dir: Annotated[Path, typer.Option(help="Where each client's log goes, one file a client.")] = Path(
+        "fedbench-logs"
+    ),
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Run a federation from YAML, with live progress, and print its rounds and metrics."""
+    from harness.federate import federate as run_federation
+
+    run_federation(config, save, init, log_dir, _console(quiet), verbose)
+
+
+@app.command()
+def run(
+    suite: Annotated[
+        str, typer.Argument(help="Name of a suite (see `fedbench list`), or a YAML file.")
+    ] = "quick",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parent of the run's folder.")] = Path(
+        "results"
+    ),
+    quick: Annotated[bool, typer.Option("--quick", help="5 blocks: the fewest that decide.")] = False,
+    rigorous: Annotated[
+        bool, typer.Option("--rigorous", help="Twice the suite's blocks, at least 20.")
+    ] = False,
+    blocks: Annotated[int | None, typer.Option(min=1, help="Blocks to run.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order within each block.")] = 0,
+    select: Annotated[str, typer.Option("-k", help="Only cells whose ARM/WORKLOAD matches this.")] = "",
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a parameter: [WORKLOAD.]NAME=VALUE.")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="Start nothing after this time: 90s, 5m, 1h.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, run nothing.")] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Run a suite, decide its criteria and write the report."""
+    from dataclasses import replace
+
+    from harness.console import create_progress, parse_duration, print_plan, print_verdict
+    from harness.run.runner import Request, run_suite
+    from harness.stacks.registry import stack_names
+    from harness.suitefile import load_suite
+    from harness.workloads.registry import catalogue
+
+    if quick and rigorous:
+        raise ConfigError("--quick", [Problem("", "contradicts --rigorous: give one of them")])
+    budget_s = parse_duration(budget) if budget else None
+    chosen = load_suite(suite, catalogue(), stack_names()).override(assignments or [])
+    if select:
+        chosen = chosen.select(select)
+    preset = 5 if quick else max(20, 2 * chosen.blocks) if rigorous else chosen.blocks
+    chosen = replace(chosen, blocks=blocks or preset)
+    if dry_run:
+        print_plan(chosen, seed, out)
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = _console(quiet)
+    with create_progress(console, verbose) as progress:
+        request = Request(chosen, seed, output, shlex.join(["fedbench", *sys.argv[1:]]), budget_s)
+        record, folder = run_suite(request, progress)
+    print_verdict(record, folder, console, out)
+    raise typer.Exit(record.exit_code)
+
+
+@app.command()
+def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]) -> None:
+    """Render the report of a run again and print its criteria."""
+    from harness.console import print_verdict
+    from harness.records.store import Store
+    from harness.report.render import render
+
+    if not run_folder.is_dir():
+        raise ConfigError(str(run_folder), [Problem("", "is no folder: name the folder of a run")])
+    store = Store(run_folder)
+    record = store.read_run()
+    render(record, store.observations(), run_folder)
+    print_verdict(record, run_folder, out, out)
+
+
+@app.command(name="list")
+def list_all() -> None:
+    """List suites, stacks, workloads with their parameters, and metrics."""
+    from harness.console import print_catalogue
+
+    print_catalogue(out)
+
+
+def main() -> None:
+    """Run the command line; every expected error is a message and an exit code, never a traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        err.print(f"{error.source}:", style="bold red", markup=False, highlight=False)
+        for problem in error.problems:
+            err.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(ExitCode.USAGE)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone: nothing can be said any more
+        sys.exit(ExitCode.OK)
+
+
+def _console(quiet: bool) -> Console:
+    return Console(quiet=True) if quiet else out

@@ -1,0 +1,128 @@
+"""``fedbench federate``: run one federation for its own sake."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fedbench.errors import ConfigError, FedbenchError, Problem
+from fedbench.federation import Federation
+from fedbench.loop import run
+from fedbench.tensors.model import ModelState
+from harness.gate.outcome import ExitCode
+from harness.nodelogs import NodeLogs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fedbench.values import History, RoundRecord
+
+_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+
+
+def federate(
+    config: Path, save: Path | None, init: Path | None, log_dir: Path, console: Console, verbose: int
+) -> None:
+    """Run the federation of a YAML file and print its rounds and metrics.
+
+    Raises:
+        ConfigError: The configuration, the initial model or the place to save is wrong.
+        typer.Exit: Training failed (3) or was interrupted (130); the model so far is saved all the same.
+    """
+    federation = Federation.from_yaml(config)
+    initial = None if init is None else load_model(init)
+    if save is not None and not save.resolve().parent.is_dir():
+        raise ConfigError("--save", [Problem("", f"the folder of {save} does not exist: make it first")])
+    clients = [client.client_id for client in federation.config.clients]
+    with NodeLogs(log_dir, clients, _LEVELS[min(verbose, 2)]) as logs:
+        code = _train(federation, initial, console)
+    if save is not None and federation.global_model is not None:
+        save_model(save, federation.global_model)
+        console.print(f"saved the model to {save}", markup=False, highlight=False, soft_wrap=True)
+    if logs.written:
+        console.print(
+            f"{len(logs.written)} clients logged to {log_dir}", markup=False, highlight=False, soft_wrap=True
+        )
+    if code is not ExitCode.OK:
+        raise typer.Exit(code)
+
+
+def load_model(path: Path) -> ModelState:
+    """Read a model from an ``.npz`` file.
+
+    Raises:
+        ConfigError: It cannot be read, or holds no model.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return ModelState.from_arrays({name: arrays[name] for name in arrays.files})
+    except (OSError, ValueError, TypeError, AttributeError, EOFError) as error:
+        raise ConfigError(str(path), [Problem("", f"holds no model: {error}")]) from error
+
+
+def save_model(path: Path, model: ModelState) -> None:
+    """Write a model's arrays by name to an ``.npz`` file, which is the old or the new one at any time."""
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **dict(model))
+    os.replace(temporary, path)
+
+
+def _train(federation: Federation, initial: ModelState | None, console: Console) -> ExitCode:
+    config = federation.config
+    total: int = config.server.trainer.args["rounds"]
+    columns = (
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("rounds"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    console.print(
+        f"{len(config.clients)} clients, {total} rounds, {config.mode} mode, {config.architecture}",
+        highlight=False,
+    )
+    shown = console.is_terminal and not console.quiet
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
+        task = bar.add_task("training", total=total)
+
+        def on_round(record: RoundRecord) -> None:
+            console.print(_line(record, total), markup=False, highlight=False, soft_wrap=True)
+            bar.advance(task)
+
+        try:
+            history = run(federation.run(on_round=on_round, initial_model=initial), config.loop)
+        except KeyboardInterrupt:
+            console.print("interrupted", highlight=False)
+            return ExitCode.INTERRUPTED
+        except FedbenchError as error:
+            Console(stderr=True).print(f"failed: {error}", markup=False, highlight=False, soft_wrap=True)
+            return ExitCode.STACK_FAILED
+    console.print(_summary(history), markup=False, highlight=False, soft_wrap=True)
+    return ExitCode.OK
+
+
+def _line(record: RoundRecord, total: int) -> str:
+    return (
+        f"round {record.number:>{len(str(total))}}/{total}  "
+        f"{len(record.arrived)}/{len(record.selected)} clients  {record.round_s * 1e3:8.1f} ms  "
+        f"{_metrics(record.metrics)}"
+    )
+
+
+def _summary(history: History) -> str:
+    total_s = sum(record.round_s for record in history.rounds)
+    failures = sum(len(record.failures) for record in history.rounds)
+    return (
+        f"{len(history.rounds)} rounds in {total_s:.2f} s, {failures} missing updates, "
+        f"model version {history.model.version}; {_metrics(history.metrics)}"
+    )
+
+
+def _metrics(metrics: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())

@@ -1,0 +1,74 @@
+"""From criteria to the verdict of a run and its exit code. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.records.schema import CriterionRecord, Observation
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    STACK_FAILED = 3
+    INCONCLUSIVE = 4
+    NOTHING_RAN = 5
+    BUDGET = 6
+    INTERRUPTED = 130
+
+
+class RunOutcome(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        verdict: One word.
+        reason: Why, in one sentence.
+        exit_code: What the command line exits with.
+    """
+
+    verdict: str
+    reason: str
+    exit_code: ExitCode
+
+
+def conclude(
+    criteria: Sequence[CriterionRecord], observations: Sequence[Observation], ended: str
+) -> RunOutcome:
+    """Return the verdict of a run. Where several exit codes apply, the first of 130, 3, 5, 6, 1, 4 wins."""
+    if ended == "interrupted":
+        return RunOutcome(
+            "interrupted",
+            f"interrupted after {len(observations)} cells, which are kept",
+            ExitCode.INTERRUPTED,
+        )
+    bad = [o for o in observations if o.status in ("failed", "timeout")]
+    if bad:
+        first = bad[0]
+        return RunOutcome(
+            "failed",
+            f"{len(bad)} cells failed, first {first.arm} {first.workload} in block {first.block}: "
+            f"{'; '.join(first.reasons)}",
+            ExitCode.STACK_FAILED,
+        )
+    if not observations:
+        return RunOutcome("nothing ran", "no cell was measured", ExitCode.NOTHING_RAN)
+    if ended == "budget":
+        return RunOutcome(
+            "budget exhausted", f"{len(observations)} cells were measured and kept", ExitCode.BUDGET
+        )
+    counts = Counter(criterion.verdict for criterion in criteria)
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "no criteria"
+    if counts["fail"]:
+        first_failed = next(c for c in criteria if c.verdict == "fail")
+        return RunOutcome("fail", f"{summary}; first failed: {first_failed.id}", ExitCode.FAILED)
+    if counts["inconclusive"] or counts["contaminated"]:
+        return RunOutcome("inconclusive", summary, ExitCode.INCONCLUSIVE)
+    return RunOutcome("pass", summary, ExitCode.OK)

@@ -1,0 +1,116 @@
+"""From what was counted to metrics. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.records.metrics import METRICS
+from harness.stats.histogram import Histogram, HistogramData
+from harness.stats.order import percentile_upper_bound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Sampled(msgspec.Struct, kw_only=True):
+    """What the probes counted from outside while a cell was measured.
+
+    Attributes:
+        elapsed_s: Wall time measured.
+        cpu_s: CPU time of all processes.
+        wakeups: Voluntary switches of all threads.
+        log_records: Log records written.
+        log_warnings: Of these, WARNING and above.
+        log_bytes: Bytes written to stdout and stderr.
+        memory_start_bytes: Memory at the first begin, None where it was not asked for.
+        memory_peak_bytes: Largest memory seen, None where it was not asked for.
+        memory_hwm_bytes: Sum of VmHWM at the end, None where it was not asked for.
+    """
+
+    elapsed_s: float = 0.0
+    cpu_s: float = 0.0
+    wakeups: int = 0
+    log_records: int = 0
+    log_warnings: int = 0
+    log_bytes: int = 0
+    memory_start_bytes: int | None = None
+    memory_peak_bytes: int | None = None
+    memory_hwm_bytes: int | None = None
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What a workload reports from inside.
+
+    Attributes:
+        operations: Operations done while measured.
+        clients: Clients of the federation, 0 where there is none.
+        histograms: ``latency``, ``intended`` and ``lag`` distributions in ns.
+        values: Further metrics by name.
+        texts: Answers to compare.
+        wrong: What was wrong with the answers; anything here fails the cell.
+        logged: Records counted by the root logger while measured.
+    """
+
+    operations: int = 0
+    clients: int = 0
+    histograms: dict[str, HistogramData] = {}
+    values: dict[str, float] = {}
+    texts: dict[str, str] = {}
+    wrong: list[str] = []
+    logged: int = 0
+
+
+def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
+    """Return every metric that follows from one cell's counts.
+
+    A metric with a name but no value (None) was asked for and could not be had: the 95 % bound of a p99 of
+    fewer than 299 operations.
+    """
+    metrics: dict[str, float | None] = {
+        "cpu_cores": _per(sampled.cpu_s, sampled.elapsed_s),
+        "log_records_per_s": _per(sampled.log_records, sampled.elapsed_s),
+        "log_bytes_per_s": _per(sampled.log_bytes, sampled.elapsed_s),
+    }
+    if outcome.operations:
+        metrics |= {
+            "cpu_s_per_op": sampled.cpu_s / outcome.operations,
+            "ops_per_s": _per(outcome.operations, sampled.elapsed_s),
+            "wakeups_per_op": sampled.wakeups / outcome.operations,
+            "log_records_per_op": sampled.log_records / outcome.operations,
+            "log_warnings_per_op": sampled.log_warnings / outcome.operations,
+            "logger_records_per_op": outcome.logged / outcome.operations,
+        }
+    if outcome.clients:
+        metrics["wakeups_per_client_per_s"] = _per(sampled.wakeups / outcome.clients, sampled.elapsed_s)
+    for name in ("memory_start_bytes", "memory_peak_bytes", "memory_hwm_bytes"):
+        value = getattr(sampled, name)
+        if value is not None:
+            metrics[name] = float(value)
+    metrics |= _latency(outcome.histograms)
+    metrics |= outcome.values
+    unknown = metrics.keys() - METRICS.keys()
+    if unknown:
+        raise ValueError(f"unknown metrics {sorted(unknown)}: add them to harness.records.metrics")
+    return metrics
+
+
+def _per(amount: float, elapsed_s: float) -> float | None:
+    return amount / elapsed_s if elapsed_s > 0 else None
+
+
+def _latency(histograms: Mapping[str, HistogramData]) -> dict[str, float | None]:
+    metrics: dict[str, float | None] = {}
+    for name, data in histograms.items():
+        histogram = Histogram.from_dict(data)
+        if name == "lag":
+            metrics["lag_p99_s"] = histogram.percentile(0.99) / 1e9
+            continue
+        metrics[f"{name}_p50_s"] = histogram.percentile(0.50) / 1e9
+        metrics[f"{name}_p99_s"] = histogram.percentile(0.99) / 1e9
+        if name == "latency":
+            bound_ns = percentile_upper_bound(histogram, 0.99)
+            metrics["latency_p99_bound_s"] = None if bound_ns is None else bound_ns / 1e9
+            metrics["latency_max_s"] = histogram.max_ns / 1e9
+    return metrics

@@ -1,0 +1,49 @@
+"""Every metric: its unit and direction. A name carries its unit."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Direction = Literal["lower", "higher"]
+
+
+class Metric(NamedTuple):
+    """What a metric is.
+
+    Attributes:
+        unit: Unit for people.
+        direction: Which way is better.
+        title: What it measures.
+    """
+
+    unit: str
+    direction: Direction
+    title: str
+
+
+METRICS: dict[str, Metric] = {
+    "latency_p50_s": Metric("s", "lower", "median latency of one operation"),
+    "latency_p99_s": Metric("s", "lower", "99th percentile of latency"),
+    "latency_p99_bound_s": Metric("s", "lower", "95 % upper bound of the 99th percentile of latency"),
+    "latency_max_s": Metric("s", "lower", "largest latency"),
+    "intended_p50_s": Metric("s", "lower", "median latency from the intended time of sending"),
+    "intended_p99_s": Metric("s", "lower", "99th percentile of latency from the intended time of sending"),
+    "lag_p99_s": Metric("s", "lower", "99th percentile of the load generator's lag"),
+    "cpu_cores": Metric("cores", "lower", "CPU time of all processes per second"),
+    "cpu_s_per_op": Metric("s/op", "lower", "CPU time of all processes per operation"),
+    "ops_per_s": Metric("op/s", "higher", "operations per second"),
+    "wakeups_per_client_per_s": Metric("1/s", "lower", "voluntary switches of all threads per client"),
+    "wakeups_per_op": Metric("1/op", "lower", "voluntary switches of all threads per operation"),
+    "log_records_per_s": Metric("1/s", "lower", "log records written per second"),
+    "log_records_per_op": Metric("1/op", "lower", "log records written per operation"),
+    "log_warnings_per_op": Metric("1/op", "lower", "records of level WARNING or above per operation"),
+    "log_bytes_per_s": Metric("B/s", "lower", "bytes logged per second"),
+    "logger_records_per_op": Metric("1/op", "lower", "records the root logger counted per operation"),
+    "memory_start_bytes": Metric("B", "lower", "memory of all processes before the first operation"),
+    "memory_peak_bytes": Metric("B", "lower", "peak memory of all processes"),
+    "memory_hwm_bytes": Metric("B", "lower", "sum of the processes' resident high-water marks"),
+    "round_s": Metric("s", "lower", "median duration of one round"),
+    "accuracy": Metric("share", "higher", "accuracy on the test split"),
+    "faults_reported": Metric("faults", "higher", "injected faults that a WARNING named"),
+    "clients": Metric("clients", "higher", "clients that took every message meant for them and no other"),
+}

@@ -1,0 +1,169 @@
+"""The result schema.
+
+Version history: 1, the first version.
+
+Times are in seconds, sizes in bytes. A metric that could not be measured is null with a reason beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from harness.stats.histogram import HistogramData
+
+SCHEMA_VERSION = 1
+
+Status = Literal["ok", "failed", "unsupported", "timeout"]
+Verdict = Literal["pass", "fail", "inconclusive", "contaminated"]
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell in one block: one sample of each metric, however many operations it took.
+
+    Attributes:
+        block: Number of the block, from 1.
+        order: Position of the arm in its block, from 1.
+        arm: Name of the arm in the suite.
+        stack: System under test.
+        loop: Event loop it ran on.
+        mode: How its nodes were joined.
+        workload: Name of the workload in the suite.
+        kind: Which workload that is.
+        params: Its parameters and the arm's settings.
+        status: How it ended.
+        reasons: Why it did not end well, or what to know about it.
+        elapsed_s: Measured time.
+        operations: Operations measured.
+        metrics: Metric name to value, null where it could not be measured.
+        texts: Answers that are compared, such as a model's digest.
+        histograms: Latency distributions, as :meth:`harness.stats.histogram.Histogram.to_dict` gives them.
+    """
+
+    block: int
+    order: int
+    arm: str
+    stack: str
+    loop: str
+    mode: str
+    workload: str
+    kind: str
+    params: dict[str, Any]
+    status: Status
+    reasons: list[str] = []
+    elapsed_s: float = 0.0
+    operations: int = 0
+    metrics: dict[str, float | None] = {}
+    texts: dict[str, str] = {}
+    histograms: dict[str, HistogramData] = {}
+
+
+class MetricSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric of one cell over all blocks.
+
+    Attributes:
+        unit: Its unit.
+        direction: ``lower`` or ``higher`` is better.
+        value: Hodges-Lehmann estimate over the blocks; null where nothing was measured.
+        ci_low: Lower one-sided 95 % bound, null with fewer than 5 blocks.
+        ci_high: Upper one-sided 95 % bound, null with fewer than 5 blocks.
+        n: Blocks that gave a value.
+        reason: Why a value is missing, else empty.
+    """
+
+    unit: str
+    direction: str
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    reason: str = ""
+
+
+class CellRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One arm under one workload over all blocks. ``status`` is the worst of its observations."""
+
+    arm: str
+    stack: str
+    loop: str
+    mode: str
+    workload: str
+    params: dict[str, Any]
+    status: Status
+    metrics: dict[str, MetricSummary]
+    texts: dict[str, list[str]]
+    reasons: list[str]
+
+
+class CriterionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One acceptance criterion as decided.
+
+    Attributes:
+        kind: How it is decided; see :mod:`harness.gate.decide`.
+        arm: Arm it is about.
+        against: Arm it is compared with, empty where there is none.
+        unit: Unit of target and value.
+        value: Point estimate.
+        ci_low: Lower bound, null where there is none.
+        ci_high: Upper bound, null where there is none.
+        n: Blocks behind it.
+        reason: Why, in one sentence.
+    """
+
+    id: str
+    title: str
+    kind: str
+    mode: str
+    workload: str
+    metric: str
+    arm: str
+    against: str
+    unit: str
+    target: float
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    verdict: Verdict
+    reason: str = ""
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """The A/A control of one metric: how far two runs of the same arm lay apart.
+
+    Attributes:
+        spread: Largest absolute log-ratio between the two over the blocks; null where one of them was zero.
+        n: Pairs.
+    """
+
+    workload: str
+    metric: str
+    spread: float | None
+    n: int
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run, as ``run.json`` holds it."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    suite: str
+    title: str
+    command: str
+    seed: int
+    blocks_planned: int
+    blocks_done: int
+    started_utc: str
+    duration_s: float
+    environment: dict[str, Any]
+    order: list[list[str]]
+    cells: list[CellRecord]
+    criteria: list[CriterionRecord]
+    controls: list[Control]
+    warnings: list[str]
+    not_measured: list[str]
+    ended: Literal["complete", "interrupted", "budget"]
+    verdict: str
+    reason: str
+    exit_code: int

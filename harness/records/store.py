@@ -1,0 +1,102 @@
+"""The folder of one run: observations appended as they come, everything else written atomically."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+import pandas as pd
+
+from fedbench.errors import ConfigError, Problem
+from harness.records.metrics import METRICS
+from harness.records.schema import SCHEMA_VERSION, Observation, RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+OBSERVATIONS = "observations.jsonl"
+RUN = "run.json"
+SAMPLES = "samples.csv.gz"
+
+
+class Store:
+    """A run's folder.
+
+    Args:
+        folder: Where it lies; made if need be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def append(self, observation: Observation) -> None:
+        """Keep one observation; it survives whatever happens to this process afterwards."""
+        line = msgspec.json.encode(observation) + b"\n"
+        with (self.folder / OBSERVATIONS).open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def observations(self) -> list[Observation]:
+        """Return every observation in the order measured. A torn last line is left out.
+
+        Raises:
+            ConfigError: There is none, or a line is not an observation.
+        """
+        path = self.folder / OBSERVATIONS
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
+        try:
+            return [msgspec.json.decode(line, type=Observation) for line in lines[:-1]]
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise ConfigError(str(path), [Problem("", f"holds something else: {error}")]) from error
+
+    def write_run(self, run: RunRecord) -> None:
+        """Write ``run.json`` and ``samples.csv.gz``."""
+        write_atomically(self.folder / RUN, msgspec.json.format(msgspec.json.encode(run), indent=1))
+        self._write_samples(self.observations() if (self.folder / OBSERVATIONS).exists() else [])
+
+    def read_run(self) -> RunRecord:
+        """Return what ``run.json`` holds.
+
+        Raises:
+            ConfigError: There is none, it is of another version, or it is damaged.
+        """
+        path = self.folder / RUN
+        try:
+            data = msgspec.json.decode(path.read_bytes())
+            version = data.get("schema_version") if isinstance(data, dict) else None
+            if version != SCHEMA_VERSION:
+                message = f"has schema version {version}: this program reads version {SCHEMA_VERSION}"
+                raise ConfigError(str(path), [Problem("", message)])
+            return msgspec.convert(data, RunRecord)
+        except OSError as error:
+            message = f"cannot be read: {error.strerror}; name the folder of a run"
+            raise ConfigError(str(path), [Problem("", message)]) from error
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise ConfigError(str(path), [Problem("", f"is damaged: {error}")]) from error
+
+    def _write_samples(self, observations: Iterable[Observation]) -> None:
+        rows = [
+            (o.block, o.order, o.arm, o.stack, o.loop, o.mode, o.workload, name, METRICS[name].unit, value)
+            for o in observations
+            for name, value in o.metrics.items()
+        ]
+        columns = ["block", "order", "arm", "stack", "loop", "mode", "workload", "metric", "unit", "value"]
+        temporary = self.folder / f".{SAMPLES}"
+        pd.DataFrame(rows, columns=columns).to_csv(
+            temporary, index=False, compression={"method": "gzip", "mtime": 0}
+        )
+        os.replace(temporary, self.folder / SAMPLES)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is either the old or the new one, whatever happens."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)

@@ -1,0 +1,72 @@
+"""A report before it has a format: sections made of paragraphs, lists, tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Role = Literal["text", "number", "code", "verdict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A paragraph of plain text."""
+
+    kind: ClassVar[str] = "paragraph"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """A list of plain text."""
+
+    kind: ClassVar[str] = "bullets"
+    items: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Files beside the report: path and what is in it."""
+
+    kind: ClassVar[str] = "links"
+    items: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of plain text. A line break in a cell parts a value from its interval.
+
+    Attributes:
+        columns: Title and role of each column.
+        rows: As many cells each as there are columns.
+    """
+
+    kind: ClassVar[str] = "table"
+    columns: Sequence[tuple[str, Role]]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A plot by name, with what it shows."""
+
+    kind: ClassVar[str] = "figure"
+    name: str
+    caption: str
+
+
+Part = Paragraph | Bullets | Links | Table | Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and what is below it.
+
+    Attributes:
+        level: 2 for a section, 3 for one inside it.
+    """
+
+    title: str
+    parts: Sequence[Part]
+    level: int = 2

@@ -1,0 +1,90 @@
+"""Quantities for people: three significant digits, a fitting scale, always the unit."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+
+NOTHING = "—"
+
+_TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
+_SIZES = tuple((1024.0**power, name) for power, name in enumerate(("B", "KiB", "MiB", "GiB", "TiB")))
+_COUNTED = ("clients", "faults", "distinct")
+_SUFFIXES = {"1/s": "/s", "1/op": "/op", "times": "×"}
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """Return a value with its unit, such as ``12.3 µs``, ``1.20 MiB`` or ``93.4 %``.
+
+    Zero has no scale and is ``0``; None is a dash. A share below 1 is never rounded up to 100 %, and counts
+    are never rounded.
+
+    Args:
+        value: What was measured, in ``unit``.
+        unit: A unit of :data:`harness.records.metrics.METRICS`, ``share saved``, ``times`` or ``distinct``;
+            any other is written behind the number.
+    """
+    if value is None or math.isnan(value):
+        return NOTHING
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0:
+        return "0"
+    sign = "−" if value < 0 else ""
+    return sign + _positive(abs(value), unit)
+
+
+def interval(low: float | None, high: float | None, unit: str) -> str:
+    """Return ``[low, high]``, a dash for the bound that is missing, and one dash if both are."""
+    if low is None and high is None:
+        return NOTHING
+    return f"[{quantity(low, unit)}, {quantity(high, unit)}]"
+
+
+def clean(text: str) -> str:
+    """Return text on one line, without characters that cannot be printed, such as those of terminal colours."""
+    printable = "".join(
+        "\ufffd" if unicodedata.category(c) in ("Cc", "Cs", "Cn") and not c.isspace() else c for c in text
+    )
+    return " ".join(printable.split())
+
+
+def _positive(value: float, unit: str) -> str:
+    if unit in ("s", "s/op"):
+        return _scaled(value, _TIMES, 1000) + unit[1:]
+    if unit in ("B", "B/s"):
+        return _scaled(value, _SIZES, 1024) + unit[1:]
+    if unit in ("share", "share saved"):
+        return f"{_percent(value)} %"
+    if unit in _COUNTED:
+        return f"{value:,.0f} {unit}" if value.is_integer() else f"{_digits(value)} {unit}"
+    if unit == "times":
+        return f"{_digits(value)}×"
+    return f"{_digits(value)} {_SUFFIXES.get(unit, unit)}".rstrip()
+
+
+def _scaled(value: float, scales: Sequence[tuple[float, str]], limit: int) -> str:
+    """Return the value in the first scale in which it stays below ``limit`` as rounded, else in the last."""
+    scale, name = next((s for s in scales if _round(value / s[0]) < limit), scales[-1])
+    if name == "B" and float(value).is_integer():
+        return f"{value:.0f} B"
+    return f"{_digits(value / scale)} {name}"
+
+
+def _percent(share: float) -> str:
+    percent = share * 100
+    if not 99 < percent < 100:
+        return _digits(percent) if percent < 10 else f"{percent:,.1f}"
+    decimals = next(d for d in range(1, 17) if round(percent, d) < 100 or d == 16)
+    return f"{percent:.{max(decimals, 2)}f}"
+
+
+def _digits(value: float) -> str:
+    rounded = _round(value)
+    decimals = max(0, 2 - math.floor(math.log10(rounded)))
+    return f"{rounded:,.{min(decimals, 12)}f}"
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.2e}")

@@ -1,0 +1,175 @@
+"""What a report says, in order, whatever its format. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from harness.records.schema import CriterionRecord, RunRecord
+from harness.report.circumstances import environment, validity
+from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Section, Table
+from harness.report.format import clean, interval, quantity
+from harness.report.losses import compared, failures, losses
+from harness.report.tables import workloads
+
+CAPTIONS = {
+    "criteria": "Each criterion as what was measured over what it allows; left of the line meets it. "
+    "The bar is the interval that decides.",
+    "comparison": "Push against polling, each quantity as a share of the larger of the two.",
+    "latency": "Share of operations that took no longer, all blocks together.",
+    "ratios": "Push over polling in each block; left of the mark meets the criterion.",
+    "frontier": "What an interval of polling costs at rest and how late it delivers, and push beside it.",
+}
+"""Every figure in order, and what it shows."""
+
+FILES = (
+    ("run.json", "environment, order, cells, criteria and verdict, under a versioned schema"),
+    ("observations.jsonl", "every observation with its latency histograms, in the order measured"),
+    ("samples.csv.gz", "one row for each block, arm, workload and metric"),
+    ("junit.xml", "the criteria as test cases, for continuous integration"),
+)
+
+_COMPARISONS = {"reduction": "≥", "at_least": "≥", "frontier": ">", "limit": "≤", "ratio": "≤", "equal": "="}
+
+
+def headline(run: RunRecord) -> str:
+    """Return the title of a report."""
+    return f"{clean(run.title)}: {run.verdict.upper()}"
+
+
+def target(criterion: CriterionRecord) -> str:
+    """Return what a criterion asks for, such as ``≥ 80.0 %``."""
+    return f"{_COMPARISONS.get(criterion.kind, '')} {quantity(criterion.target, criterion.unit)}".strip()
+
+
+def sections(run: RunRecord, figures: tuple[str, ...]) -> list[Section]:
+    """Return the report.
+
+    Args:
+        run: What was recorded.
+        figures: Names of the plots there are.
+    """
+    return [
+        Section("Verdict", [Paragraph(clean(run.reason) + "."), Paragraph(_summary(run))]),
+        Section("Criteria", [_criteria(run), *_figures(figures, ("criteria",))]),
+        Section("Not measured", [_not_measured(run)]),
+        Section("Warnings", [_listed(run.warnings, "None.")]),
+        environment(run),
+        validity(run),
+        *workloads(run),
+        *_plots(figures),
+        Section("Where push loses", _losses(run)),
+        Section("Order of the runs", _order(run)),
+        Section("Samples", [Links(FILES)]),
+    ]
+
+
+def _summary(run: RunRecord) -> str:
+    blocks = f"{run.blocks_done} of {run.blocks_planned} blocks"
+    return (
+        f"Suite {run.suite}, run {run.run_id}: {blocks}, started {run.started_utc}, "
+        f"took {quantity(run.duration_s, 's')}."
+    )
+
+
+def _criteria(run: RunRecord) -> Part:
+    if not run.criteria:
+        return Paragraph("The suite has no criteria, or none of them could be decided with the cells chosen.")
+    rows = [
+        (
+            c.id,
+            c.title,
+            target(c),
+            quantity(c.value, c.unit),
+            interval(c.ci_low, c.ci_high, c.unit),
+            str(c.n),
+            c.verdict,
+            c.reason,
+        )
+        for c in run.criteria
+    ]
+    return Table(
+        (
+            ("Id", "code"),
+            ("Criterion", "text"),
+            ("Target", "number"),
+            ("Value", "number"),
+            ("Interval", "number"),
+            ("n", "number"),
+            ("Verdict", "verdict"),
+            ("Reason", "text"),
+        ),
+        rows,
+    )
+
+
+def _listed(items: list[str], nothing: str) -> Part:
+    return Bullets(items) if items else Paragraph(nothing)
+
+
+def _not_measured(run: RunRecord) -> Part:
+    lines = list(run.not_measured)
+    for cell in run.cells:
+        name = f"{cell.arm} {cell.workload}: {cell.status}"
+        if cell.status != "ok" and not any(line.startswith(name) for line in lines):
+            lines.append(f"{name}: {'; '.join(cell.reasons)}")
+    missing: dict[tuple[str, str, str], list[str]] = {}
+    for cell in run.cells:
+        for metric, summary in cell.metrics.items():
+            if summary.value is None or summary.reason:
+                arms = missing.setdefault((cell.workload, metric, summary.reason or "no reason given"), [])
+                arms.append(cell.arm)
+    lines += [
+        f"{workload} {metric}, {', '.join(sorted(arms))}: {reason}"
+        for (workload, metric, reason), arms in sorted(missing.items())
+    ]
+    return _listed(lines, "Everything that was planned was measured.")
+
+
+def _figures(figures: tuple[str, ...], names: tuple[str, ...]) -> list[Part]:
+    return [Figure(name, CAPTIONS[name]) for name in names if name in figures]
+
+
+def _plots(figures: tuple[str, ...]) -> list[Section]:
+    found = _figures(figures, tuple(name for name in CAPTIONS if name != "criteria"))
+    return [Section("Plots", found)] if found else []
+
+
+def _losses(run: RunRecord) -> list[Part]:
+    total, found = compared(run.cells), losses(run.cells)
+    if not total:
+        return [Paragraph("No workload was run by both push and polling.")]
+    clear = sum(loss.apart for loss in found)
+    parts: list[Part] = [
+        Paragraph(
+            f"Of {total} values of push arms compared with polling arms under the same workload, {len(found)} are "
+            f"worse, {clear} of them by more than their intervals."
+        )
+    ]
+    failed = failures(run.cells)
+    if failed:
+        parts.append(Bullets(failed))
+    if found:
+        rows = [
+            (
+                loss.workload,
+                loss.metric,
+                f"{loss.push_arm}: {quantity(loss.push.value, loss.push.unit)}",
+                f"{loss.polling_arm}: {quantity(loss.polling.value, loss.polling.unit)}",
+                quantity(loss.factor, "times"),
+                "yes" if loss.apart else "no",
+            )
+            for loss in found
+        ]
+        columns = ("Workload", "Metric", "Push", "Polling", "Times worse", "Intervals apart")
+        roles = ("code", "code", "text", "text", "number", "text")
+        parts.append(Table(tuple(zip(columns, roles, strict=True)), rows))  # type: ignore[arg-type]
+    return parts
+
+
+def _order(run: RunRecord) -> list[Part]:
+    rows = [(str(block), ", ".join(arms)) for block, arms in enumerate(run.order, start=1)]
+    table = Table((("Block", "number"), ("Arms in the order they ran", "code")), rows)
+    return [Paragraph(f"Drawn anew for each block from seed {run.seed}."), table]
+
+
+__all__ = ["CAPTIONS", "headline", "msgspec", "sections", "target"]

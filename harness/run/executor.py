@@ -1,0 +1,227 @@
+"""Runs one worker process and measures it from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedbench.loop import resolve_loop
+from harness.probes.lognoise import LogCapture
+from harness.records.derive import Outcome, Sampled, derive
+from harness.records.schema import Observation, Status
+from harness.run.probing import Probing
+from harness.run.protocol import (
+    GO,
+    Begin,
+    Cell,
+    CellJob,
+    End,
+    Event,
+    Finished,
+    Hold,
+    Job,
+    Sample,
+    encode,
+    event_decoder,
+)
+from harness.workloads.registry import create_workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from harness.run.plan import ArmRun
+    from harness.suite import WorkloadSpec
+
+TIMEOUT_FACTOR = 5.0
+TIMEOUT_FLOOR_S = 30.0
+PINS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+class WorkerTimeout(Exception):
+    """The worker said nothing for too long."""
+
+
+class Executor:
+    """Runs arms, each in a fresh process.
+
+    Args:
+        mode: Mode of the suite.
+        log_dir: Where the workers' output goes; that of an arm that ended well is deleted.
+    """
+
+    def __init__(self, mode: str, log_dir: Path) -> None:
+        self._mode = mode
+        self._log_dir = log_dir
+
+    def run(self, arm_run: ArmRun, on_cell: Callable[[str], None]) -> Iterator[Observation]:
+        """Run one arm and yield an observation for each of its workloads as it ends.
+
+        No process outlives this: not when the worker hangs, not when the consumer stops or is interrupted.
+
+        Args:
+            arm_run: What to run.
+            on_cell: Called with the name of each workload as it begins.
+        """
+        capture = LogCapture(self._log_dir)
+        worker = _Worker(_job(arm_run, self._mode), capture)
+        pending = {workload.name: workload for workload in arm_run.workloads}
+        try:
+            for finished, sampled in worker.cells(on_cell, pending):
+                workload = pending.pop(finished.workload)
+                yield _observe(arm_run, self._mode, workload, finished, sampled)
+            worker.wait()
+            reason = worker.epitaph() if pending else ""
+        except WorkerTimeout as error:
+            worker.kill()
+            reason = str(error)
+            if pending:
+                yield self._lost(arm_run, pending.pop(next(iter(pending))), "timeout", reason)
+                reason = f"its process was ended because an earlier workload took too long: {reason}"
+        finally:
+            worker.kill()
+            capture.close()
+        for workload in pending.values():
+            yield self._lost(arm_run, workload, "failed", reason)
+        if not pending and not reason:
+            os.unlink(capture.path)
+
+    def _lost(self, arm_run: ArmRun, workload: WorkloadSpec, status: Status, reason: str) -> Observation:
+        finished = Finished(workload.name, status, [reason], Outcome())
+        return _observe(arm_run, self._mode, workload, finished, None)
+
+
+class _Worker:
+    """One worker process, its two pipes and the probes on it."""
+
+    def __init__(self, job: Job, capture: LogCapture) -> None:
+        command_read, self._command_fd = os.pipe()
+        self._event_fd, event_write = os.pipe()
+        self._capture = capture
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harness.run.worker", str(command_read), str(event_write)],
+            stdin=subprocess.DEVNULL,
+            stdout=capture.fileno(),
+            stderr=capture.fileno(),
+            pass_fds=(command_read, event_write),
+            start_new_session=True,
+            env={**os.environ, **PINS},
+        )
+        os.close(command_read)
+        os.close(event_write)
+        self._probing = Probing(self._process.pid, capture)
+        self._buffer = b""
+        self._answer(encode(job))
+
+    def cells(
+        self, on_cell: Callable[[str], None], workloads: dict[str, WorkloadSpec]
+    ) -> Iterator[tuple[Finished, Sampled]]:
+        """Serve the worker until it ends, and yield each workload with what was sampled.
+
+        Raises:
+            WorkerTimeout: A workload took far longer than expected.
+        """
+        deadline_s = time.monotonic() + TIMEOUT_FLOOR_S
+        while (event := self._next(deadline_s)) is not None:
+            if isinstance(event, Cell):
+                workload = workloads[event.workload]
+                expected_s = create_workload(workload.kind, workload.params).expected_s()
+                deadline_s = time.monotonic() + TIMEOUT_FLOOR_S + TIMEOUT_FACTOR * expected_s
+                on_cell(event.workload)
+            elif isinstance(event, Finished):
+                yield event, self._probing.take()
+            else:
+                self._serve(event)
+                self._answer(GO)
+
+    def wait(self) -> None:
+        """Wait for a worker that has closed its pipe to end."""
+        try:
+            self._process.wait(TIMEOUT_FLOOR_S)
+        except subprocess.TimeoutExpired:
+            raise WorkerTimeout("the worker closed its pipe and did not end") from None
+
+    def epitaph(self) -> str:
+        """Return how the worker ended and the last line it wrote."""
+        lines = Path(self._capture.path).read_text(errors="replace").strip().splitlines()
+        return (
+            f"the worker ended with {self._process.returncode}: {lines[-1] if lines else 'it wrote nothing'}"
+        )
+
+    def kill(self) -> None:
+        """End the worker and everything it started; idempotent."""
+        self._probing.stop()
+        with contextlib.suppress(ProcessLookupError):  # the whole group has ended already
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for fd in (self._command_fd, self._event_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._command_fd = self._event_fd = -1
+
+    def _serve(self, event: Event) -> None:
+        if isinstance(event, Begin):
+            self._probing.begin(memory=event.memory)
+        elif isinstance(event, Hold):
+            time.sleep(event.seconds)
+        elif isinstance(event, Sample):
+            self._probing.sample()
+        elif isinstance(event, End):
+            self._probing.end()
+
+    def _answer(self, line: bytes) -> None:
+        # A worker that is gone is noticed by the end of the event pipe; why it went is in its log.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._command_fd, line)
+
+    def _next(self, deadline_s: float) -> Event | None:
+        """Return the worker's next message, None when it has closed its pipe."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._event_fd, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0 or not selector.select(left_s):
+                    raise WorkerTimeout("the worker gave no sign within its time limit")
+                chunk = os.read(self._event_fd, 1 << 16)
+                if not chunk:
+                    return None
+                self._buffer += chunk
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        return event_decoder.decode(line)
+
+
+def _job(arm_run: ArmRun, mode: str) -> Job:
+    arm = arm_run.arm
+    cells = [CellJob(w.name, w.kind, w.params) for w in arm_run.workloads]
+    return Job(arm.name, arm.stack, mode, resolve_loop(arm.loop), arm.settings, cells)
+
+
+def _observe(
+    arm_run: ArmRun, mode: str, workload: WorkloadSpec, finished: Finished, sampled: Sampled | None
+) -> Observation:
+    arm, outcome = arm_run.arm, finished.outcome
+    metrics = {} if sampled is None or finished.status != "ok" else derive(sampled, outcome)
+    return Observation(
+        block=arm_run.block,
+        order=arm_run.order,
+        arm=arm.name,
+        stack=arm.stack,
+        loop=resolve_loop(arm.loop),
+        mode=mode,
+        workload=workload.name,
+        kind=workload.kind,
+        params={**workload.params, **arm.settings},
+        status=finished.status,
+        reasons=finished.reasons,
+        elapsed_s=0.0 if sampled is None else sampled.elapsed_s,
+        operations=outcome.operations,
+        metrics=metrics,
+        texts=outcome.texts,
+        histograms=outcome.histograms,
+    )

@@ -1,0 +1,76 @@
+"""The order in which a suite is run: blocks of arms in random order. Pure."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.workloads.registry import create_workload
+
+if TYPE_CHECKING:
+    from harness.suite import Arm, Suite, WorkloadSpec
+
+TREE_S = 0.9
+"""Start and end of one worker process, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRun:
+    """One worker process: an arm in a block, with the workloads it runs in turn."""
+
+    block: int
+    order: int
+    arm: Arm
+    workloads: tuple[WorkloadSpec, ...]
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return f"block {self.block} {self.arm.name}"
+
+    def expected_s(self) -> float:
+        """Return about how long it takes, in seconds."""
+        return TREE_S + sum(create_workload(w.kind, w.params).expected_s() for w in self.workloads)
+
+
+def plan(suite: Suite, seed: int) -> list[ArmRun]:
+    """Return what to run in order: every arm once a block, in an order drawn anew for each block.
+
+    With ``tree: cell`` every workload is a process of its own; the arms of one workload stay together, so
+    that what is compared runs seconds apart.
+    """
+    rng = random.Random(seed)
+    runs: list[ArmRun] = []
+    for block in range(1, suite.blocks + 1):
+        order = 0
+        for workloads in _groups(suite, rng):
+            arms = list(suite.arms.values())
+            rng.shuffle(arms)
+            for arm in arms:
+                chosen = tuple(
+                    suite.workloads[name]
+                    for name in arm.workloads
+                    if name in workloads and _takes_part(block, arm, suite.workloads[name])
+                )
+                if chosen:
+                    order += 1
+                    runs.append(ArmRun(block, order, arm, chosen))
+    return runs
+
+
+def expected_s(runs: list[ArmRun]) -> float:
+    """Return about how long a plan takes, in seconds."""
+    return sum(run.expected_s() for run in runs)
+
+
+def _groups(suite: Suite, rng: random.Random) -> list[set[str]]:
+    names = list(suite.workloads)
+    if suite.tree == "arm":
+        return [set(names)]
+    rng.shuffle(names)
+    return [{name} for name in names]
+
+
+def _takes_part(block: int, arm: Arm, workload: WorkloadSpec) -> bool:
+    return all(limit is None or block <= limit for limit in (arm.blocks, workload.blocks))

@@ -1,0 +1,77 @@
+"""The probes on one worker, between begin and end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from harness.probes.cpu import CpuProbe
+from harness.probes.memory import MemorySampler, headline_bytes, tree_memory
+from harness.probes.tree import process_tree
+from harness.probes.wakeups import WakeupProbe
+from harness.records.derive import Sampled
+
+if TYPE_CHECKING:
+    from harness.probes.lognoise import LogCapture
+
+
+class Probing:
+    """Samples a process tree from outside.
+
+    Args:
+        root_pid: Root of the tree.
+        capture: Where the tree's output goes.
+    """
+
+    def __init__(self, root_pid: int, capture: LogCapture) -> None:
+        self._root_pid = root_pid
+        self._capture = capture
+        self._cpu = CpuProbe(root_pid)
+        self._wakeups = WakeupProbe(root_pid)
+        self._memory: MemorySampler | None = None
+        self._mark = 0
+        self._start_ns = 0
+        self._sampled = Sampled()
+
+    def begin(self, *, memory: bool) -> None:
+        """Count from now."""
+        self._sampled = Sampled()
+        if memory:
+            self._sampled.memory_start_bytes = headline_bytes(process_tree(self._root_pid))
+            self._memory = MemorySampler(self._root_pid)
+            self._memory.start()
+        self._mark = self._capture.mark()
+        self._wakeups.start()
+        self._cpu.start()
+        self._start_ns = time.monotonic_ns()
+
+    def sample(self) -> None:
+        """Take the peak that the worker holds now."""
+        held_bytes = headline_bytes(process_tree(self._root_pid))
+        self._sampled.memory_peak_bytes = max(self._sampled.memory_peak_bytes or 0, held_bytes)
+
+    def end(self) -> None:
+        """Stop counting."""
+        sampled = self._sampled
+        sampled.elapsed_s = (time.monotonic_ns() - self._start_ns) / 1e9
+        sampled.cpu_s = self._cpu.stop()
+        sampled.wakeups = self._wakeups.stop()
+        if self._memory is not None:
+            peak_bytes, self._memory = self._memory.stop(), None
+            sampled.memory_peak_bytes = max(sampled.memory_peak_bytes or 0, peak_bytes)
+            sampled.memory_hwm_bytes = tree_memory(process_tree(self._root_pid)).vm_hwm_bytes
+        counts = self._capture.count(self._mark)
+        sampled.log_records = counts.records
+        sampled.log_warnings = counts.warnings + counts.errors
+        sampled.log_bytes = counts.bytes
+
+    def take(self) -> Sampled:
+        """Return what was sampled; the next begin starts anew."""
+        sampled, self._sampled = self._sampled, Sampled()
+        return sampled
+
+    def stop(self) -> None:
+        """Stop a sampler that is still running; idempotent."""
+        if self._memory is not None:
+            sampler, self._memory = self._memory, None
+            sampler.stop()

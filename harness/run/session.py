@@ -1,0 +1,91 @@
+"""The worker's end of the conversation with the measuring parent."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from harness.run.protocol import GO, Begin, End, Event, Hold, Sample, encode
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator
+
+TIMEOUT_TEXT = "receive timed out"
+
+
+class RecordCounter(logging.Handler):
+    """Counts log records by level, and keeps the texts of those from WARNING on.
+
+    Attributes:
+        counts: Records by level number.
+        warnings: Messages of records from WARNING on, timeouts of polling aside; at most 10 000.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[int] = Counter()
+        self.warnings: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one record."""
+        self.counts[record.levelno] += 1
+        if record.levelno >= logging.WARNING and len(self.warnings) < 10_000:
+            message = record.getMessage()
+            if not message.startswith(TIMEOUT_TEXT):
+                self.warnings.append(message)
+
+
+class WorkerSession:
+    """Speaks for the worker; satisfies :class:`harness.workloads.base.Session`.
+
+    Args:
+        reader: Answers of the parent.
+        event_fd: Where messages to the parent are written.
+        counter: What the root logger counts.
+
+    Attributes:
+        logged: Records counted while measured.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, event_fd: int, counter: RecordCounter) -> None:
+        self._reader = reader
+        self._event_fd = event_fd
+        self._counter = counter
+        self.logged = 0
+
+    @asynccontextmanager
+    async def measured(self, *, memory: bool = False) -> AsyncIterator[None]:
+        """Have everything within measured from outside."""
+        await self._ask(Begin(memory))
+        before = self._counter.counts.total()
+        yield
+        self.logged += self._counter.counts.total() - before
+        await self._ask(End())
+
+    async def hold(self, seconds: float) -> None:
+        """Do nothing for a while that the parent times."""
+        await self._ask(Hold(seconds))
+
+    async def sample_memory(self) -> None:
+        """Have memory sampled now."""
+        await self._ask(Sample())
+
+    def warnings_naming(self, text: str) -> int:
+        """Return how many records from WARNING on have named ``text``, timeouts of polling aside."""
+        return sum(text in message for message in self._counter.warnings)
+
+    def tell(self, event: Event) -> None:
+        """Send a message that has no answer."""
+        data = encode(event)
+        while data:
+            data = data[os.write(self._event_fd, data) :]
+
+    async def _ask(self, event: Event) -> None:
+        self.tell(event)
+        answer = await self._reader.readline()
+        if answer != GO:
+            raise EOFError("the measuring process is gone")

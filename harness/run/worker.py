@@ -1,0 +1,79 @@
+"""The measured process: runs one job and ends. Started by the executor, never by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from fedbench.loop import LoopName, run
+from harness.probes.lognoise import FORMAT
+from harness.records.derive import Outcome
+from harness.run.protocol import Cell, CellJob, Finished, Job, job_decoder
+from harness.run.session import RecordCounter, WorkerSession
+from harness.stacks.base import Unsupported
+from harness.stacks.registry import create_stack
+from harness.workloads.registry import create_workload
+
+if TYPE_CHECKING:
+    from harness.records.schema import Status
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(command_fd: int, event_fd: int) -> None:
+    """Read a job from one pipe, do it, and report on the other."""
+    _die_with_parent()
+    counter = RecordCounter()
+    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=[logging.StreamHandler(), counter])
+    with os.fdopen(command_fd, "rb", buffering=0) as commands:
+        job = job_decoder.decode(commands.readline())
+        loop: LoopName = "uvloop" if job.loop == "uvloop" else "asyncio"
+        run(_work(job, commands, event_fd, counter), loop)
+
+
+async def _work(job: Job, commands: object, event_fd: int, counter: RecordCounter) -> None:
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), commands)
+    try:
+        for cell in job.cells:
+            session = WorkerSession(reader, event_fd, counter)
+            session.tell(Cell(cell.workload))
+            session.tell(await _measure(job, cell, session))
+    finally:
+        transport.close()
+
+
+async def _measure(job: Job, cell: CellJob, session: WorkerSession) -> Finished:
+    status: Status = "ok"
+    outcome, reasons = Outcome(), []
+    stack = create_stack(job.stack, job.mode, job.settings)
+    try:
+        outcome = await create_workload(cell.kind, cell.params).run(stack, session)
+        outcome.logged = session.logged
+    except Unsupported as error:
+        status, reasons = "unsupported", [str(error)]
+    except EOFError:
+        raise
+    except Exception as error:
+        logging.getLogger("harness.worker").exception("%s under %s failed", job.arm, cell.workload)
+        status, reasons = "failed", [f"{type(error).__name__}: {error}"]
+    if outcome.wrong:
+        status, reasons = "failed", outcome.wrong[:5]
+    return Finished(cell.workload, status, reasons, outcome)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process with its parent, so that nothing is left behind."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:
+        sys.exit("the measuring process is gone")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

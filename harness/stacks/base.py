@@ -1,0 +1,85 @@
+"""Stack: a system under test as the workloads see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fedbench.learning.learner import Learner
+
+    from fedbench.tensors.model import ModelState
+    from fedbench.values import History, RoundRecord
+
+
+class Unsupported(Exception):
+    """A stack cannot do what a workload asks: the cell counts as unsupported, never as zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class FederationSpec:
+    """The federation a workload wants.
+
+    Attributes:
+        clients: How many.
+        learner: Learner of each client, a registered name or ``module:Class``.
+        learner_args: Its arguments.
+        trainer_args: Arguments of the trainer.
+        seed: Seed of the federation.
+    """
+
+    clients: int
+    learner: str
+    learner_args: Mapping[str, Any] = field(default_factory=dict)
+    trainer_args: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 7
+
+
+class Stack(Protocol):
+    """A system under test. A method that it cannot offer raises :class:`Unsupported`."""
+
+    name: str
+
+    async def start(self, spec: FederationSpec) -> None:
+        """Bring a federation up and register its clients."""
+        ...
+
+    async def stop(self) -> None:
+        """Take it down; idempotent."""
+        ...
+
+    @property
+    def learners(self) -> Sequence[Learner]:
+        """The clients' learners, in the order of the configuration."""
+        ...
+
+    async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
+        """Return ``payload`` after a round trip to the ``client``-th client (from 0)."""
+        ...
+
+    def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
+        """Hand plain data to the ``client``-th client's ``on_event``; do not wait."""
+        ...
+
+    async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
+        """Hand a model to every client and wait until each has applied it."""
+        ...
+
+    async def run(
+        self,
+        *,
+        on_round: Callable[[RoundRecord], None] | None = None,
+        initial_model: ModelState | None = None,
+    ) -> History:
+        """Train all rounds."""
+        ...
+
+    def lose(self, client: int) -> None:
+        """End the ``client``-th client as a crash would."""
+        ...
+
+    async def floor(self, operation: str, count: int) -> list[int]:
+        """Run a floor operation ``count`` times and return each one's time in ns."""
+        ...

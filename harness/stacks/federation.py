@@ -1,0 +1,128 @@
+"""The two architectures of this project, each as a stack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fedbench.federation import Federation
+from fedbench.polling.proxy import PollingProxy
+from fedbench.rpc.proxy import LearnerProxy
+from harness.stacks.base import FederationSpec, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fedbench.learning.learner import Learner
+
+    from fedbench.tensors.model import ModelState
+    from fedbench.values import History, RoundRecord
+
+
+class FederationStack:
+    """A federation under one architecture.
+
+    Args:
+        name: ``push`` or ``polling``.
+        mode: How its nodes are joined.
+        settings: Settings of the polling architecture (``poll_interval_s`` …).
+
+    Raises:
+        ValueError: Settings for an architecture that has none.
+    """
+
+    def __init__(self, name: str, mode: str, settings: Mapping[str, Any]) -> None:
+        if settings and name != "polling":
+            raise ValueError(f"the stack {name!r} has no settings, found {', '.join(settings)}")
+        self.name = name
+        self._mode = mode
+        self._settings = dict(settings)
+        self._federation: Federation | None = None
+        self._proxies: list[LearnerProxy | PollingProxy] = []
+
+    async def start(self, spec: FederationSpec) -> None:
+        """Bring a federation up and register its clients.
+
+        Raises:
+            ConfigError: The specification or the settings are wrong.
+        """
+        self._federation = Federation.from_mapping(
+            {
+                "seed": spec.seed,
+                "mode": self._mode,
+                "architecture": self.name,
+                "server": {"trainer": {"args": dict(spec.trainer_args)}},
+                "clients": {
+                    "count": spec.clients,
+                    "learner": {"type": spec.learner, "args": dict(spec.learner_args)},
+                },
+                "polling": self._polling(),
+            },
+            source=f"stack {self.name}",
+        )
+        await self._federation.start()
+        for proxy in self._federation.learners():
+            assert isinstance(proxy, LearnerProxy | PollingProxy)
+            self._proxies.append(proxy)
+
+    async def stop(self) -> None:
+        """Take it down; idempotent."""
+        if self._federation is not None:
+            federation, self._federation = self._federation, None
+            self._proxies.clear()
+            await federation.stop()
+
+    @property
+    def learners(self) -> Sequence[Learner]:
+        """The clients' learners, in the order of the configuration."""
+        return self._running.learner_instances
+
+    async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
+        """Return ``payload`` after a round trip to a client."""
+        return await self._proxies[client].ping(payload, deadline_s=deadline_s)
+
+    def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
+        """Hand plain data to a client's ``on_event``; do not wait."""
+        proxy = self._proxies[client]
+        if isinstance(proxy, LearnerProxy):
+            proxy.notify("bench", data, intended_ns=intended_ns)
+        else:
+            proxy.notify("bench", data)
+
+    async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
+        """Hand a model to every client and wait until each has applied it."""
+        return await self._running.broadcast(model)
+
+    async def run(
+        self,
+        *,
+        on_round: Callable[[RoundRecord], None] | None = None,
+        initial_model: ModelState | None = None,
+    ) -> History:
+        """Train all rounds."""
+        return await self._running.run(on_round=on_round, initial_model=initial_model)
+
+    def lose(self, client: int) -> None:
+        """End a client as a crash would."""
+        self._running.nodes.lose(self._proxies[client].client_id)
+
+    async def floor(self, operation: str, count: int) -> list[int]:
+        """Floors are another stack's.
+
+        Raises:
+            Unsupported: Always.
+        """
+        raise Unsupported(f"{self.name} has no floor {operation!r}: use the stack 'floors'")
+
+    @property
+    def _running(self) -> Federation:
+        if self._federation is None:
+            raise Unsupported(f"{self.name} is not running")
+        return self._federation
+
+    def _polling(self) -> dict[str, Any]:
+        """Return the settings; a receive looks for at least as long as one interval."""
+        settings = dict(self._settings)
+        interval_s = settings.get("poll_interval_s")
+        if isinstance(interval_s, int | float) and "receive_timeout_s" not in settings:
+            settings["receive_timeout_s"] = max(0.010, float(interval_s))
+        return settings

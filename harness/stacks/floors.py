@@ -1,0 +1,133 @@
+"""The floors: what the event loop itself costs, on the loop and in the run of the stacks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from harness.stacks.base import FederationSpec, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from fedbench.learning.learner import Learner
+
+    from fedbench.tensors.model import ModelState
+    from fedbench.values import History, RoundRecord
+
+AWAITS_PER_SAMPLE = 100
+
+
+class FloorStack:
+    """Operations that no federated system can undercut."""
+
+    name = "floors"
+
+    async def start(self, spec: FederationSpec) -> None:
+        """There is no federation here.
+
+        Raises:
+            Unsupported: Always.
+        """
+        raise Unsupported("floors are operations of the event loop, not a federation")
+
+    async def stop(self) -> None:
+        """Nothing to take down."""
+
+    @property
+    def learners(self) -> Sequence[Learner]:
+        """None."""
+        return ()
+
+    async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
+        """Unsupported."""
+        raise Unsupported("floors have no clients")
+
+    def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
+        """Unsupported."""
+        raise Unsupported("floors have no clients")
+
+    async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
+        """Unsupported."""
+        raise Unsupported("floors have no clients")
+
+    async def run(
+        self,
+        *,
+        on_round: Callable[[RoundRecord], None] | None = None,
+        initial_model: ModelState | None = None,
+    ) -> History:
+        """Unsupported."""
+        raise Unsupported("floors have no clients")
+
+    def lose(self, client: int) -> None:
+        """Unsupported."""
+        raise Unsupported("floors have no clients")
+
+    async def floor(self, operation: str, count: int) -> list[int]:
+        """Run one of ``hop``, ``await`` and ``rpc`` ``count`` times and return each one's time in ns.
+
+        ``hop``: a callback through the loop that wakes its waiter. ``await``: a direct call of a coroutine,
+        mean of 100 a sample. ``rpc``: a bare correlated call, that is a task for the handler, a future for
+        the answer and a timer for the deadline.
+
+        Raises:
+            Unsupported: Another operation.
+        """
+        operations: dict[str, tuple[Callable[[], Awaitable[object]], int]] = {
+            "hop": (_hop, 1),
+            "await": (_awaits, AWAITS_PER_SAMPLE),
+            "rpc": (_BareRpc().call, 1),
+        }
+        if operation not in operations:
+            raise Unsupported(f"no floor {operation!r}: use one of {', '.join(operations)}")
+        run, repeats = operations[operation]
+        times_ns = []
+        for _ in range(count):
+            start_ns = time.perf_counter_ns()
+            await run()
+            times_ns.append((time.perf_counter_ns() - start_ns) // repeats)
+        return times_ns
+
+
+async def _hop() -> None:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+    loop.call_soon(future.set_result, None)
+    await future
+
+
+async def _nothing() -> int:
+    return 1
+
+
+async def _awaits() -> None:
+    for _ in range(AWAITS_PER_SAMPLE):
+        await _nothing()
+
+
+class _BareRpc:
+    """A dictionary of futures, a task a request and a timer a call: the least that RPC can be made of."""
+
+    def __init__(self) -> None:
+        self._last_id = 0
+        self._open: dict[int, asyncio.Future[int]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def call(self) -> int:
+        loop = asyncio.get_running_loop()
+        self._last_id += 1
+        future: asyncio.Future[int] = loop.create_future()
+        self._open[self._last_id] = future
+        timer = loop.call_later(10.0, future.cancel)
+        task = loop.create_task(self._serve(self._last_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    async def _serve(self, correlation_id: int) -> None:
+        self._open.pop(correlation_id).set_result(correlation_id)

@@ -1,0 +1,41 @@
+"""Systems under test by name. Others plug in through the entry point group ``fedbench.stacks``."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from harness.stacks.federation import FederationStack
+from harness.stacks.floors import FloorStack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.stacks.base import Stack
+
+OWN = ("push", "polling", "floors")
+GROUP = "fedbench.stacks"
+
+
+def stack_names() -> list[str]:
+    """Return every known stack, this project's own first."""
+    return [*OWN, *sorted(entry.name for entry in entry_points(group=GROUP) if entry.name not in OWN)]
+
+
+def create_stack(name: str, mode: str, settings: Mapping[str, Any]) -> Stack:
+    """Make a stack. An entry point is called as ``factory(mode=…, settings=…)``.
+
+    Raises:
+        ValueError: The name is unknown, or the stack has no such settings.
+    """
+    if name == "floors":
+        if settings:
+            raise ValueError(f"the stack 'floors' has no settings, found {', '.join(settings)}")
+        return FloorStack()
+    if name in OWN:
+        return FederationStack(name, mode, settings)
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            stack: Stack = entry.load()(mode=mode, settings=settings)
+            return stack
+    raise ValueError(f"unknown stack {name!r}: known are {', '.join(stack_names())}")

@@ -1,0 +1,221 @@
+"""Reading suites: YAML, checked against the workloads, stacks and metrics there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from fedbench.configfile import Section, nearest, read_yaml
+from fedbench.errors import ConfigError, Problem
+from fedbench.ids import MODES
+from fedbench.loop import LOOPS
+from harness.gate.criteria import KINDS, Criterion
+from harness.records.metrics import METRICS
+from harness.suite import Arm, Suite, Tree, WorkloadSpec
+
+TEXTS = ("model_digest",)
+SUITES = Path(__file__).parent / "suites"
+
+Catalogue = Mapping[str, Mapping[str, Any]]
+"""Workload kinds with their parameters and defaults."""
+
+
+def suite_names() -> list[str]:
+    """Return the suites that come with the harness."""
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def load_suite(name: str, catalogue: Catalogue, stacks: Sequence[str]) -> Suite:
+    """Read a suite by name or from a YAML file.
+
+    Args:
+        name: One of :func:`suite_names`, or the path of a file.
+        catalogue: Workload kinds with their parameters and defaults.
+        stacks: Known systems under test.
+
+    Raises:
+        ConfigError: With every problem and its path.
+    """
+    path = SUITES / f"{name}.yaml"
+    if not path.is_file():
+        path = Path(name)
+        if path.suffix not in (".yaml", ".yml") and not path.is_file():
+            raise ConfigError(name, [Problem("", f"is no suite{nearest(name, suite_names())}")])
+    return _Reader(path, catalogue, stacks).read()
+
+
+class _Reader:
+    def __init__(self, path: Path, catalogue: Catalogue, stacks: Sequence[str]) -> None:
+        self._path = path
+        self._catalogue = catalogue
+        self._stacks = stacks
+        self._problems: list[Problem] = []
+
+    def read(self) -> Suite:
+        root = Section(read_yaml(self._path), "", self._problems)
+        workloads = self._workloads(root.section("workloads"))
+        arms = self._arms(root.section("arms"), workloads)
+        arms |= self._sweep(root.section("sweep"), arms, workloads)
+        suite = Suite(
+            root.string("suite", self._path.stem),
+            root.string("title", self._path.stem),
+            root.choice("mode", MODES, "memory"),
+            root.integer("blocks", 5, least=1),
+            root.choice("tree", get_args(Tree), "arm"),
+            arms,
+            workloads,
+            self._criteria(root.value("criteria"), arms, workloads),
+        )
+        root.finish()
+        if self._problems:
+            raise ConfigError(str(self._path), self._problems)
+        return suite
+
+    def _workloads(self, section: Section) -> dict[str, WorkloadSpec]:
+        specs = {}
+        for name in section.names():
+            part = section.section(name)
+            kind = part.string("workload", name)
+            if kind not in self._catalogue:
+                where = "workload" if part.has("workload") else ""
+                part.problem(where, f"unknown workload {kind!r}{nearest(kind, list(self._catalogue))}")
+                continue
+            blocks = part.integer("blocks", 0, least=0) or None
+            params = {key: _parameter(part, key, value) for key, value in self._catalogue[kind].items()}
+            part.finish()
+            specs[name] = WorkloadSpec(name, kind, params, blocks)
+        if not specs:
+            section.problem("", "at least one workload is needed")
+        return specs
+
+    def _arms(self, section: Section, workloads: Mapping[str, WorkloadSpec]) -> dict[str, Arm]:
+        arms: dict[str, Arm] = {}
+        for name in section.names():
+            part = section.section(name)
+            stack = part.choice("stack", self._stacks, name if name in self._stacks else self._stacks[0])
+            names = part.strings("workloads", tuple(workloads))
+            for workload in names:
+                if workload not in workloads:
+                    part.problem(
+                        "workloads", f"unknown workload {workload!r}{nearest(workload, list(workloads))}"
+                    )
+            control_of = part.string("control_of", "")
+            if control_of and control_of not in arms:
+                part.problem(
+                    "control_of",
+                    f"no arm {control_of!r} stands before this one{nearest(control_of, list(arms))}",
+                )
+            blocks = part.integer("blocks", 0, least=0) or None
+            loop = part.choice("loop", LOOPS, "auto")
+            arms[name] = Arm(name, stack, loop, part.mapping("settings"), names, control_of, blocks)
+            part.finish()
+        if not arms:
+            section.problem("", "at least one arm is needed")
+        return arms
+
+    def _sweep(
+        self, section: Section, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
+    ) -> dict[str, Arm]:
+        base_name = section.string("base", "")
+        setting = section.string("setting", "poll_interval_s")
+        values = section.value("values") or []
+        names = section.strings("workloads", ())
+        blocks = section.integer("blocks", 0, least=0) or None
+        section.finish()
+        if not base_name:
+            return {}
+        if base_name not in arms:
+            section.problem("base", f"no arm {base_name!r}{nearest(base_name, list(arms))}")
+            return {}
+        if not isinstance(values, list) or not all(isinstance(v, int | float) and v > 0 for v in values):
+            section.problem("values", "expected a list of numbers above 0")
+            return {}
+        for workload in names:
+            if workload not in workloads:
+                section.problem(
+                    "workloads", f"unknown workload {workload!r}{nearest(workload, list(workloads))}"
+                )
+        base = arms[base_name]
+        swept = {}
+        for value in values:
+            name = f"{base_name}@{value:g}"
+            settings = {**base.settings, setting: value}
+            swept[name] = replace(
+                base, name=name, settings=settings, workloads=names, blocks=blocks, sweep_value=float(value)
+            )
+        return swept
+
+    def _criteria(
+        self, value: Any, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
+    ) -> tuple[Criterion, ...]:
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            self._problems.append(Problem("criteria", "expected a list"))
+            return ()
+        criteria = []
+        for i, item in enumerate(value):
+            part = Section(item, f"criteria[{i}]", self._problems)
+            criterion = _criterion(part)
+            _check_names(part, criterion, arms, workloads)
+            criteria.append(criterion)
+        return tuple(criteria)
+
+
+def _criterion(part: Section) -> Criterion:
+    kind = part.choice("kind", KINDS, "limit")
+    if not part.has("kind"):
+        part.problem("kind", f"is missing: use one of {', '.join(KINDS)}")
+    identity = part.string("id", "")
+    if not identity:
+        part.problem("id", "is missing")
+    criterion = Criterion(
+        identity,
+        part.string("title", identity),
+        kind,
+        part.string("workload", ""),
+        part.string("metric", ""),
+        part.string("arm", ""),
+        part.string("against", ""),
+        part.string("against_workload", ""),
+        part.number("target", 0.0, above=-1.0),
+        part.string("workload2", ""),
+        part.string("metric2", ""),
+        part.string("valid_if", ""),
+    )
+    part.finish()
+    return criterion
+
+
+def _check_names(
+    part: Section, c: Criterion, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
+) -> None:
+    needs_against = c.kind in ("reduction", "ratio", "frontier")
+    metrics = TEXTS if c.kind == "equal" else tuple(METRICS)
+    checks: list[tuple[str, str, Sequence[str], bool]] = [
+        ("workload", c.workload, list(workloads), True),
+        ("metric", c.metric, metrics, True),
+        ("arm", c.arm, list(arms), c.kind != "equal"),
+        ("against", c.against, list(arms), needs_against),
+        ("against_workload", c.against_workload, list(workloads), False),
+        ("workload2", c.workload2, list(workloads), c.kind == "frontier"),
+        ("metric2", c.metric2, metrics, c.kind == "frontier"),
+        ("valid_if", c.valid_if, list(workloads), False),
+    ]
+    for key, name, known, needed in checks:
+        if name and name not in known:
+            part.problem(key, f"unknown {key.rstrip('2')} {name!r}{nearest(name, known)}")
+        elif needed and not name:
+            part.problem(key, "is missing")
+
+
+def _parameter(section: Section, key: str, default: Any) -> Any:
+    if isinstance(default, bool):
+        return section.boolean(key, default=default)
+    if isinstance(default, int):
+        return section.integer(key, default, least=0)
+    if isinstance(default, float):
+        return section.number(key, default, above=0.0)
+    return section.string(key, default)

@@ -1,0 +1,90 @@
+"""Learners that cost nothing of their own, so that what is measured is communication."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from fedbench.learning.learner import Learner
+
+from fedbench.tensors.model import ModelState
+from fedbench.values import ClientInfo, RoundInfo, TrainResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class EchoLearner(Learner):
+    """Returns the model it is given and remembers what it was sent. Zero compute.
+
+    Args:
+        client: Who it is.
+        model_bytes: Size of its model in bytes, a multiple of 4; values are whole numbers, so that averages
+            of equal models are exact.
+
+    Attributes:
+        events: ``(handled_ns, data)`` of every event, in order of handling.
+        versions: Versions of the models handed to it, in order.
+        on_handled: Called after every event.
+    """
+
+    def __init__(self, client: ClientInfo, *, model_bytes: int = 4096) -> None:
+        super().__init__(client)
+        self._values = max(model_bytes // 4, 1)
+        self.events: list[tuple[int, Any]] = []
+        self.versions: list[int] = []
+        self.on_handled: Callable[[], None] = lambda: None
+
+    async def initial_model(self) -> ModelState:
+        """Return the whole numbers 0, 1, 2 … modulo 251 as float32, shape (model_bytes / 4,)."""
+        return ModelState.from_arrays({"values": (np.arange(self._values) % 251).astype(np.float32)})
+
+    async def train(self, model: ModelState, round_info: RoundInfo) -> TrainResult:
+        """Return the model as it is, weight 1."""
+        return TrainResult(model, 1)
+
+    async def evaluate(self, model: ModelState) -> dict[str, float]:
+        """Return nothing."""
+        return {}
+
+    async def on_model_update(self, model: ModelState, version: int) -> None:
+        """Remember the version."""
+        self.versions.append(version)
+
+    async def on_event(self, event_type: str, data: Any) -> None:
+        """Remember the data and when it was handled."""
+        self.events.append((time.monotonic_ns(), data))
+        self.on_handled()
+
+
+class DraftLearner(EchoLearner):
+    """Builds its update in a draft: the model plus one. Calls ``on_built`` with the update in hand."""
+
+    def __init__(self, client: ClientInfo, *, model_bytes: int = 4096) -> None:
+        super().__init__(client, model_bytes=model_bytes)
+        self.on_built: Callable[[RoundInfo], Any] | None = None
+
+    async def train(self, model: ModelState, round_info: RoundInfo) -> TrainResult:
+        """Return the model plus one, built in a draft, weight 1."""
+        draft = model.draft()
+        for name, array in model.items():
+            np.add(array, 1, out=draft[name])
+        update = draft.freeze()
+        if self.on_built is not None:
+            await self.on_built(round_info)
+        return TrainResult(update, 1)
+
+
+class FaultyLearner(EchoLearner):
+    """The first client raises in the first round."""
+
+    async def train(self, model: ModelState, round_info: RoundInfo) -> TrainResult:
+        """Return the model as it is, or raise.
+
+        Raises:
+            RuntimeError: First client, first round.
+        """
+        if self.client.index == 0 and round_info.number == 1:
+            raise RuntimeError("injected fault")
+        return await super().train(model, round_info)

@@ -1,0 +1,246 @@
+"""Workloads of single messages: calls, notifications and broadcasts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+
+from fedbench.tensors.model import ModelState
+from harness.records.derive import Outcome
+from harness.stacks.base import FederationSpec, Stack
+from harness.stats.histogram import Histogram
+from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, failures, running
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.workloads.learners import EchoLearner
+
+ECHO = f"{LEARNERS}:EchoLearner"
+
+
+class RpcPing(Workload):
+    """Calls in a closed loop, one at a time, to every client in turn. Latency: call to answer."""
+
+    kind = "rpc_ping"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "clients": 100,
+        "operations": 3000,
+        "duration_s": 1.0,
+        "warmup": 50,
+        "payload_bytes": 64,
+    }
+
+    def expected_s(self) -> float:
+        """Return the longest it runs; the warm-up of a poller is short of its duration too."""
+        return SETUP_S + float(self.params["duration_s"]) * 1.5
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Ping until the operations or the duration are used up, whichever is first."""
+        clients = self.params["clients"]
+        padding = b"." * (self.params["payload_bytes"] - 8)
+        latency = Histogram()
+        wrong: list[str] = []
+        async with running(stack, FederationSpec(clients, ECHO)):
+            warm_until_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 0.3e9)
+            for i in range(self.params["warmup"]):
+                await stack.ping(i % clients, padding, deadline_s=10.0)
+                if time.perf_counter_ns() > warm_until_ns:
+                    break
+            async with session.measured():
+                end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
+                for i in range(self.params["operations"]):
+                    payload = i.to_bytes(8, "little") + padding
+                    start_ns = time.perf_counter_ns()
+                    answer = await stack.ping(i % clients, payload, deadline_s=10.0)
+                    now_ns = time.perf_counter_ns()
+                    latency.record(now_ns - start_ns)
+                    if answer != payload:
+                        wrong.append(f"ping {i} was answered with {answer!r}")
+                    if now_ns > end_ns:
+                        break
+        return Outcome(
+            operations=latency.count, clients=clients, histograms={"latency": latency.to_dict()}, wrong=wrong
+        )
+
+
+class PushNotify(Workload):
+    """Notifications to random clients at random (Poisson) times. Latency: send to handler."""
+
+    kind = "push_notify"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "clients": 100,
+        "operations": 400,
+        "rate_per_s": 400.0,
+        "drain_s": 30.0,
+        "seed": 11,
+    }
+
+    def expected_s(self) -> float:
+        """Return how long the arrivals take."""
+        return SETUP_S + float(self.params["operations"] / self.params["rate_per_s"])
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Send, wait until every notification was handled, and check that each came once, in order."""
+        clients, operations = self.params["clients"], self.params["operations"]
+        rng = random.Random(self.params["seed"])
+        lag = Histogram()
+        sent: dict[int, list[int]] = {client: [] for client in range(clients)}
+        async with running(stack, FederationSpec(clients, ECHO)):
+            learners = cast("list[EchoLearner]", list(stack.learners))
+            drained = _Countdown(operations)
+            for learner in learners:
+                learner.on_handled = drained.one
+            async with session.measured():
+                intended_ns = time.monotonic_ns()
+                for i in range(operations):
+                    intended_ns += int(rng.expovariate(self.params["rate_per_s"]) * 1e9)
+                    wait_s = (intended_ns - time.monotonic_ns()) / 1e9
+                    if wait_s > 0:
+                        await asyncio.sleep(wait_s)
+                    client = rng.randrange(clients)
+                    sent[client].append(i)
+                    now_ns = time.monotonic_ns()
+                    lag.record(max(now_ns - intended_ns, 0))
+                    stack.notify(client, [i, now_ns, intended_ns], intended_ns=intended_ns)
+                await drained.wait(self.params["drain_s"])
+            latency, intended, wrong = _handled(learners, sent)
+        return Outcome(
+            operations=operations,
+            clients=clients,
+            histograms={
+                "latency": latency.to_dict(),
+                "intended": intended.to_dict(),
+                "lag": lag.to_dict(),
+            },
+            wrong=wrong,
+        )
+
+
+def _handled(
+    learners: list[EchoLearner], sent: dict[int, list[int]]
+) -> tuple[Histogram, Histogram, list[str]]:
+    latency, intended, wrong = Histogram(), Histogram(), []
+    for client, learner in enumerate(learners):
+        for handled_ns, (_, sent_ns, intended_ns) in learner.events:
+            latency.record(handled_ns - sent_ns)
+            intended.record(max(handled_ns - intended_ns, 0))
+        came = [data[0] for _, data in learner.events]
+        if came != sent[client]:
+            wrong.append(f"client {client} was sent {sent[client]} and handled {came}")
+    return latency, intended, wrong
+
+
+class Broadcast(Workload):
+    """A model to every client, again and again. Latency: call to the last acknowledgement."""
+
+    kind = "broadcast"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "clients": 20,
+        "model_bytes": 1 << 20,
+        "operations": 20,
+        "duration_s": 1.0,
+    }
+
+    def expected_s(self) -> float:
+        """Return the longest it runs."""
+        return SETUP_S + float(self.params["duration_s"])
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Broadcast until the operations or the duration are used up; every client must apply each once."""
+        latency = Histogram()
+        wrong: list[str] = []
+        values = np.zeros(self.params["model_bytes"] // 4, np.float32)
+        spec = FederationSpec(self.params["clients"], ECHO, {"model_bytes": self.params["model_bytes"]})
+        async with running(stack, spec):
+            learners = cast("list[EchoLearner]", list(stack.learners))
+            async with session.measured():
+                end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
+                for version in range(1, self.params["operations"] + 1):
+                    model = ModelState.from_arrays({"values": values}, version)
+                    start_ns = time.perf_counter_ns()
+                    wrong += failures(await stack.broadcast(model))
+                    now_ns = time.perf_counter_ns()
+                    latency.record(now_ns - start_ns)
+                    if now_ns > end_ns:
+                        break
+            expected = list(range(1, latency.count + 1))
+            wrong += [
+                f"client {i} applied versions {learner.versions}"
+                for i, learner in enumerate(learners)
+                if learner.versions != expected
+            ]
+        return Outcome(
+            operations=latency.count,
+            clients=self.params["clients"],
+            histograms={"latency": latency.to_dict()},
+            wrong=wrong,
+        )
+
+
+class Addressing(Workload):
+    """Calls and notifications to every client of a large federation; each must reach its own address only."""
+
+    kind = "addressing"
+    defaults: ClassVar[Mapping[str, Any]] = {"clients": 200, "messages": 5, "drain_s": 30.0}
+
+    def expected_s(self) -> float:
+        """Return about how long a poller needs."""
+        return SETUP_S + 3.0
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Call and notify all clients, and count those that got exactly what was theirs."""
+        clients, messages = self.params["clients"], self.params["messages"]
+        async with running(stack, FederationSpec(clients, ECHO)):
+            learners = cast("list[EchoLearner]", list(stack.learners))
+            drained = _Countdown(clients * messages)
+            for learner in learners:
+                learner.on_handled = drained.one
+            async with session.measured():
+                answers = await asyncio.gather(
+                    *(stack.ping(client, f"to {client}", deadline_s=30.0) for client in range(clients))
+                )
+                for number in range(messages):
+                    for client in range(clients):
+                        stack.notify(client, [client, number], intended_ns=0)
+                await drained.wait(self.params["drain_s"])
+            wrong = [
+                f"client {i} answered {answers[i]!r} and handled {[data for _, data in learner.events]}"
+                for i, learner in enumerate(learners)
+                if answers[i] != f"to {i}"
+                or [data for _, data in learner.events] != [[i, n] for n in range(messages)]
+            ]
+        return Outcome(
+            operations=clients * (messages + 1),
+            clients=clients,
+            values={"clients": float(clients - len(wrong))},
+            wrong=wrong,
+        )
+
+
+class _Countdown:
+    """Waits until something has happened ``count`` times."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._done = asyncio.Event()
+
+    def one(self) -> None:
+        self._left -= 1
+        if self._left <= 0:
+            self._done.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait.
+
+        Raises:
+            TimeoutError: Some are missing after ``timeout_s`` seconds.
+        """
+        try:
+            await asyncio.wait_for(self._done.wait(), timeout_s)
+        except TimeoutError:
+            raise TimeoutError(f"{self._left} notifications were not handled within {timeout_s} s") from None

@@ -1,0 +1,44 @@
+"""Workloads by kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.workloads.messaging import Addressing, Broadcast, PushNotify, RpcPing
+from harness.workloads.resting import Floor, IdleFederation
+from harness.workloads.training import DigitsTraining, FaultLogs, FedAvgRound, MemoryRound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.workloads.base import Workload
+
+WORKLOADS: dict[str, type[Workload]] = {
+    workload.kind: workload
+    for workload in (
+        RpcPing,
+        PushNotify,
+        Broadcast,
+        Addressing,
+        FedAvgRound,
+        DigitsTraining,
+        MemoryRound,
+        FaultLogs,
+        IdleFederation,
+        Floor,
+    )
+}
+
+
+def catalogue() -> dict[str, Mapping[str, Any]]:
+    """Return every kind with its parameters and defaults."""
+    return {kind: workload.defaults for kind, workload in WORKLOADS.items()}
+
+
+def create_workload(kind: str, params: Mapping[str, Any]) -> Workload:
+    """Make a workload.
+
+    Raises:
+        KeyError: The kind is unknown.
+    """
+    return WORKLOADS[kind](params)

@@ -1,0 +1,198 @@
+"""Workloads of whole rounds."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from harness.records.derive import Outcome
+from harness.stacks.base import FederationSpec, Stack
+from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, digest, running
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fedbench.values import History, RoundInfo, RoundRecord
+    from harness.workloads.learners import DraftLearner
+
+
+class FedAvgRound(Workload):
+    """Rounds with zero compute: what is left is communication and reduction."""
+
+    kind = "fedavg_round"
+    defaults: ClassVar[Mapping[str, Any]] = {"clients": 20, "rounds": 20, "model_bytes": 4096}
+
+    def expected_s(self) -> float:
+        """Return about how long a poller needs: two waits of up to 30 ms a round."""
+        return SETUP_S + 0.08 * float(self.params["rounds"])
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Run the rounds; every client must take part, and the average of equal models be that model."""
+        spec = FederationSpec(
+            self.params["clients"],
+            f"{LEARNERS}:EchoLearner",
+            {"model_bytes": self.params["model_bytes"]},
+            {"rounds": self.params["rounds"]},
+        )
+        async with running(stack, spec):
+            first = await cast("DraftLearner", stack.learners[0]).initial_model()
+            async with session.measured():
+                history = await stack.run()
+        wrong = _incomplete(history, self.params["rounds"], self.params["clients"])
+        if history.model != first:
+            wrong.append("the average of equal models is another model")
+        return _outcome(history, self.params["clients"], wrong)
+
+
+class DigitsTraining(Workload):
+    """The real training: logistic regression on the UCI digits, dealt non-IID."""
+
+    kind = "digits_training"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "clients": 10,
+        "rounds": 20,
+        "seed": 7,
+        "least_accuracy": 0.90,
+    }
+
+    def expected_s(self) -> float:
+        """Return about how long the training takes."""
+        return SETUP_S + 0.15 * float(self.params["rounds"])
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Train; the test accuracy must be reached."""
+        spec = FederationSpec(
+            self.params["clients"],
+            "SimpleLearner",
+            {},
+            {"rounds": self.params["rounds"]},
+            self.params["seed"],
+        )
+        async with running(stack, spec), session.measured():
+            history = await stack.run()
+        wrong = _incomplete(history, self.params["rounds"], self.params["clients"])
+        accuracy = history.metrics["accuracy"]
+        if accuracy < self.params["least_accuracy"]:
+            wrong.append(f"accuracy {accuracy:.3f} is below {self.params['least_accuracy']}")
+        outcome = _outcome(history, self.params["clients"], wrong)
+        outcome.values["accuracy"] = accuracy
+        outcome.texts["model_digest"] = digest(history.model)
+        return outcome
+
+
+class MemoryRound(Workload):
+    """Rounds on a large model. Memory is sampled while every client holds its update."""
+
+    kind = "memory_round"
+    defaults: ClassVar[Mapping[str, Any]] = {"clients": 20, "rounds": 3, "model_bytes": 16 << 20}
+
+    def expected_s(self) -> float:
+        """Return about how long a poller needs."""
+        return SETUP_S + 1e-9 * float(
+            self.params["clients"] * self.params["rounds"] * self.params["model_bytes"] * 3
+        )
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Run the rounds; each adds one to every value."""
+        clients, rounds = self.params["clients"], self.params["rounds"]
+        spec = FederationSpec(
+            clients,
+            f"{LEARNERS}:DraftLearner",
+            {"model_bytes": self.params["model_bytes"]},
+            {"rounds": rounds, "deadline_s": 60.0},
+        )
+        async with running(stack, spec):
+            learners = cast("list[DraftLearner]", list(stack.learners))
+            barrier = _Barrier(clients, session)
+            for learner in learners:
+                learner.on_built = barrier.arrive
+            async with session.measured(memory=True):
+                history = await stack.run()
+            first = await learners[0].initial_model()
+        wrong = _incomplete(history, rounds, clients)
+        if not (history.model["values"] == first["values"] + rounds).all():
+            wrong.append("the model is not the first plus one a round")
+        return _outcome(history, clients, wrong)
+
+
+class _Barrier:
+    """Holds every client until all have built their update, then has memory sampled."""
+
+    def __init__(self, count: int, session: Session) -> None:
+        self._count = count
+        self._session = session
+        self._arrived: dict[int, int] = {}
+        self._opened: dict[int, asyncio.Event] = {}
+
+    async def arrive(self, round_info: RoundInfo) -> None:
+        number = round_info.number
+        opened = self._opened.setdefault(number, asyncio.Event())
+        self._arrived[number] = self._arrived.get(number, 0) + 1
+        if self._arrived[number] == self._count:
+            await self._session.sample_memory()
+            opened.set()
+        await opened.wait()
+
+
+class FaultLogs(Workload):
+    """A handler that raises and a client that is lost. Each must leave a WARNING that names the client."""
+
+    kind = "fault_logs"
+    defaults: ClassVar[Mapping[str, Any]] = {"clients": 4, "deadline_s": 0.5}
+
+    def expected_s(self) -> float:
+        """Return about how long a poller needs to miss the lost client."""
+        return SETUP_S + 3 * float(self.params["deadline_s"])
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Run three rounds; the first client raises in the first, the second is lost after the second."""
+        spec = FederationSpec(
+            self.params["clients"],
+            f"{LEARNERS}:FaultyLearner",
+            {},
+            {"rounds": 3, "quorum": 0.5, "deadline_s": self.params["deadline_s"]},
+        )
+        raised = lost = 0
+        faulty, victim = "yaml_client_1", "yaml_client_2"
+
+        def after(record: RoundRecord) -> None:
+            nonlocal raised, lost
+            if record.number == 1:
+                raised = session.warnings_naming(faulty)
+            if record.number == 2:
+                stack.lose(1)
+
+        async with running(stack, spec), session.measured():
+            history = await stack.run(on_round=after)
+            lost = session.warnings_naming(victim)
+        wrong = []
+        if not raised:
+            wrong.append(f"{faulty} raised and no WARNING named it")
+        if not lost:
+            wrong.append(f"{victim} was lost and no WARNING named it")
+        failed = [sorted(record.failures) for record in history.rounds]
+        if failed != [[faulty], [], [victim]]:
+            wrong.append(f"the rounds report failures of {failed}")
+        values = {"faults_reported": float(bool(raised) + bool(lost))}
+        return Outcome(operations=3, clients=self.params["clients"], values=values, wrong=wrong)
+
+
+def _incomplete(history: History, rounds: int, clients: int) -> list[str]:
+    wrong = [
+        f"round {record.number}: {record.failures}"
+        for record in history.rounds
+        if len(record.arrived) != clients
+    ]
+    if len(history.rounds) != rounds:
+        wrong.append(f"{len(history.rounds)} rounds instead of {rounds}")
+    return wrong
+
+
+def _outcome(history: History, clients: int, wrong: list[str]) -> Outcome:
+    return Outcome(
+        operations=len(history.rounds),
+        clients=clients,
+        values={"round_s": statistics.median(record.round_s for record in history.rounds)},
+        wrong=wrong,
+    )

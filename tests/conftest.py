@@ -1,0 +1,48 @@
+"""Gates over every test: nothing may leak, and nothing of the runtime may block the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from blockbuster import blockbuster_ctx
+
+from tests.leaks import leaks, pending_tasks, resources
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_blocking_calls() -> Iterator[None]:
+    """Raise where code of the runtime blocks a running event loop."""
+    with blockbuster_ctx(scanned_modules=["fedbench"]):
+        yield
+
+
+@pytest_asyncio.fixture
+async def no_pending_tasks() -> AsyncIterator[None]:
+    """Fail a test that leaves a task behind."""
+    yield
+    if pending_tasks():
+        await asyncio.sleep(0)  # one that was cancelled may end
+    found = pending_tasks()
+    assert not found, f"left behind: {found}"
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves a descriptor, thread, child process or shared segment behind."""
+    before = resources()
+    yield
+    found = leaks(before)
+    assert not found, f"left behind: {found}"
+
+
+@pytest.fixture(autouse=True)
+def no_task_leaks(request: pytest.FixtureRequest, no_leaks: None) -> None:
+    """Have every async test checked for tasks; only those have a loop."""
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("no_pending_tasks")
