@@ -19,7 +19,9 @@ DEFAULT = Path(__file__).parent / "configs" / "digits.yaml"
 def show(record: RoundRecord) -> None:
     """Print one round."""
     metrics = "  ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
-    print(f"round {record.number:2d}: {len(record.arrived)} clients, {record.round_s * 1e3:.1f} ms, {metrics}")
+    print(
+        f"round {record.number:2d}: {len(record.arrived)} clients, {record.round_s * 1e3:.1f} ms, {metrics}"
+    )
 
 
 async def main(path: Path) -> History:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 PIXELS = 64
 CLASSES = 10
 TEST_EVERY = 5
-SPLIT_SEED = 20170220
+SPLIT_SEED = 0
 MIN_SHARE = 8
 """Examples that every client has at least, where there are enough for all."""
 
@@ -56,9 +56,7 @@ def load_digits() -> Digits:
     return digits
 
 
-def client_share(
-    labels: NDArray[Any], index: int, count: int, alpha: float, seed: int
-) -> NDArray[np.int64]:
+def client_share(labels: NDArray[Any], index: int, count: int, alpha: float, seed: int) -> NDArray[np.int64]:
     """Deal examples to clients, unevenly as in practice, and return those of one client.
 
     Each class is divided among the clients by proportions drawn from a symmetric Dirichlet distribution; a
@@ -82,11 +80,13 @@ def client_share(
         ValueError: An argument is out of its range; the message says which and what the range is.
     """
     if not 1 <= count <= len(labels):
-        raise ValueError(f"count is {count}: {len(labels)} examples can be dealt to 1 to {len(labels)} clients")
+        raise ValueError(
+            f"count is {count}: {len(labels)} examples can be dealt to 1 to {len(labels)} clients"
+        )
     if not 0 <= index < count:
         raise ValueError(f"index is {index}: with {count} clients it is one of 0 to {count - 1}")
-    if not alpha > 0:
-        raise ValueError(f"alpha is {alpha}: it must be above 0")
+    if not 0 < alpha < np.inf:
+        raise ValueError(f"alpha is {alpha}: it must be finite and above 0")
     rng = np.random.default_rng([seed, count])
     owners = np.empty(len(labels), np.int64)
     for label in np.unique(labels):

@@ -43,9 +43,7 @@ class LearnerDispatcher:
         ValueError: An allowed method begins with an underscore, or the learner has no such method.
     """
 
-    def __init__(
-        self, learner: Learner, node_id: str, allowed_methods: Iterable[str] | None = None
-    ) -> None:
+    def __init__(self, learner: Learner, node_id: str, allowed_methods: Iterable[str] | None = None) -> None:
         self.learner = learner
         self.current_model: ModelState | None = None
         self.stale = 0
@@ -175,7 +173,9 @@ class LearnerDispatcher:
         try:
             args, kwargs = ([], {}) if body is None else (list(body["args"]), dict(body["kwargs"]))
         except (TypeError, KeyError, ValueError) as error:
-            raise ValueError(f"{body!r} does not hold the arguments of {method}: args and kwargs are needed") from error
+            raise ValueError(
+                f"{body!r} does not hold the arguments of {method}: args and kwargs are needed"
+            ) from error
         if tensors is not None:
             kwargs["model"] = tensors
         result = await self._run(getattr(self.learner, method), *args, **kwargs)

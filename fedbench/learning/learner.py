@@ -74,7 +74,9 @@ def resolve_learner(name: str) -> type[Learner]:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise ValueError(f"learner {name!r}: the module {module_name!r} cannot be imported: {error}") from error
+        raise ValueError(
+            f"learner {name!r}: the module {module_name!r} cannot be imported: {error}"
+        ) from error
     learner = getattr(module, class_name, None)
     if not isinstance(learner, type) or not issubclass(learner, Learner):
         raise ValueError(f"learner {name!r}: {module_name!r} has no class {class_name!r} that is a Learner")

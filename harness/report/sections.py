@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from harness.records.schema import CriterionRecord, RunRecord
 from harness.report.circumstances import environment, validity
-from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Section, Table
+from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
 from harness.report.format import clean, interval, quantity
 from harness.report.losses import compared, failures, losses
 from harness.report.tables import workloads
@@ -26,6 +24,26 @@ FILES = (
     ("observations.jsonl", "every observation with its latency histograms, in the order measured"),
     ("samples.csv.gz", "one row for each block, arm, workload and metric"),
     ("junit.xml", "the criteria as test cases, for continuous integration"),
+)
+
+_CRITERIA_COLUMNS: tuple[tuple[str, Role], ...] = (
+    ("Id", "code"),
+    ("Criterion", "text"),
+    ("Target", "number"),
+    ("Value", "number"),
+    ("Interval", "number"),
+    ("n", "number"),
+    ("Verdict", "verdict"),
+    ("Reason", "text"),
+)
+
+_LOSS_COLUMNS: tuple[tuple[str, Role], ...] = (
+    ("Workload", "code"),
+    ("Metric", "code"),
+    ("Push", "text"),
+    ("Polling", "text"),
+    ("Times worse", "number"),
+    ("Intervals apart", "text"),
 )
 
 _COMPARISONS = {"reduction": "≥", "at_least": "≥", "frontier": ">", "limit": "≤", "ratio": "≤", "equal": "="}
@@ -87,19 +105,7 @@ def _criteria(run: RunRecord) -> Part:
         )
         for c in run.criteria
     ]
-    return Table(
-        (
-            ("Id", "code"),
-            ("Criterion", "text"),
-            ("Target", "number"),
-            ("Value", "number"),
-            ("Interval", "number"),
-            ("n", "number"),
-            ("Verdict", "verdict"),
-            ("Reason", "text"),
-        ),
-        rows,
-    )
+    return Table(_CRITERIA_COLUMNS, rows)
 
 
 def _listed(items: list[str], nothing: str) -> Part:
@@ -160,9 +166,7 @@ def _losses(run: RunRecord) -> list[Part]:
             )
             for loss in found
         ]
-        columns = ("Workload", "Metric", "Push", "Polling", "Times worse", "Intervals apart")
-        roles = ("code", "code", "text", "text", "number", "text")
-        parts.append(Table(tuple(zip(columns, roles, strict=True)), rows))  # type: ignore[arg-type]
+        parts.append(Table(_LOSS_COLUMNS, rows))
     return parts
 
 
@@ -170,6 +174,3 @@ def _order(run: RunRecord) -> list[Part]:
     rows = [(str(block), ", ".join(arms)) for block, arms in enumerate(run.order, start=1)]
     table = Table((("Block", "number"), ("Arms in the order they ran", "code")), rows)
     return [Paragraph(f"Drawn anew for each block from seed {run.seed}."), table]
-
-
-__all__ = ["CAPTIONS", "headline", "msgspec", "sections", "target"]

@@ -1,0 +1,62 @@
+"""The criteria as test cases, for continuous integration. Pure.
+
+Only a pass is a passed test case: a failed criterion is a failure; one that is inconclusive or contaminated is
+an error whose type is the verdict, because a skipped test case would be taken for a success.
+"""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from harness.records.schema import CellRecord, CriterionRecord, RunRecord
+from harness.report.format import clean, interval, quantity
+from harness.report.sections import target
+
+
+def junit(run: RunRecord) -> str:
+    """Return a JUnit XML document: one case for the run itself, for each criterion and for each failed cell."""
+    suite = Element(
+        "testsuite",
+        name=f"fedbench.{run.suite}",
+        timestamp=run.started_utc,
+        time=f"{run.duration_s:.3f}",
+        skipped="0",
+    )
+    _run(suite, run)
+    for criterion in run.criteria:
+        _criterion(suite, run, criterion)
+    for cell in run.cells:
+        if cell.status in ("failed", "timeout"):
+            _cell(suite, run, cell)
+    cases = list(suite)
+    for outcome, attribute in ((None, "tests"), ("failure", "failures"), ("error", "errors")):
+        found = cases if outcome is None else [case for case in cases if case.find(outcome) is not None]
+        suite.set(attribute, str(len(found)))
+    indent(suite)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(suite, encoding="unicode") + "\n"
+
+
+def _run(suite: Element, run: RunRecord) -> None:
+    case = SubElement(suite, "testcase", classname=f"{run.suite}.run", name="ran to its end", time="0")
+    if run.ended != "complete" or not run.cells:
+        _outcome(case, "error", run.ended if run.cells else "nothing", run.reason)
+
+
+def _criterion(suite: Element, run: RunRecord, c: CriterionRecord) -> None:
+    classname = f"{run.suite}.{c.mode}.criteria"
+    case = SubElement(suite, "testcase", classname=classname, name=f"{c.id}: {clean(c.title)}", time="0")
+    if c.verdict == "pass":
+        return
+    measured = f"{quantity(c.value, c.unit)} {interval(c.ci_low, c.ci_high, c.unit)}, target {target(c)}, n = {c.n}"
+    message = ": ".join(part for part in (measured, c.reason) if part)
+    _outcome(case, "failure" if c.verdict == "fail" else "error", c.verdict, message)
+
+
+def _cell(suite: Element, run: RunRecord, cell: CellRecord) -> None:
+    classname = f"{run.suite}.{cell.mode}.cells"
+    case = SubElement(suite, "testcase", classname=classname, name=f"{cell.arm} {cell.workload}", time="0")
+    _outcome(case, "error", cell.status, "; ".join(cell.reasons) or cell.status)
+
+
+def _outcome(case: Element, outcome: str, kind: str, message: str) -> None:
+    SubElement(case, outcome, type=kind, message=clean(message))

@@ -1,0 +1,62 @@
+"""The report as GitHub-flavoured Markdown. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from harness.records.schema import RunRecord
+from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
+from harness.report.format import clean
+from harness.report.sections import headline, sections
+
+_SPECIAL = re.compile(r"[\\`*|<~]|\](?=[(\[])")
+
+
+def markdown(run: RunRecord, plots: Mapping[str, str]) -> str:
+    """Return the report.
+
+    Args:
+        run: What was recorded.
+        plots: Name of each plot to its path, relative to the report.
+    """
+    blocks = [f"# {_escape(headline(run))}"]
+    for section in sections(run, tuple(plots)):
+        blocks += _section(section, plots)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _section(section: Section, plots: Mapping[str, str]) -> list[str]:
+    heading = f"{'#' * section.level} {_escape(section.title)}"
+    return [heading, *(_part(part, plots) for part in section.parts)]
+
+
+def _part(part: Part, plots: Mapping[str, str]) -> str:
+    match part:
+        case Paragraph(text):
+            return _escape(text)
+        case Bullets(items):
+            return "\n".join(f"- {_escape(item)}" for item in items)
+        case Links(items):
+            return "\n".join(f"- [{path}]({path}): {_escape(what)}" for path, what in items)
+        case Figure(name, caption):
+            return f"![{_escape(caption)}]({plots[name]})\n\n*{_escape(caption)}*"
+        case Table():
+            return _table(part)
+
+
+def _table(table: Table) -> str:
+    rule = ["---:" if role == "number" else "---" for _, role in table.columns]
+    rows = [[_escape(title) for title, _ in table.columns], rule]
+    rows += [[_cell(cell, role) for cell, (_, role) in zip(row, table.columns, strict=True)] for row in table.rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(text: str, role: Role) -> str:
+    if role == "verdict" and text != "pass":
+        return f"**{_escape(text)}**"
+    return f"`{text}`" if role == "code" and text.isidentifier() else _escape(text)
+
+
+def _escape(text: str) -> str:
+    return _SPECIAL.sub(r"\\\g<0>", clean(text))

@@ -1,0 +1,230 @@
+"""A run as the quick suite gives it, made up: every verdict, a failed cell, an unsupported one, missing values.
+
+The same on every machine: only :class:`random.Random` draws, and the gate itself decides.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from harness.gate.criteria import Criterion
+from harness.gate.decide import decide
+from harness.gate.outcome import conclude
+from harness.gate.samples import Samples, control
+from harness.records.derive import Outcome, Sampled, derive
+from harness.records.schema import Observation, RunRecord
+from harness.records.summary import summarise
+from harness.stats.histogram import Histogram
+
+BLOCKS = 5
+SWEEP = (0.001, 0.005, 0.02, 0.1, 0.5, 1.0)
+
+WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {
+    "rpc_ping": ("rpc_ping", {"clients": 100, "operations": 3000, "payload_bytes": 64}),
+    "push_notify": ("push_notify", {"clients": 100, "operations": 400, "rate_per_s": 400.0}),
+    "broadcast": ("broadcast", {"clients": 20, "model_bytes": 1 << 20, "operations": 20}),
+    "fedavg_round": ("fedavg_round", {"clients": 20, "rounds": 20, "model_bytes": 4096}),
+    "memory_round": ("memory_round", {"clients": 20, "rounds": 3, "model_bytes": 16 << 20}),
+    "idle_federation": ("idle_federation", {"clients": 100, "idle_s": 2.0}),
+    "digits_training": ("digits_training", {"clients": 10, "rounds": 20, "seed": 7}),
+    "hop": ("floor", {"operation": "hop", "operations": 5000}),
+    "future": ("floor", {"operation": "future", "operations": 5000}),
+}
+
+CRITERIA = (
+    Criterion("cpu-idle", "CPU of an idle federation", "reduction", "idle_federation", "cpu_cores", "push",
+              "polling", target=0.80),
+    Criterion("cpu-round", "CPU per round", "reduction", "fedavg_round", "cpu_s_per_op", "push", "polling",
+              target=0.70),
+    Criterion("latency-rpc", "Latency of a call", "reduction", "rpc_ping", "latency_p50_s", "push", "polling",
+              target=0.90),
+    Criterion("latency-push", "Latency of a notification", "reduction", "push_notify", "latency_p50_s", "push",
+              "polling", target=0.90),
+    Criterion("memory", "Peak memory through rounds", "reduction", "memory_round", "memory_peak_bytes", "push",
+              "polling", target=0.50),
+    Criterion("logs-idle", "Log records at rest", "reduction", "idle_federation", "log_records_per_s", "push",
+              "polling", target=0.95),
+    Criterion("rpc-p99", "Calls end within 10 ms", "limit", "rpc_ping", "latency_p99_bound_s", "push",
+              target=0.010),
+    Criterion("broadcast-p99", "Broadcasts end within 5 ms", "limit", "broadcast", "latency_p99_bound_s", "push",
+              target=0.005),
+    Criterion("round-asyncio", "Rounds on asyncio take at most 1.05 times those on uvloop", "ratio",
+              "fedavg_round", "round_s", "push_asyncio", "push", target=1.05),
+    Criterion("ping-asyncio", "Calls on asyncio take at most 3 times those on uvloop", "ratio", "rpc_ping",
+              "latency_p50_s", "push_asyncio", "push", target=3.0),
+    Criterion("accuracy", "The digits are learned", "at_least", "digits_training", "accuracy", "push", target=0.9),
+    Criterion("model", "The same model from both", "equal", "digits_training", "model_digest"),
+    Criterion("frontier", "No interval of polling is as good in both", "frontier", "push_notify", "latency_p50_s",
+              "push", "polling", workload2="idle_federation", metric2="cpu_cores"),
+)
+
+_ARMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "push": ("push", "uvloop", tuple(WORKLOADS)[:7]),
+    "push_again": ("push", "uvloop", ("rpc_ping", "fedavg_round", "idle_federation")),
+    "polling": ("polling", "uvloop", tuple(WORKLOADS)[:7]),
+    "push_asyncio": ("push", "asyncio", ("rpc_ping", "fedavg_round", "broadcast")),
+    "floors": ("floors", "uvloop", ("hop", "future", "broadcast")),
+    **{f"polling@{value:g}": ("polling", "uvloop", ("push_notify", "idle_federation")) for value in SWEEP},
+}
+
+_LATENCY_S = {
+    ("push", "rpc_ping"): 60e-6,
+    ("polling", "rpc_ping"): 22e-3,
+    ("push", "push_notify"): 35e-6,
+    ("polling", "push_notify"): 11e-3,
+    ("push", "broadcast"): 3e-3,
+    ("polling", "broadcast"): 14e-3,
+    ("floors", "hop"): 4e-6,
+    ("floors", "future"): 9e-6,
+}
+
+
+@cache
+def fake_observations() -> tuple[Observation, ...]:
+    """Return five blocks of observations in the order run."""
+    rng = random.Random(7)
+    found = []
+    for block in range(1, BLOCKS + 1):
+        arms = list(_ARMS)
+        rng.shuffle(arms)
+        for order, arm in enumerate(arms, start=1):
+            found += [_observation(rng, block, order, arm, workload) for workload in _ARMS[arm][2]]
+    return tuple(found)
+
+
+@cache
+def fake_run() -> RunRecord:
+    """Return the run's record, decided by the gate."""
+    observations = fake_observations()
+    samples = Samples(observations)
+    controls = [
+        control(samples, "push", "push_again", c.workload, c.metric)
+        for c in CRITERIA
+        if c.workload in _ARMS["push_again"][2]
+    ]
+    by_metric = {(c.workload, c.metric): c for c in controls}
+    criteria = [decide(c, samples, by_metric, mode="memory") for c in CRITERIA]
+    outcome = conclude(criteria, [o for o in observations if o.status == "ok"], "complete")
+    order = {o.block: [] for o in observations}
+    for o in observations:
+        if o.arm not in order[o.block]:
+            order[o.block].append(o.arm)
+    return RunRecord(
+        run_id="20250102T030405Z-quick-0a1b2c3",
+        suite="quick",
+        title="Push against polling, quick",
+        command="fedbench run quick --seed 7",
+        seed=7,
+        blocks_planned=BLOCKS,
+        blocks_done=BLOCKS,
+        started_utc="2025-01-02T03:04:05Z",
+        duration_s=163.204,
+        environment=_environment(),
+        order=list(order.values()),
+        cells=summarise(observations),
+        criteria=criteria,
+        controls=controls,
+        warnings=["the checkout has uncommitted changes: the commit alone does not reproduce this run"],
+        not_measured=[
+            "criterion network-rpc: its cells were filtered out",
+            "push_asyncio broadcast: failed: the worker ended with SIGKILL; 3 of 20 clients had the model",
+        ],
+        ended="complete",
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        exit_code=int(outcome.exit_code),
+    )
+
+
+def bare_run(**changes: Any) -> RunRecord:
+    """Return a run in which nothing was measured, with ``changes``."""
+    nothing: dict[str, Any] = {"cells": [], "criteria": [], "controls": [], "order": [], "not_measured": []}
+    ended = {"warnings": [], "verdict": "nothing ran", "reason": "no cell was measured", "exit_code": 5}
+    return msgspec.structs.replace(fake_run(), **{**nothing, **ended, **changes})
+
+
+def _observation(rng: random.Random, block: int, order: int, arm: str, workload: str) -> Observation:
+    stack, loop, _ = _ARMS[arm]
+    kind, params = WORKLOADS[workload]
+    value = float(arm.partition("@")[2] or 0.0)
+    settings = {"poll_interval_s": value} if value else {}
+    common = {
+        "block": block, "order": order, "arm": arm, "stack": stack, "loop": loop, "mode": "memory",
+        "workload": workload, "kind": kind, "params": {**params, **settings},
+    }  # fmt: skip
+    if arm == "floors" and kind != "floor":
+        return Observation(**common, status="unsupported", reasons=["floors have no clients"])
+    if (arm, workload, block) == ("push_asyncio", "broadcast", 3):
+        why = "the worker ended with SIGKILL; 3 of 20 clients had the model"
+        return Observation(**common, status="failed", reasons=[why], elapsed_s=0.4)
+    sampled = _sampled(rng, arm, workload)
+    outcome = _outcome(rng, arm, workload)
+    metrics = derive(sampled, outcome)
+    return Observation(
+        **common,
+        status="ok",
+        elapsed_s=sampled.elapsed_s,
+        operations=outcome.operations,
+        metrics=metrics,
+        texts=outcome.texts,
+        histograms=outcome.histograms,
+    )
+
+
+def _sampled(rng: random.Random, arm: str, workload: str) -> Sampled:
+    stack = _ARMS[arm][0]
+    sampled = Sampled(elapsed_s=2.0 if workload == "idle_federation" else rng.uniform(0.9, 1.1))
+    interval_s = float(arm.partition("@")[2] or 0.02)
+    polls = 100 / interval_s * sampled.elapsed_s if stack == "polling" else 0.0
+    sampled.cpu_s = polls * 25e-6 * rng.uniform(0.9, 1.1) + (0.0 if workload == "idle_federation" else 0.3)
+    if stack == "push" and workload == "idle_federation":
+        sampled.cpu_s = rng.uniform(1e-3, 3e-3)
+    if stack == "push" and workload == "fedavg_round":
+        sampled.cpu_s = rng.uniform(0.10, 0.30)
+    sampled.wakeups = round(polls * rng.uniform(0.95, 1.0)) + (4 if workload == "idle_federation" else 900)
+    sampled.log_records = round(polls / 100) if stack == "polling" else 0
+    sampled.log_bytes = sampled.log_records * 96
+    if workload == "memory_round":
+        model = 16 << 20
+        sampled.memory_start_bytes = round(90e6 * rng.uniform(0.98, 1.02))
+        copies = 24 if stack == "push" else 43
+        sampled.memory_peak_bytes = sampled.memory_start_bytes + round(copies * model * rng.uniform(0.99, 1.01))
+        sampled.memory_hwm_bytes = round(sampled.memory_peak_bytes * 1.02)
+    return sampled
+
+
+def _outcome(rng: random.Random, arm: str, workload: str) -> Outcome:
+    stack = _ARMS[arm][0]
+    outcome = Outcome(clients=0 if stack == "floors" else int(WORKLOADS[workload][1]["clients"]))
+    middle_s = _LATENCY_S.get((stack, workload))
+    if "@" in arm:
+        middle_s = float(arm.partition("@")[2]) / 2 if workload == "push_notify" else None
+    if middle_s is not None:
+        slower = 1.6 if arm == "push_asyncio" else 1.0
+        shift = rng.uniform(0.92, 1.08) * slower
+        count = 20 if workload == "broadcast" else 400
+        outcome.operations = count
+        outcome.histograms["latency"] = _histogram(rng, middle_s * shift, 0.25, count)
+        if workload == "push_notify":
+            outcome.histograms["intended"] = _histogram(rng, middle_s * shift + 4e-4, 0.3, count)
+            outcome.histograms["lag"] = _histogram(rng, 3e-4, 0.5, count)
+    if workload in ("fedavg_round", "digits_training", "memory_round"):
+        outcome.operations = int(WORKLOADS[workload][1]["rounds"])
+        slow = 1.02 if arm == "push_asyncio" else 1.0
+        outcome.values["round_s"] = (3e-3 if stack == "push" else 0.06) * slow * rng.uniform(0.95, 1.05)
+    if workload == "digits_training":
+        outcome.values["accuracy"] = 0.9417
+        outcome.texts["model_digest"] = "9f" * 32
+    return outcome
+
+
+def _histogram(rng: random.Random, median_s: float, sigma: float, count: int) -> dict[str, Any]:
+    histogram = Histogram()
+    for _ in range(count):
+        histogram.record(round(rng.lognormvariate(math.log(median_s), sigma) * 1e9))
+    return histogram.to_dict()

@@ -1,0 +1,52 @@
+import subprocess
+import sys
+
+import pytest
+
+from fedbench.transport import registry
+from fedbench.transport.base import TransportBase
+from fedbench.transport.memory import Hub, MemoryTransport
+
+
+@pytest.mark.parametrize("scheme", registry.SCHEMES)
+def test_every_scheme_can_be_made_and_says_its_name(scheme):
+    transport = registry.create(scheme, "memory_client_1")
+    assert isinstance(transport, TransportBase)
+    assert transport.scheme == scheme
+    assert transport.node_id == "memory_client_1"
+
+
+async def test_options_reach_the_transport():
+    hub = Hub()
+    transport = registry.create("memory", "alice", hub=hub, role="client")
+    assert isinstance(transport, MemoryTransport)
+    assert transport.role_of("alice") == "client"
+    await transport.start_event_listener()
+    assert hub.find("anyone", "alice") is transport
+    await transport.close()
+
+
+def test_an_unknown_scheme_names_the_known():
+    with pytest.raises(ValueError, match="unknown transport 'pigeon': use one of memory"):
+        registry.create("pigeon", "alice")
+
+
+@pytest.mark.parametrize("scheme", sorted({"process", "network"} - set(registry.SCHEMES)))
+def test_a_mode_without_a_transport_says_so(scheme):
+    with pytest.raises(
+        ValueError, match=f"'{scheme}' transport is not available in this version: use one of memory"
+    ):
+        registry.check_scheme(scheme)
+
+
+def test_wrong_options_and_names_are_refused():
+    with pytest.raises(TypeError):
+        registry.create("memory", "alice", colour="red")
+    with pytest.raises(ValueError, match="cannot name a node"):
+        registry.create("memory", "not a name")
+
+
+def test_importing_the_registry_imports_no_backend():
+    code = "import sys, fedbench.transport.registry; print('fedbench.transport.memory' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
