@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from fedbench.configfile import Section, read_yaml
+from fedbench.configfile import Section, in_document_order, read_yaml
 from fedbench.errors import ConfigError, Problem
 from fedbench.ids import MODES, Mode
 from fedbench.loop import LOOPS, LoopName
@@ -18,6 +18,8 @@ Architecture = Literal["push", "polling"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 AVAILABLE_MODES: tuple[Mode, ...] = ("memory",)
 DEFAULT_SERVER_ID = "yaml_fed_server"
+MAX_CLIENTS = 100_000
+MAX_DEADLINE_S = 1e9
 LEGACY_SERVER_IDS = ("memory_server", "yaml_fed_server", "fed_server")
 
 CheckLearner = Callable[[str, Mapping[str, Any]], None]
@@ -112,17 +114,21 @@ def from_mapping(
     """Read a federation from plain data; see :func:`load`."""
     problems: list[Problem] = []
     root = Section(mapping, "", problems)
+    if problems:
+        raise ConfigError(source, problems)
     seed = root.integer("seed", 0, least=0)
     server_section = root.section("server")
     transport = server_section.section("transport")
     default_mode: Mode = transport.choice("type", MODES, "memory")
-    transport.finish()
     mode: Mode = root.choice("mode", MODES, default_mode)
-    if mode in MODES and mode not in AVAILABLE_MODES:
-        where = "mode" if root.has("mode") else "server.transport.type"
+    if mode not in AVAILABLE_MODES:
+        where = "mode" if mode == root.value("mode") else "server.transport.type"
         problems.append(
             Problem(where, f"{mode!r} is not available in this version: use {AVAILABLE_MODES[0]!r}")
         )
+    if transport.value("type") == default_mode:
+        _check_transport(transport, default_mode, mode)
+    transport.finish()
     server = _server(server_section)
     reader = _ClientReader(mode, problems, check_learner)
     clients = reader.read(root.value("clients"))
@@ -139,8 +145,14 @@ def from_mapping(
     )
     root.finish()
     if problems:
-        raise ConfigError(source, problems)
+        raise ConfigError(source, in_document_order(problems, mapping))
     return config
+
+
+def _check_transport(section: Section, kind: Mode, mode: Mode) -> None:
+    if kind != mode:
+        message = f"{kind!r} differs from the federation's mode {mode!r}: all nodes must share one"
+        section.problem("type", message)
 
 
 def _server(section: Section) -> ServerConfig:
@@ -152,7 +164,7 @@ def _server(section: Section) -> ServerConfig:
         "rounds": args.integer("rounds", 20, least=1),
         "fraction": args.number("fraction", 1.0, above=0.0, most=1.0),
         "quorum": args.number("quorum", 1.0, above=0.0, most=1.0),
-        "deadline_s": args.number("deadline_s", 30.0, above=0.0),
+        "deadline_s": args.number("deadline_s", 30.0, above=0.0, most=MAX_DEADLINE_S),
     }
     for part in (args, trainer, section):
         part.finish()
@@ -187,8 +199,8 @@ class _ClientReader:
     def read(self, value: Any) -> tuple[ClientConfig, ...]:
         if isinstance(value, Mapping):
             section = Section(value, "clients", self._problems)
-            count = section.integer("count", None, least=1)
-            client = self._client(section, 0)
+            count = section.integer("count", None, least=1, most=MAX_CLIENTS)
+            client = self._client(section, "")
             return tuple(
                 ClientConfig(f"yaml_client_{n}", client.learner, client.allowed_methods)
                 for n in range(1, count + 1)
@@ -198,7 +210,7 @@ class _ClientReader:
             self._problems.append(Problem("clients", message))
             return ()
         clients = tuple(
-            self._client(Section(item, f"clients[{i}]", self._problems), i) for i, item in enumerate(value)
+            self._named(Section(item, f"clients[{i}]", self._problems), i) for i, item in enumerate(value)
         )
         first: dict[str, int] = {}
         for i, client in enumerate(clients):
@@ -208,14 +220,12 @@ class _ClientReader:
                 self._problems.append(Problem(f"clients[{i}].client_id", message))
         return clients
 
-    def _client(self, section: Section, position: int) -> ClientConfig:
-        counted = section.has("count")
-        client_id = "" if counted else section.name("client_id", f"yaml_client_{position + 1}")
+    def _named(self, section: Section, position: int) -> ClientConfig:
+        return self._client(section, section.name("client_id", f"yaml_client_{position + 1}"))
+
+    def _client(self, section: Section, client_id: str) -> ClientConfig:
         transport = section.section("transport")
-        kind = transport.choice("type", MODES, self._mode)
-        if kind != self._mode and kind in MODES:
-            message = f"{kind!r} differs from the federation's mode {self._mode!r}: all nodes must share one"
-            transport.problem("type", message)
+        _check_transport(transport, transport.choice("type", MODES, self._mode), self._mode)
         learner = section.section("learner")
         component = ComponentConfig(learner.string("type", "SimpleLearner"), learner.mapping("args"))
         self._check(component, learner)

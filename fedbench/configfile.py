@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -15,6 +16,18 @@ from fedbench.ids import check_name
 
 Choice = TypeVar("Choice", bound=str)
 
+# what PyYAML lets through for scalars that look like a date, a number or a truth value and are none
+_NOT_YAML = (
+    yaml.YAMLError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+_MAX_SHOWN = 60
+
 
 def read_yaml(path: str | Path) -> Any:
     """Return what a YAML file holds.
@@ -24,12 +37,12 @@ def read_yaml(path: str | Path) -> Any:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigError(str(path), [Problem("", f"cannot be read: {reason}")]) from error
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise ConfigError(str(path), [Problem("", f"is not YAML: {' '.join(str(error).split())}")]) from error
 
 
@@ -37,6 +50,25 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """Return ``; did you mean 'x'?`` for the known name most like ``name``, else the list of known names."""
     matches = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {matches[0]!r}?" if matches else f"; known: {', '.join(sorted(known)) or 'none'}"
+
+
+def in_document_order(problems: Sequence[Problem], data: Any) -> list[Problem]:
+    """Return ``problems`` in the order of what they are about; what is missing comes last in its section."""
+    return sorted(problems, key=lambda problem: _position(problem.path, data))
+
+
+def _position(path: str, data: Any) -> tuple[float, ...]:
+    """Return the positions, from the outside in, of the values that a dotted path leads through."""
+    if not path:
+        return ()
+    items = list(data.items()) if isinstance(data, Mapping) else []
+    if isinstance(data, list):
+        items = [(f"[{index}]", item) for index, item in enumerate(data)]
+    for index, (key, value) in enumerate(items):
+        rest = path.removeprefix(str(key))
+        if path.startswith(str(key)) and rest[:1] in ("", ".", "["):
+            return (index, *_position(rest.removeprefix("."), value))
+    return (math.inf,)
 
 
 class Section:
@@ -116,13 +148,14 @@ class Section:
         value = self.value(key)
         if value is None:
             return default
-        if value not in choices:
-            self.problem(key, f"unknown value {value!r}{nearest(str(value), choices)}")
+        if not isinstance(value, str) or value not in choices:
+            hint = nearest(value if isinstance(value, str) else "", choices)
+            self.problem(key, f"unknown value {shown(value)}{hint}")
             return default
         return choices[choices.index(value)]
 
-    def integer(self, key: str, default: int | None, *, least: int) -> int:
-        """Return a whole number of at least ``least``; without a default it must be there."""
+    def integer(self, key: str, default: int | None, *, least: int, most: int | None = None) -> int:
+        """Return a whole number of ``least`` to ``most``; without a default it must be there."""
         value = self.value(key)
         if value is None and default is not None:
             return default
@@ -131,7 +164,9 @@ class Section:
         elif isinstance(value, bool) or not isinstance(value, int):
             self.problem(key, f"expected a whole number, found {_kind(value)}")
         elif value < least:
-            self.problem(key, f"{value} is below {least}")
+            self.problem(key, f"{shown(value)} is below {least}")
+        elif most is not None and value > most:
+            self.problem(key, f"{shown(value)} is above {most}")
         else:
             return value
         return least
@@ -143,9 +178,9 @@ class Section:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float):
             self.problem(key, f"expected a number, found {_kind(value)}")
-        elif not above < value <= most or math.isinf(value):
+        elif not above < value <= min(most, sys.float_info.max):
             limit = f" and at most {most:g}" if most < math.inf else ""
-            self.problem(key, f"{value} is out of range: more than {above:g}{limit} is needed")
+            self.problem(key, f"{shown(value)} is out of range: more than {above:g}{limit} is needed")
         else:
             return float(value)
         return default
@@ -171,10 +206,13 @@ class Section:
         value = self.value(key)
         if value is None:
             return default
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        if not isinstance(value, list):
             self.problem(key, f"expected a list of texts, found {_kind(value)}")
             return default
-        return tuple(value)
+        for index, item in enumerate(value):
+            if not isinstance(item, str) or not item:
+                self.problem(f"{key}[{index}]", f"expected a text, found {_kind(item)}")
+        return tuple(item for item in value if isinstance(item, str))
 
     def finish(self) -> None:
         """Report every key that no getter asked for, with the nearest one that exists."""
@@ -183,7 +221,15 @@ class Section:
                 self.problem(str(key), f"unknown key{nearest(str(key), self._known)}")
 
 
+def shown(value: Any) -> str:
+    """Return a value for a message: a scalar as it is written, cut if it is long, else what it is."""
+    if isinstance(value, int) and value.bit_length() > 4 * _MAX_SHOWN:
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value) if isinstance(value, str | int | float) else _kind(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+
+
 def _kind(value: Any) -> str:
     names = {type(None): "nothing", bool: "true or false", str: "text", list: "a list", dict: "a mapping"}
     name = names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
-    return f"{name} ({value!r})" if isinstance(value, str | int | float) else name
+    return f"{name} ({shown(value)})" if isinstance(value, str | int | float) else name

@@ -36,6 +36,7 @@ def create_transport(
 
     Raises:
         ValueError: The mode is unknown or not available, or the id may not name a node.
+        TypeError: That transport has no such option.
     """
     options = {name: value for name, value in (transport_config or {}).items() if name != "type"}
     return registry.create(mode, node_id, **options)
@@ -46,14 +47,19 @@ async def create_transport_with_ids(config: FederationConfig | Mapping[str, Any]
 
     Raises:
         ConfigError: The configuration is wrong.
+        RoutingError: An id is taken by another transport of this process; then none of them listens.
     """
     federation = config if isinstance(config, FederationConfig) else from_mapping(config)
     server_id = federation.server.server_id
     transport = create_transport(federation.mode, server_id, {"role": "server"})
-    await transport.start_event_listener(server_id)
     client_ids = tuple(client.client_id for client in federation.clients)
-    for client_id in client_ids:
-        await transport.start_event_listener(client_id, role="client")
+    try:
+        await transport.start_event_listener(server_id)
+        for client_id in client_ids:
+            await transport.start_event_listener(client_id, role="client")
+    except BaseException:
+        await transport.close()
+        raise
     return TransportWithIds(transport, server_id, client_ids)
 
 
@@ -71,8 +77,10 @@ def create_communication_manager(
         ValueError: As for :func:`create_transport`, or the node's role is not known.
     """
     role = (transport_config or {}).get("role") or parse(node_id).role
-    if role not in ("server", "client"):
+    if role is None:
         raise ValueError(f"the id {node_id!r} does not tell its role: give {{'role': 'server'}} or 'client'")
+    if role not in ("server", "client"):
+        raise ValueError(f"unknown role {role!r} of {node_id!r}: use 'server' or 'client'")
     options = {**(transport_config or {}), "role": role}
     return CommunicationManager(node_id, create_transport(mode, node_id, options), role=role)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fedbench.errors import LocalProtocolError
-from fedbench.tensors.model import ModelState  # noqa: TC001  # msgspec resolves the fields of a Struct
+from fedbench.tensors.model import ModelState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

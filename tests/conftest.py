@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+import uvloop
 from blockbuster import blockbuster_ctx
 
 from tests.leaks import leaks, pending_tasks, resources
@@ -30,6 +31,12 @@ async def no_pending_tasks() -> AsyncIterator[None]:
         await asyncio.sleep(0)  # one that was cancelled may end
     found = pending_tasks()
     assert not found, f"left behind: {found}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def libuv_signal_pipe() -> None:
+    """Have libuv open the pipe that it keeps for the life of the process before descriptors are counted."""
+    uvloop.new_event_loop().close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,1 +1,0 @@
-"""Layer 3: the connections of a node."""

@@ -68,7 +68,7 @@ class CommunicationManager:
         """Leave the server in order and disconnect; no effect when not registered."""
         if self._server_id is not None:
             server_id, self._server_id = self._server_id, None
-            self.control.unregister(server_id)
+            await self.control.unregister(server_id)
             await self.connections.disconnect(server_id)
 
     def start_heartbeat(self, interval: float = 30.0) -> None:
@@ -120,6 +120,6 @@ class CommunicationManager:
         await self.connections.close()
         self.control.close()
 
-    def _send_control(self, peer_id: str, kind: Kind, body: Any) -> None:
+    def _send_control(self, peer_id: str, kind: Kind, body: Any) -> Receipt:
         message = Message(kind, self.node_id, peer_id, body=body, sent_ns=time.monotonic_ns())
-        self.connections.router.send(message)
+        return self.connections.router.send(message)

@@ -9,7 +9,7 @@ from fedbench.connection.pool import ConnectionPool, Link
 from fedbench.connection.router import Router
 from fedbench.errors import ConnectionBroken, ConnectionClosed, LocalProtocolError
 from fedbench.messages import Channel, Kind, Message
-from fedbench.transport.dispatch import Dispatcher, Handler
+from fedbench.transport.dispatch import Dispatcher, Handler, add_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,14 +92,7 @@ class ConnectionManager:
 
     def register(self, kind: Kind, handler: Handler) -> Callable[[], None]:
         """Add a handler for a business kind; the result removes it, once."""
-        handlers = self._handlers.setdefault(kind, [])
-        handlers.append(handler)
-
-        def remove() -> None:
-            if handler in handlers:
-                handlers.remove(handler)
-
-        return remove
+        return add_handler(self._handlers.setdefault(kind, []), handler)
 
     async def close(self) -> None:
         """Close every connection and the transport, and end the handlers that still run."""
@@ -131,6 +124,6 @@ class ConnectionManager:
         else:
             handlers = self._handlers.get(kind)
             if handlers:
-                self._dispatcher.run(handlers, message, delivery)
+                self._dispatcher.run(tuple(handlers), message, delivery)
             else:
                 self._transport.deliver(message, delivery)

@@ -1,1 +1,0 @@
-"""Layer 4: registration, liveness and status."""

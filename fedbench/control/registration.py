@@ -49,7 +49,7 @@ class PendingReplies:
         self._what = what
         self._futures: dict[str, list[asyncio.Future[dict[str, object]]]] = {}
 
-    async def ask(self, peer_id: str, question: Callable[[], None], timeout_s: float) -> dict[str, object]:
+    async def ask(self, peer_id: str, question: Callable[[], object], timeout_s: float) -> dict[str, object]:
         """Send a question by calling ``question`` and wait for the answer. Cancelling leaves nothing behind.
 
         The first answer serves all who wait for that peer.

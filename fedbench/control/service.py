@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,11 @@ from fedbench.messages import Kind, Message
 if TYPE_CHECKING:
     from fedbench.clock import Clock
     from fedbench.ids import Role
+    from fedbench.transport.receipt import Receipt
 
 log = logging.getLogger("fedbench.control")
 
-SendControl = Callable[[str, Kind, Any], None]
+SendControl = Callable[[str, Kind, Any], "Receipt"]
 
 
 class ControlService:
@@ -30,7 +32,7 @@ class ControlService:
     Args:
         node_id: The node.
         role: ``server`` admits clients, ``client`` registers.
-        send_control: Sends ``(peer_id, kind, body)`` on the control channel.
+        send_control: Sends ``(peer_id, kind, body)`` on the control channel and returns the receipt.
         clock: Time.
     """
 
@@ -98,15 +100,16 @@ class ControlService:
         if not answer.get("accepted"):
             raise RegistrationError(f"{server_id} refused {self.node_id}: {answer.get('reason')}")
 
-    def unregister(self, server_id: str) -> None:
-        """Tell a server that this client leaves; a server that is gone needs no telling."""
+    async def unregister(self, server_id: str, timeout_s: float = 5.0) -> None:
+        """Tell a server that this client leaves and wait until it knows; one that is gone is not told."""
         peer = self.monitor.peers.get(server_id)
         if peer is None or peer.state is not PeerState.REGISTERED:
             return
         self.monitor.registered(server_id, yes=False)
         try:
-            self._send(server_id, Kind.UNREGISTER, {})
-        except TransportError as error:
+            async with asyncio.timeout(timeout_s):
+                await self._send(server_id, Kind.UNREGISTER, {}).delivered
+        except (TransportError, TimeoutError) as error:
             log.info("%s could not say goodbye to %s: %s", self.node_id, server_id, error)
 
     def start_heartbeat(self, interval_s: float) -> None:

@@ -1,7 +1,7 @@
-"""Federated averaging as a stream of updates. Pure.
+"""Federated averaging as a stream of updates, independent of their order of arrival. Pure.
 
-``w = sum(n_k * w_k) / sum(n_k)`` over the clients k with n_k examples each: FedAvg, Algorithm 1 of McMahan et
-al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS 2017.
+Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", AISTATS
+2017, algorithm 1: ``w = Σ n_k·w_k / Σ n_k`` over the clients k of the round, with n_k examples each.
 """
 
 from __future__ import annotations
@@ -11,127 +11,158 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from fedbench.tensors.model import Array, ModelState
+    from fedbench.tensors.model import Array, Layout, ModelState, TensorSpec
 
 CHUNK_BYTES = 1 << 20
+"""Arrays are reduced in pieces of this size, so that the scratch memory stays in the cache."""
 
 
 class StreamingAverage:
-    """The weighted average of updates that arrive in any order, reduced in one fixed order.
+    """The weighted mean of the updates of one round, reduced while they arrive.
 
-    Positions ``0 .. count - 1`` are reduced one after the other; an update that arrives before its turn is
-    held until then. The result is the same, bit for bit, for every order of arrival. Floating-point and
-    complex arrays are accumulated in their own dtype; integers and booleans in float64 and rounded to the
-    nearest (half to even).
+    Positions 0 to count - 1 are reduced strictly in that order, so the result is the same, bit for bit,
+    whatever order the updates arrive in. Only those that arrive before their turn are held: in order of
+    position nothing but the sum and the update at hand is in memory.
+
+    Floating and complex arrays are summed in their own dtype, except float16, which cannot hold the product
+    of a value and a number of examples and is summed in float32. Integer and boolean arrays are summed in
+    float64 (exact below 2**53) and the mean is rounded to the nearest integer, halves to the even one: a
+    boolean is true where more than half of the examples say so. Infinities and NaNs spread as in IEEE 754.
 
     Args:
-        template: A model of the expected layout.
-        count: Number of positions.
+        template: The global model: every update must have its layout.
+        count: Number of positions, at least 1.
+
+    Attributes:
+        num_examples: Sum of the weights reduced so far.
+
+    Raises:
+        ValueError: ``count`` is below 1.
     """
 
     def __init__(self, template: ModelState, count: int) -> None:
-        self._template = template
-        self._count = count
-        self._next = 0
-        self._waiting: dict[int, tuple[ModelState, int] | None] = {}
-        self._draft = template.draft()
-        self._sums: dict[str, Array] = {
-            name: array if array.dtype.kind in "fc" else np.empty(array.shape, np.float64)
-            for name, array in self._draft.items()
-        }
+        if count < 1:
+            raise ValueError(f"count is {count}: an average needs at least 1 position")
         self.num_examples = 0
+        self._count = count
+        self._layout = template.layout
+        self._draft = template.draft()
+        self._sums = {name: _accumulator(array) for name, array in self._draft.items()}
+        self._scratch: dict[np.dtype[np.generic], Array] = {}
+        self._waiting: dict[int, tuple[ModelState, int] | None] = {}
+        self._next = 0
 
     @property
     def held(self) -> int:
         """Updates that wait for an earlier position."""
-        return sum(entry is not None for entry in self._waiting.values())
+        return sum(update is not None for update in self._waiting.values())
 
     def add(self, position: int, model: ModelState, num_examples: int) -> None:
-        """Take the update of a position.
+        """Take the update of a position; it is reduced as soon as every lower position is settled.
 
         Args:
-            position: In ``0 .. count - 1``, each once.
-            model: The update, of the template's layout.
+            position: Its place in the order of reduction.
+            model: The update.
             num_examples: Its weight, at least 1.
 
         Raises:
-            ValueError: The position was taken before or does not exist, the layout differs, or the weight is
-                below 1. Nothing has changed then.
+            ValueError: The position does not exist or is settled already, the weight is below 1, or the
+                layout differs from the template's. Nothing has changed then.
         """
-        self.check(model, num_examples)
-        self._place(position, (model, num_examples))
-
-    def check(self, model: ModelState, num_examples: int) -> None:
-        """Raise ValueError if an update could not be added."""
         if num_examples < 1:
-            raise ValueError(f"an update of {num_examples} examples has no weight: 1 is the least")
-        if model.layout == self._template.layout:
-            return
-        expected = {spec.name: (spec.shape, spec.dtype) for spec in self._template.layout.specs}
-        found = {spec.name: (spec.shape, spec.dtype) for spec in model.layout.specs}
-        for name in [*expected, *found]:
-            if expected.get(name) != found.get(name):
-                raise ValueError(
-                    f"array {name!r} of the update is {found.get(name, 'missing')}, expected "
-                    f"{expected.get(name, 'no such array')}: train must return the arrays that it was given"
-                )
-        raise ValueError("the arrays of the update are in another order: build it with model.draft()")
+            raise ValueError(f"num_examples is {num_examples}: an update needs at least 1 example")
+        if model.layout != self._layout:
+            raise ValueError(_difference(model.layout, self._layout))
+        self._settle(position, (model, num_examples))
 
     def skip(self, position: int) -> None:
-        """There is no update for a position.
+        """Settle a position that gives no update.
 
         Raises:
-            ValueError: The position was taken before or does not exist.
+            ValueError: The position does not exist or is settled already.
         """
-        self._place(position, None)
+        self._settle(position, None)
 
     def finish(self, version: int) -> ModelState:
-        """Return the average as a model of ``version``; positions that nobody took count as skipped.
+        """Return the mean, in the template's layout. Ends the average; open positions count as skipped.
+
+        Args:
+            version: Version of the new model, >= 0.
 
         Raises:
-            ValueError: There was no update at all.
+            ValueError: There was no update, or this was called before.
         """
-        for position in range(self._next, self._count):
-            if position not in self._waiting:
-                self.skip(position)
-        if self.num_examples == 0:
-            raise ValueError("no update was added: there is nothing to average")
-        for name, total in self._sums.items():
-            target = self._draft[name]
-            np.divide(total, total.dtype.type(self.num_examples), out=total)
-            if total is not target:
-                target[...] = np.rint(total)
+        while self._next < self._count:
+            self.skip(self._next)
+        if not self._sums or not self.num_examples:
+            raise ValueError("there is no update to average")
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, total in self._sums.items():
+                np.divide(total, self.num_examples, out=total)
+                target = self._draft[name].reshape(-1)
+                if total.dtype != target.dtype:
+                    target[...] = total if target.dtype.kind == "f" else np.rint(total, out=total)
+        self._sums.clear()
         return self._draft.freeze(version)
 
-    def _place(self, position: int, entry: tuple[ModelState, int] | None) -> None:
+    def _settle(self, position: int, update: tuple[ModelState, int] | None) -> None:
         if not 0 <= position < self._count:
-            raise ValueError(f"position {position} does not exist: there are {self._count}")
+            raise ValueError(f"position {position} does not exist: there are 0 to {self._count - 1}")
         if position < self._next or position in self._waiting:
-            raise ValueError(f"position {position} was taken before: one update counts once")
-        self._waiting[position] = entry
+            raise ValueError(f"position {position} is settled already: one update counts once")
+        self._waiting[position] = update
         while self._next in self._waiting:
-            ready = self._waiting.pop(self._next)
+            turn = self._waiting.pop(self._next)
             self._next += 1
-            if ready is not None:
-                self._reduce(*ready)
+            if turn is not None:
+                self._reduce(*turn)
 
     def _reduce(self, model: ModelState, num_examples: int) -> None:
-        first = self.num_examples == 0
+        first = not self.num_examples
         self.num_examples += num_examples
-        for name, total in self._sums.items():
-            _accumulate(total.reshape(-1), model[name].reshape(-1), num_examples, first=first)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, total in self._sums.items():
+                values = model[name].reshape(-1)
+                if first:
+                    np.multiply(values, num_examples, out=total, dtype=total.dtype)
+                else:
+                    self._add_scaled(total, values, num_examples)
+
+    def _add_scaled(self, total: Array, values: Array, factor: int) -> None:
+        step = CHUNK_BYTES // total.itemsize
+        scratch = self._scratch.get(total.dtype)
+        if scratch is None or scratch.size < min(total.size, step):
+            scratch = self._scratch[total.dtype] = np.empty(min(total.size, step), total.dtype)
+        for start in range(0, total.size, step):
+            part = total[start : start + step]
+            scaled = scratch[: part.size]
+            np.multiply(values[start : start + step], factor, out=scaled, dtype=total.dtype)
+            np.add(part, scaled, out=part)
 
 
-def _accumulate(total: Array, values: Array, weight: int, *, first: bool) -> None:
-    """``total += weight * values``, in chunks that stay in the cache; ``total = …`` for the first update."""
-    factor = total.dtype.type(weight)
-    step = max(CHUNK_BYTES // total.itemsize, 1)
-    scratch = None if first else np.empty(min(step, total.size), total.dtype)
-    for start in range(0, total.size, step):
-        part = slice(start, start + step)
-        if scratch is None:
-            np.multiply(values[part], factor, out=total[part])
-        else:
-            product = scratch[: total[part].size]
-            np.multiply(values[part], factor, out=product)
-            np.add(total[part], product, out=total[part])
+def _accumulator(array: Array) -> Array:
+    """Return flat memory for a sum: the array's own where its dtype can hold one."""
+    if array.dtype.kind in "biu":
+        return np.empty(array.size, np.float64)
+    if array.dtype == np.float16:
+        return np.empty(array.size, np.float32)
+    return array.reshape(-1)
+
+
+def _difference(found: Layout, expected: Layout) -> str:
+    """Name the first array that differs and what the client should do."""
+    remedy = "build the update with model.draft() in the learner's train"
+    ours = {spec.name: spec for spec in expected.specs}
+    theirs = {spec.name: spec for spec in found.specs}
+    for name in [*ours, *theirs]:
+        if _form(ours.get(name)) != _form(theirs.get(name)):
+            return (
+                f"array {name!r} is {_form(theirs.get(name))} in the update and {_form(ours.get(name))} in "
+                f"the global model: {remedy}"
+            )
+    name = next(name for name, other in zip(ours, theirs, strict=True) if name != other)
+    return f"array {name!r} has another place in the update than in the global model: {remedy}"
+
+
+def _form(spec: TensorSpec | None) -> str:
+    return "missing" if spec is None else f"{spec.dtype} {spec.shape}"

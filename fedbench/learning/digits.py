@@ -1,18 +1,20 @@
 """The digits: real data small enough to travel with the package.
 
-Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository,
-1998, https://doi.org/10.24432/C50P49, licence CC BY 4.0; its test part of 1797 images, as scikit-learn copies it.
-``scripts/make_digits.py`` wrote the file.
+Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+Repository, 1998, https://doi.org/10.24432/C50P49, licence CC BY 4.0; its test part of 1797 images, in
+scikit-learn's copy. ``scripts/make_digits.py`` wrote the file.
 """
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PIXELS = 64
 CLASSES = 10

@@ -129,7 +129,7 @@ class LearnerDispatcher:
             await self._run(self.learner.on_event, event_type, data)
 
     async def close(self) -> None:
-        """Drop calls that wait for the thread, wait for the one that runs, and end the thread; idempotent.
+        """Cancel calls that wait for the thread, wait for the one that runs, end the thread; idempotent.
 
         Cancelling stops the waiting only.
         """

@@ -21,30 +21,39 @@ class Learner(ABC):
 
     Every method may be ``def``, which runs in the node's one worker thread so that it never stops the event
     loop, or ``async def``, which runs in the loop and must not block it. Methods of one learner written as
-    ``def`` never run at the same time.
+    ``def`` never run at the same time. ``__init__`` runs in the loop: load data when it is first needed.
 
     Args:
-        client: Who it is; on the server's side an instance with index -1 makes the initial model and evaluates.
-        **args: What the configuration gives it.
+        client: Who it is; on the server's side an instance with index -1 makes the initial model and
+            evaluates.
+        **args: What the configuration gives it. A subclass names its own as keyword arguments; any that
+            none has taken is an error.
 
     Attributes:
         client: As given.
+
+    Raises:
+        TypeError: There is an argument that the learner does not take.
     """
 
     def __init__(self, client: ClientInfo, **args: Any) -> None:
         if args:
-            raise TypeError(f"{type(self).__name__} takes no arguments, found {', '.join(args)}")
+            raise TypeError(f"{type(self).__name__} does not take the arguments {', '.join(args)}")
         self.client = client
 
     @abstractmethod
     def initial_model(self) -> ModelState | Awaitable[ModelState]:
-        """Return the model that training starts from; called on the server's side, the same for the same seed."""
+        """Return the model that training starts from, the same for the same seed. The server calls this."""
 
     @abstractmethod
     def train(self, model: ModelState, round_info: RoundInfo) -> TrainResult | Awaitable[TrainResult]:
-        """Train on ``model``, which is read-only, and return the update.
+        """Train on this client's data, starting from ``model``, which is read-only, and return the update.
 
         Build it in ``model.draft()`` and ``freeze()`` it: then it is never copied on its way to the server.
+
+        Args:
+            model: The global model.
+            round_info: Which round it is; seed generators with ``(round_info.seed, self.client.index)``.
         """
 
     @abstractmethod
@@ -61,23 +70,26 @@ class Learner(ABC):
 
 
 def resolve_learner(name: str) -> type[Learner]:
-    """Return the learner of a registered name or of ``module:Class``.
+    """Return the learner of a registered name or of ``module:Class``. Imports its module.
 
     Raises:
-        ValueError: There is no such learner; the message says what is missing.
+        ValueError: There is no such name, module or class, the module cannot be imported, or the class is no
+            Learner; the message says which and what to do.
     """
-    path = REGISTERED.get(name, name)
-    module_name, colon, class_name = path.partition(":")
-    if not colon:
+    module_name, _, class_name = REGISTERED.get(name, name).partition(":")
+    if not (module_name and class_name):
         known = ", ".join(REGISTERED)
         raise ValueError(f"unknown learner {name!r}: use a registered name ({known}) or module:Class")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # whatever a user's module raises while it is imported
         raise ValueError(
-            f"learner {name!r}: the module {module_name!r} cannot be imported: {error}"
+            f"learner {name!r}: importing {module_name!r} raised {type(error).__name__}: {error}; "
+            "install the module or add its folder to PYTHONPATH"
         ) from error
     learner = getattr(module, class_name, None)
-    if not isinstance(learner, type) or not issubclass(learner, Learner):
-        raise ValueError(f"learner {name!r}: {module_name!r} has no class {class_name!r} that is a Learner")
+    if learner is None:
+        raise ValueError(f"learner {name!r}: {module_name!r} has no {class_name!r}; check how it is spelt")
+    if not (isinstance(learner, type) and issubclass(learner, Learner)):
+        raise ValueError(f"learner {name!r} is no Learner: derive the class from fedbench.Learner")
     return learner

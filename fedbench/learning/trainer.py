@@ -104,8 +104,8 @@ class FedAvgTrainer:
             initial_model: Where training starts; each round's model has the next version.
             count: Clients in the federation, connected or not, at least 1.
             seed: The federation's seed, not negative.
-            evaluate: Returns the server's metrics of a new model; they replace clients' metrics of the same name.
-            publish: Hands a new model to every client before the next round begins; it reports failures itself.
+            evaluate: Returns the server's metrics of a new model; they replace clients' of the same name.
+            publish: Hands a new model to every client before the next round; it reports failures itself.
             on_round: Called with the record of every round as it ends.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,12 @@ class PollingClient:
 
     async def _handle(self, message: Message) -> None:
         try:
-            method, (body, tensors) = "", await self._dispatch(message)
-        except Exception as error:
+            body, tensors = await self._dispatch(message)
+            self._answer(message, "", body, tensors)
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # this client is stopped; one that the learner itself raised is answered
             log.warning(
                 "%s: %s from %s raised %s: %s",
                 self.client_id,
@@ -70,7 +75,9 @@ class PollingClient:
                 type(error).__name__,
                 error,
             )
-            method, body, tensors = ERROR, _describe(error), None
+            self._answer(message, ERROR, _describe(error), None)
+
+    def _answer(self, message: Message, method: str, body: Any, tensors: ModelState | None) -> None:
         if message.kind is Kind.CLIENT_NOTIFY:
             return
         kind = Kind.RPC_RESPONSE if message.kind is Kind.RPC_REQUEST else Kind.PUSH_ACK
@@ -89,7 +96,7 @@ class PollingClient:
         return None, None
 
 
-def _describe(error: Exception) -> Mapping[str, str]:
+def _describe(error: BaseException) -> Mapping[str, str]:
     return {
         "type": type(error).__name__,
         "message": str(error),

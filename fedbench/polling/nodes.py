@@ -59,14 +59,15 @@ class PollingNodes:
             log.info("%s registered %s", self._server_id, client_id)
 
     async def stop(self) -> None:
-        """Stop every loop and wait until the learners have ended; idempotent."""
+        """Stop every loop, wait until the learners have ended and drop their mail; idempotent."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._tasks.clear()
         self._proxies.clear()
-        for client in self._clients.values():
+        for client_id, client in self._clients.items():
             await client.dispatcher.close()
+            self._mailboxes.forget(client_id)
 
     def learners(self) -> list[PollingProxy]:
         """Return the registered clients in the order of the configuration."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from fedbench.config import PollingConfig
     from fedbench.polling.mailbox import Mailboxes
     from fedbench.tensors.model import ModelState
-
-FOREVER_S = 1e9
 
 
 class PollingProxy:
@@ -76,30 +75,37 @@ class PollingProxy:
 
         Raises:
             RemoteError: The learner raised.
-            DeadlineExceeded: No answer came in time.
+            DeadlineExceeded: No answer came in time; waiting for the turn counts.
+            LocalProtocolError: ``body`` is not plain data.
         """
-        end_ns = None if deadline_s is None else time.monotonic_ns() + int(deadline_s * 1e9)
-        async with self._turn:
-            self._last_id += 1
-            sent_ns = time.monotonic_ns()
-            self._mailboxes.put(
-                Message(
-                    kind, self._server_id, self.client_id, method, body, model, self._last_id, sent_ns=sent_ns
+        try:
+            async with asyncio.timeout(deadline_s), self._turn:
+                self._last_id += 1
+                sent_ns = time.monotonic_ns()
+                self._mailboxes.put(
+                    Message(
+                        kind,
+                        self._server_id,
+                        self.client_id,
+                        method,
+                        body,
+                        model,
+                        self._last_id,
+                        sent_ns=sent_ns,
+                    )
                 )
-            )
-            return self._unpack(await self._answer(method, end_ns, deadline_s))
+                answer = await self._answer()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{self.client_id} did not answer {method} within {deadline_s} s"
+            ) from None
+        return self._unpack(answer)
 
-    async def _answer(self, method: str, end_ns: int | None, deadline_s: float | None) -> Message:
+    async def _answer(self) -> Message:
         while True:
-            left_s = FOREVER_S if end_ns is None else (end_ns - time.monotonic_ns()) / 1e9
-            try:
-                answer = await self._mailboxes.receive(
-                    self._server_id, self.client_id, left_s, self._interval_s
-                )
-            except TimeoutError as error:
-                raise DeadlineExceeded(
-                    f"{self.client_id} did not answer {method} within {deadline_s} s"
-                ) from error
+            answer = await self._mailboxes.receive(
+                self._server_id, self.client_id, math.inf, self._interval_s
+            )
             if answer.correlation_id == self._last_id:
                 return answer  # an answer to an earlier call came too late: its caller has gone
 

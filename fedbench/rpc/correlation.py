@@ -45,18 +45,18 @@ class Deadlines:
     """Callbacks by the time they are due: one heap a node, one timer whatever the number of calls.
 
     A deadline that is met is only marked; marked entries are swept when they outnumber the others, so the
-    heap stays below ``2 * pending + 64`` entries.
+    heap never holds more than ``2 * pending + 64`` entries.
     """
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int]] = []
-        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._callbacks: dict[int, Callable[[], object]] = {}
         self._last = 0
 
     def __len__(self) -> int:
         return len(self._callbacks)
 
-    def add(self, deadline_ns: int, callback: Callable[[], None]) -> int:
+    def add(self, deadline_ns: int, callback: Callable[[], object]) -> int:
         """Add a deadline and return the token that :meth:`discard` takes."""
         self._last += 1
         self._callbacks[self._last] = callback
@@ -65,9 +65,8 @@ class Deadlines:
 
     def discard(self, token: int) -> None:
         """The deadline was met; idempotent."""
-        if self._callbacks.pop(token, None) is not None and len(self._heap) > 2 * len(self._callbacks) + 64:
-            self._heap = [entry for entry in self._heap if entry[1] in self._callbacks]
-            heapq.heapify(self._heap)
+        if self._callbacks.pop(token, None) is not None:
+            self._sweep()
 
     def next_ns(self) -> int | None:
         """Return the earliest pending deadline, None if there is none."""
@@ -75,11 +74,17 @@ class Deadlines:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def pop_due(self, now_ns: int) -> list[Callable[[], None]]:
+    def pop_due(self, now_ns: int) -> list[Callable[[], object]]:
         """Remove every deadline that has passed at ``now_ns`` and return their callbacks, earliest first."""
         due = []
         while self._heap and self._heap[0][0] <= now_ns:
             callback = self._callbacks.pop(heapq.heappop(self._heap)[1], None)
             if callback is not None:
                 due.append(callback)
+        self._sweep()
         return due
+
+    def _sweep(self) -> None:
+        if len(self._heap) > 2 * len(self._callbacks) + 64:
+            self._heap = [entry for entry in self._heap if entry[1] in self._callbacks]
+            heapq.heapify(self._heap)

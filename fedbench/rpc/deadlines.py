@@ -26,7 +26,7 @@ class DeadlineTimer:
         self._armed_ns = 0
         self.discard = self._deadlines.discard
 
-    def add(self, deadline_ns: int, callback: Callable[[], None]) -> int:
+    def add(self, deadline_ns: int, callback: Callable[[], object]) -> int:
         """Run ``callback`` once at ``deadline_ns`` unless the returned token is discarded first."""
         token = self._deadlines.add(deadline_ns, callback)
         if self._timer is None or deadline_ns < self._armed_ns:

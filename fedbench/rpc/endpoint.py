@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from typing import TYPE_CHECKING, Any
 
 from fedbench.clock import Clock, LoopClock
@@ -31,7 +30,9 @@ class RpcEndpoint:
 
     def __init__(self, comm: CommunicationManager, clock: Clock | None = None) -> None:
         self.comm = comm
-        self.deadlines = DeadlineTimer(clock or LoopClock())
+        clock = clock or LoopClock()
+        self.deadlines = DeadlineTimer(clock)
+        self._now_ns = clock.now_ns
         self._node_id = comm.node_id
         self._calls: OpenCalls[asyncio.Future[Message]] = OpenCalls()
         comm.connections.own(Kind.RPC_RESPONSE, self)
@@ -66,7 +67,7 @@ class RpcEndpoint:
             PeerLost: The peer went away before it answered.
             RoutingError: There is no connection to it.
         """
-        now_ns = time.monotonic_ns()
+        now_ns = self._now_ns()
         deadline_ns = 0 if deadline_s is None else now_ns + int(deadline_s * 1e9)
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         correlation_id = self._calls.open(peer_id, future)
@@ -108,20 +109,19 @@ class RpcEndpoint:
             future.set_result(message)
             return
         error = message.body
-        if error["type"] == DeadlineExceeded.__name__:
-            future.set_exception(DeadlineExceeded(error["message"]))
-        else:
-            future.set_exception(
-                RemoteError(message.source, error["type"], error["message"], error["traceback"])
-            )
+        _fail(future, RemoteError(message.source, error["type"], error["message"], error["traceback"]))
 
     def _on_lost(self, peer_id: str) -> None:
         reason = self.comm.control.monitor.peers[peer_id].reason
         for future in self._calls.waiting_for(peer_id):
-            if not future.done():
-                future.set_exception(PeerLost(peer_id, reason))
+            _fail(future, PeerLost(peer_id, reason))
 
 
 def _expire(future: asyncio.Future[Message], peer_id: str, method: str, deadline_s: float | None) -> None:
+    _fail(future, DeadlineExceeded(f"{peer_id} did not answer {method} within {deadline_s} s"))
+
+
+def _fail(future: asyncio.Future[Message], error: Exception) -> None:
     if not future.done():
-        future.set_exception(DeadlineExceeded(f"{peer_id} did not answer {method} within {deadline_s} s"))
+        future.set_exception(error)
+        future.exception()  # its caller may be cancelled at this very moment: then nobody looks

@@ -26,14 +26,14 @@ class GlobalModel:
         self._handlers.append(handler)
 
     async def call(self, method: str, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
-        """Answer ``get_model`` with the global model and ``ping`` with nothing.
+        """Answer ``get_model`` with the global model and ``ping`` with what came.
 
         Raises:
             LookupError: There is no global model yet.
             PermissionError: Any other method.
         """
         if method == "ping":
-            return None, None
+            return body, tensors
         if method != "get_model":
             raise PermissionError(
                 f"a server answers get_model, ping, subscribe and unsubscribe, not {method}"

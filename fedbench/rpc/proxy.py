@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from fedbench.errors import DeadlineExceeded
+from fedbench.errors import DeadlineExceeded, PeerLost
 from fedbench.messages import Kind, Message
 from fedbench.rpc.endpoint import RpcEndpoint
 from fedbench.rpc.stub import MODEL_EVENT
@@ -137,7 +137,7 @@ class LearnerProxy:
             deadline_s: Seconds to wait for the server's answer.
         """
         self._listen()
-        if handler is not None:
+        if handler is not None and handler not in self._handlers:
             self.on_push(handler)
         await self._call("subscribe", event_type, None, deadline_s)
 
@@ -148,12 +148,13 @@ class LearnerProxy:
 
         Raises:
             DeadlineExceeded: None came within ``deadline_s`` seconds.
+            PeerLost: The connection ended while waiting, and with it the subscription.
         """
         self._listen()
         try:
             async with asyncio.timeout(deadline_s):
                 while self._model is None or self._model.version <= newer_than:
-                    waiter = asyncio.get_running_loop().create_future()
+                    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                     self._waiters.add(waiter)
                     try:
                         await waiter
@@ -213,6 +214,7 @@ class LearnerProxy:
         if not self._listening:
             self._listening = True
             self._comm.register_message_handler(Kind.MODEL_PUSH, self._on_push)
+            self._comm.control.monitor.on_disconnect(self._on_lost)
 
     async def _on_push(self, message: Message) -> None:
         model = message.tensors
@@ -229,3 +231,11 @@ class LearnerProxy:
             result = handler(message.method, model)
             if result is not None:
                 await result
+
+    def _on_lost(self, peer_id: str) -> None:
+        if peer_id == self.client_id:
+            reason = self._comm.control.monitor.peers[peer_id].reason
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_exception(PeerLost(peer_id, reason))
+                    waiter.exception()  # whoever waits may be cancelled at this very moment

@@ -8,7 +8,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fedbench.errors import DeadlineExceeded, LocalProtocolError, Overloaded, TransportError
+from fedbench.errors import ConnectionClosed, DeadlineExceeded, LocalProtocolError, Overloaded, TransportError
 from fedbench.messages import Kind, Message
 from fedbench.rpc.endpoint import ERROR, RpcEndpoint
 
@@ -59,7 +59,8 @@ class LearnerStub:
         self._target = target
         self._max_calls = max_calls
         self._deadlines = RpcEndpoint.of(comm).deadlines
-        self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._running: dict[asyncio.Task[None], str] = {}
+        self._closed = False
         self.subscribers: dict[str, dict[str, None]] = {}
         comm.connections.own(Kind.RPC_REQUEST, self._on_request)
         comm.register_message_handler(Kind.MODEL_PUSH, self._on_push)
@@ -122,33 +123,40 @@ class LearnerStub:
     # Answering -----------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Cancel the requests that still run and wait until they have ended."""
-        tasks = list(self._running.values())
+        """Cancel the requests that still run and wait until they have ended; later ones are refused."""
+        self._closed = True
+        tasks = list(self._running)
         for task in tasks:
-            task.cancel()
+            self._cancel(task)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _on_request(self, message: Message) -> None:
-        if len(self._running) >= self._max_calls:
+        error: TransportError
+        if self._closed:
+            error = ConnectionClosed(f"{self._comm.node_id} is closing: it takes no more calls")
+        elif len(self._running) >= self._max_calls:
             error = Overloaded(f"{self._comm.node_id} runs {self._max_calls} calls already: try again later")
-            self._reply(message, ERROR, _describe(error, ""))
+        else:
+            task = asyncio.get_running_loop().create_task(self._serve(message), context=self._comm.context)
+            self._running[task] = message.source
             return
-        self._running[message.source, message.correlation_id] = asyncio.get_running_loop().create_task(
-            self._serve(message), context=self._comm.context
-        )
+        self._reply(message, ERROR, _describe(error, ""))
 
     async def _serve(self, message: Message) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         token = 0
         if message.deadline_ns:
-            key = (message.source, message.correlation_id)
-            token = self._deadlines.add(message.deadline_ns, lambda: self._cancel(key))
+            token = self._deadlines.add(message.deadline_ns, task.cancel)
         try:
             if message.method in ("subscribe", "unsubscribe") and self._comm.role == "server":
                 body, tensors = self._subscription(message), None
             else:
                 body, tensors = await self._target.call(message.method, message.body, message.tensors)
             self._reply(message, "", body, tensors)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and task.cancelling():
+                raise  # nobody waits any more; one that the method itself raised is answered
             log.warning(
                 "%s: %s called by %s raised %s: %s",
                 self._comm.node_id,
@@ -159,7 +167,7 @@ class LearnerStub:
             )
             self._reply(message, ERROR, _describe(error, "".join(traceback.format_exception(error))))
         finally:
-            del self._running[message.source, message.correlation_id]
+            self._running.pop(task, None)
             if token:
                 self._deadlines.discard(token)
 
@@ -180,13 +188,14 @@ class LearnerStub:
         except TransportError as error:
             log.warning("%s could not answer %s: %s", request.target, request.source, error)
 
-    def _cancel(self, key: tuple[str, int]) -> None:
-        task = self._running.get(key)
-        if task is not None:
-            task.cancel()
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        task.add_done_callback(lambda ended: self._running.pop(ended, None))  # it may never have begun
 
     def _subscription(self, message: Message) -> bool:
-        event_type = message.body if isinstance(message.body, str) else MODEL_EVENT
+        event_type = MODEL_EVENT if message.body is None else message.body
+        if not isinstance(event_type, str):
+            raise ValueError(f"{message.method} needs the name of an event, got {event_type!r}")
         subscribers = self.subscribers.setdefault(event_type, {})
         if message.method == "subscribe":
             subscribers[message.source] = None
@@ -204,9 +213,9 @@ class LearnerStub:
     def _on_lost(self, peer_id: str) -> None:
         for subscribers in self.subscribers.values():
             subscribers.pop(peer_id, None)
-        for key in [key for key in self._running if key[0] == peer_id]:
-            self._cancel(key)
+        for task in [task for task, source in self._running.items() if source == peer_id]:
+            self._cancel(task)
 
 
-def _describe(error: Exception, traceback_text: str) -> dict[str, str]:
+def _describe(error: BaseException, traceback_text: str) -> dict[str, str]:
     return {"type": type(error).__name__, "message": str(error), "traceback": traceback_text}

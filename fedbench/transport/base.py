@@ -319,9 +319,7 @@ class TransportBase(ABC):
         pair = (connection.local_id, connection.peer_id)
         if self._connections.get(pair) is connection:
             del self._connections[pair]
-            inbox = self._inboxes.get(pair)
-            if inbox is not None:
-                inbox.end(reason)
+            self._inboxes[pair].end(reason)
 
 
 def _message(kind: Kind, source: str, target: str, data: Any, method: str = "") -> Message:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fedbench.errors import ConnectionClosed, RemoteError
-from fedbench.ids import current_node
 from fedbench.messages import Message
 
 if TYPE_CHECKING:
@@ -28,12 +27,26 @@ def describe(node_id: str, error: Exception) -> RemoteError:
     return RemoteError(node_id, type(error).__name__, str(error), "".join(traceback.format_exception(error)))
 
 
+def add_handler(handlers: list[Handler], handler: Handler) -> Callable[[], None]:
+    """Append a handler; the result removes it, once, however often it is called."""
+    handlers.append(handler)
+    there = True
+
+    def remove() -> None:
+        nonlocal there
+        if there:
+            there = False
+            handlers.remove(handler)
+
+    return remove
+
+
 class Dispatcher:
     """Runs one node's handlers. A message is applied when all of them have returned.
 
     A handler that raises is reported to the sender as :class:`RemoteError` and leaves one WARNING here; the
-    other handlers run all the same. While a handler runs, :data:`fedbench.ids.current_node` is the message's
-    target.
+    other handlers run all the same. Plain handlers run in the caller's context: the connection that hands a
+    message over has set :data:`fedbench.ids.current_node` to the receiving node.
 
     Args:
         context: Context that coroutine handlers run in, None for a copy of the caller's.
@@ -47,26 +60,22 @@ class Dispatcher:
         """Call each handler in order and apply ``delivery`` when the last has returned."""
         error: Exception | None = None
         pending: list[Awaitable[None]] = []
-        token = current_node.set(message.target)
-        try:
-            for handler in handlers:
-                try:
-                    result = handler(message)
-                except Exception as raised:
-                    error = error or raised
-                    _warn(message, raised)
-                else:
-                    if result is not None:
-                        pending.append(result)
-            if pending:
-                task = asyncio.get_running_loop().create_task(
-                    self._finish(pending, error, message, delivery), context=self._context
-                )
-                self._tasks.add(task)
-                task.add_done_callback(functools.partial(self._ended, pending, message, delivery))
-        finally:
-            current_node.reset(token)
-        if not pending:
+        for handler in handlers:
+            try:
+                result = handler(message)
+            except Exception as raised:
+                error = error or raised
+                _warn(message, raised)
+            else:
+                if result is not None:
+                    pending.append(result)
+        if pending:
+            task = asyncio.get_running_loop().create_task(
+                self._finish(pending, error, message, delivery), context=self._context
+            )
+            self._tasks.add(task)
+            task.add_done_callback(functools.partial(self._ended, pending, message, delivery))
+        else:
             delivery.apply(None if error is None else describe(message.target, error))
 
     async def close(self) -> None:

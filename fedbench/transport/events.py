@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from fedbench.messages import Kind, Message
-from fedbench.transport.dispatch import Dispatcher, Handler
+from fedbench.transport.dispatch import Dispatcher, Handler, add_handler
 
 if TYPE_CHECKING:
     from fedbench.transport.receipt import Delivery
@@ -26,7 +26,7 @@ class Events:
 
     def subscribe(self, callback: Handler) -> Callable[[], None]:
         """Add a callback for every message; the result removes it, once."""
-        return _add(self._subscribers, callback)
+        return add_handler(self._subscribers, callback)
 
     def register(self, event_type: str, handler: EventHandler) -> Callable[[], None]:
         """Add ``handler(source, data)`` for one event type; the result removes it, once."""
@@ -34,7 +34,7 @@ class Events:
         def unpack(message: Message) -> Awaitable[None] | None:
             return handler(message.source, message.body if message.tensors is None else message.tensors)
 
-        return _add(self._by_type.setdefault(event_type, []), unpack)
+        return add_handler(self._by_type.setdefault(event_type, []), unpack)
 
     def dispatch(self, message: Message, delivery: Delivery) -> None:
         """Hand a message to all who want it; a message that nobody wants counts as applied."""
@@ -46,13 +46,3 @@ class Events:
     async def close(self) -> None:
         """Cancel the handlers that still run."""
         await self._dispatcher.close()
-
-
-def _add(handlers: list[Handler], handler: Handler) -> Callable[[], None]:
-    handlers.append(handler)
-
-    def remove() -> None:
-        if handler in handlers:
-            handlers.remove(handler)
-
-    return remove

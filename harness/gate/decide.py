@@ -1,8 +1,9 @@
 """Decide a criterion from the samples of a run. Pure.
 
-Every verdict is decided on the bound of the interval that is against the claim; a point estimate decides
-nothing. A verdict that a pass needs but the samples cannot give is ``inconclusive``; one that the A/A control
-could overturn is ``contaminated``; neither is a pass.
+Each kind of criterion has a function that gives one estimate. The verdict follows in one way for all: it fails
+where even the better bound misses the target, and passes where the worse bound reaches it; a point estimate
+decides nothing. What the samples cannot tell is ``inconclusive``; a pass that the A/A control could overturn is
+``contaminated``; neither is a pass.
 """
 
 from __future__ import annotations
@@ -17,11 +18,26 @@ from harness.stats.paired import Estimate, ratio, reduction
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from harness.gate.criteria import Criterion
+    from harness.gate.criteria import Criterion, Kind
     from harness.gate.samples import Samples
 
 LAG_LIMIT_S = 0.010
 """A cell whose load generator was later than this at its 99th percentile measured the generator."""
+
+_UNITS: dict[Kind, str] = {
+    "reduction": "share saved",
+    "frontier": "share saved",
+    "ratio": "times",
+    "equal": "distinct",
+}
+
+
+class _Undecidable(Exception):
+    """The samples cannot tell; ``n`` is the number of blocks behind that."""
+
+    def __init__(self, reason: str, n: int = 0) -> None:
+        super().__init__(reason)
+        self.n = n
 
 
 def decide(
@@ -41,218 +57,198 @@ def decide(
         mode: Mode of the run.
         confidence: One-sided confidence of each bound.
     """
-    decider = _Decider(criterion, samples, controls, mode, confidence)
-    problem = decider.obstacle()
-    if problem:
-        return decider.record("inconclusive", None, 0, problem)
-    table: dict[str, Callable[[], CriterionRecord]] = {
-        "reduction": decider.reduction,
-        "ratio": decider.ratio,
-        "limit": decider.limit,
-        "at_least": decider.at_least,
-        "equal": decider.equal,
-        "frontier": decider.frontier,
-    }
-    return table[criterion.kind]()
+    try:
+        _check_cells(criterion, samples)
+        estimate, note = _ESTIMATES[criterion.kind](criterion, samples, confidence)
+    except _Undecidable as error:
+        return _record(criterion, mode, None, error.n, ("inconclusive", str(error)))
+    verdict, reason = _judge(criterion, estimate, _spread(criterion, controls))
+    reason = "; ".join(part for part in (reason, note) if part)
+    return _record(criterion, mode, estimate, estimate.n, (verdict, reason))
 
 
-class _Decider:
-    def __init__(
-        self,
-        criterion: Criterion,
-        samples: Samples,
-        controls: Mapping[tuple[str, str], Control],
-        mode: str,
-        confidence: float,
-    ) -> None:
-        self._c = criterion
-        self._samples = samples
-        self._controls = controls
-        self._mode = mode
-        self._confidence = confidence
-
-    def obstacle(self) -> str:
-        """Return why nothing can be decided, empty if something can."""
-        c = self._c
-        sides = [(c.arm, c.workload)]
-        if c.kind in ("reduction", "ratio"):
-            sides.append((c.against, c.other_workload))
-        if c.kind == "equal":
-            sides = [(arm, c.workload) for arm in self._samples.arms(c.workload)]
-        for arm, workload in sides:
-            cell = self._samples.cell(arm, workload)
-            if not cell:
-                return f"{arm} did not run {workload}"
-            for observation in cell:
-                if observation.status != "ok":
-                    why = "; ".join(observation.reasons)
-                    return f"{arm} {workload} {observation.status} in block {observation.block}: {why}"
-            lags = self._samples.values(arm, workload, "lag_p99_s")
-            if lags and max(lags.values()) > LAG_LIMIT_S:
-                return (
-                    f"the load generator of {arm} {workload} lagged {max(lags.values()) * 1e3:.1f} ms at p99"
-                )
-        return self._silence() if c.valid_if else ""
-
-    def _silence(self) -> str:
-        for arm in (self._c.arm, self._c.against):
-            cell = self._samples.cell(arm, self._c.valid_if)
-            if not cell:
-                return f"{arm} did not run {self._c.valid_if}: whether it reports faults is unknown"
-            for observation in cell:
-                if observation.status != "ok":
-                    return f"{arm} {self._c.valid_if}: {'; '.join(observation.reasons) or observation.status}"
-        return ""
-
-    def reduction(self) -> CriterionRecord:
-        c = self._c
-        base, candidate = self._samples.pairs((c.against, c.other_workload), (c.arm, c.workload), c.metric)
-        if not base:
-            return self.record("inconclusive", None, 0, f"no block has {c.metric} of both arms")
-        if min(base) <= 0:
-            return self.record(
-                "inconclusive", None, len(base), f"{c.against} measured zero: nothing to reduce"
-            )
-        estimate = reduction(base, candidate, self._confidence)
-        spread = self._spread()
-        worst = 1 - (1 - estimate.low) * math.exp(spread or 0.0)
-        return self._compare(
-            estimate, passes=estimate.low >= c.target, survives=worst >= c.target, above=True
-        )
-
-    def ratio(self) -> CriterionRecord:
-        c = self._c
-        base, candidate = self._samples.pairs((c.against, c.other_workload), (c.arm, c.workload), c.metric)
-        if not base or min(*base, *candidate) <= 0:
-            return self.record(
-                "inconclusive", None, len(base), f"no block has {c.metric} above zero in both arms"
-            )
-        estimate = ratio(base, candidate, self._confidence)
-        worst = estimate.high * math.exp(self._spread() or 0.0)
-        return self._compare(
-            estimate, passes=estimate.high <= c.target, survives=worst <= c.target, above=False
-        )
-
-    def limit(self) -> CriterionRecord:
-        values, missing = self._values()
-        if missing:
-            return self.record("inconclusive", None, len(values), missing)
-        estimate = _extremes(values)
-        worst = estimate.high * math.exp(self._spread() or 0.0)
-        return self._compare(
-            estimate, passes=estimate.high <= self._c.target, survives=worst <= self._c.target, above=False
-        )
-
-    def at_least(self) -> CriterionRecord:
-        values, missing = self._values()
-        if missing:
-            return self.record("inconclusive", None, len(values), missing)
-        estimate = _extremes(values)
-        passes = estimate.low >= self._c.target
-        return self._compare(estimate, passes=passes, survives=True, above=True)
-
-    def equal(self) -> CriterionRecord:
-        c = self._c
-        arms = self._samples.arms(c.workload)
-        texts = [o.texts.get(c.metric) for arm in arms for o in self._samples.cell(arm, c.workload)]
-        if None in texts or len(arms) < 2:
-            return self.record("inconclusive", None, len(texts), f"fewer than two arms report {c.metric}")
-        distinct = len(set(texts))
-        estimate = Estimate(distinct, distinct, distinct, len(texts), 1.0)
-        verdict: Verdict = "pass" if distinct == 1 else "fail"
-        return self.record(
-            verdict, estimate, len(texts), f"{distinct} different in {len(texts)} observations"
-        )
-
-    def frontier(self) -> CriterionRecord:
-        c = self._c
-        points = [arm for arm in self._samples.arms(c.workload2) if arm.startswith(f"{c.against}@")]
-        worst: Estimate | None = None
-        where = ""
-        for arm in points:
-            for workload, metric in ((c.workload, c.metric), (c.workload2, c.metric2)):
-                base, candidate = self._samples.pairs((arm, workload), (c.arm, workload), metric)
-                if not base or min(base) <= 0:
-                    return self.record(
-                        "inconclusive", None, len(base), f"{arm} has no {metric} under {workload}"
-                    )
-                estimate = reduction(base, candidate, self._confidence)
-                if worst is None or estimate.low < worst.low:
-                    worst, where = estimate, f"closest: {metric} of {arm}"
-        if worst is None:
-            return self.record("inconclusive", None, 0, f"no point of the sweep of {c.against} was measured")
-        return self._compare(worst, passes=worst.low > c.target, survives=True, above=True, note=where)
-
-    def record(self, verdict: Verdict, estimate: Estimate | None, n: int, reason: str) -> CriterionRecord:
-        """Return the criterion decided."""
-        c = self._c
-        unit = "" if c.kind in ("reduction", "ratio", "frontier", "equal") else METRICS[c.metric].unit
-        unit = {
-            "reduction": "share saved",
-            "frontier": "share saved",
-            "ratio": "times",
-            "equal": "distinct",
-        }.get(c.kind, unit)
-        return CriterionRecord(
-            id=c.id,
-            title=c.title,
-            kind=c.kind,
-            mode=self._mode,
-            workload=c.workload,
-            metric=c.metric,
-            arm=c.arm,
-            against=c.against,
-            unit=unit,
-            target=1.0 if c.kind == "equal" else c.target,
-            value=None if estimate is None else estimate.value,
-            ci_low=None if estimate is None or math.isinf(estimate.low) else estimate.low,
-            ci_high=None if estimate is None or math.isinf(estimate.high) else estimate.high,
-            n=n,
-            verdict=verdict,
-            reason=reason,
-        )
-
-    def _compare(
-        self, estimate: Estimate, *, passes: bool, survives: bool, above: bool, note: str = ""
-    ) -> CriterionRecord:
-        if passes and survives:
-            return self.record("pass", estimate, estimate.n, note)
-        if passes:
-            spread = self._spread() or 0.0
-            return self.record(
-                "contaminated",
-                estimate,
-                estimate.n,
-                f"two runs of the same arm lay a factor {math.exp(spread):.2f} apart: that could overturn it",
-            )
-        against = estimate.high < self._c.target if above else estimate.low > self._c.target
-        if against:
-            return self.record("fail", estimate, estimate.n, note or "the whole interval misses the target")
-        return self.record(
+def _judge(c: Criterion, estimate: Estimate, spread: float) -> tuple[Verdict, str]:
+    worse, better = estimate.low, estimate.high
+    if c.kind in ("ratio", "limit", "equal"):
+        worse, better = better, worse
+    if math.isinf(estimate.high):
+        needed = math.ceil(-math.log2(1 - estimate.confidence))
+        return (
             "inconclusive",
-            estimate,
-            estimate.n,
-            note or f"the interval of {estimate.n} blocks spans the target",
+            f"{estimate.n} blocks are too few for a bound at {estimate.confidence:.0%}: {needed} are needed",
         )
-
-    def _spread(self) -> float | None:
-        known = self._controls.get((self._c.workload, self._c.metric))
-        return None if known is None else known.spread
-
-    def _values(self) -> tuple[list[float], str]:
-        c = self._c
-        values = list(self._samples.values(c.arm, c.workload, c.metric).values())
-        expected = len(self._samples.cell(c.arm, c.workload))
-        if len(values) < expected:
-            return (
-                values,
-                f"{c.metric} could not be measured in {expected - len(values)} of {expected} blocks",
-            )
-        return values, ""
+    if not _holds(c, better):
+        return "fail", "the whole interval misses the target"
+    if not _holds(c, worse):
+        return "inconclusive", f"the interval of {estimate.n} blocks spans the target"
+    if spread and not _holds(c, _worsened(c, worse, spread)):
+        return (
+            "contaminated",
+            f"two runs of the same arm lay a factor {math.exp(spread):.2f} apart: that could overturn it",
+        )
+    return "pass", ""
 
 
-def _extremes(values: Sequence[float]) -> Estimate:
+def _target(c: Criterion) -> float:
+    return 1.0 if c.kind == "equal" else c.target
+
+
+def _holds(c: Criterion, value: float) -> bool:
+    if c.kind == "frontier":
+        return value > c.target
+    if c.kind in ("reduction", "at_least"):
+        return value >= c.target
+    return value <= _target(c)
+
+
+def _worsened(c: Criterion, bound: float, spread: float) -> float:
+    """Return the bound as it would be had the arm measured worse by the A/A spread."""
+    factor = math.exp(spread)
+    if c.kind in ("reduction", "frontier"):
+        return 1 - (1 - bound) * factor
+    return bound / factor if c.kind == "at_least" else bound * factor
+
+
+def _spread(c: Criterion, controls: Mapping[tuple[str, str], Control]) -> float:
+    """Return the largest A/A spread of the criterion's metrics, 0 where none could be told."""
+    keys = ((c.workload, c.metric), (c.workload2, c.metric2))
+    return max((controls[key].spread or 0.0 for key in keys if key in controls), default=0.0)
+
+
+def _check_cells(c: Criterion, samples: Samples) -> None:
+    for arm, workload in _cells(c, samples):
+        _check_status(arm, workload, samples)
+        lags = samples.values(arm, workload, "lag_p99_s")
+        if lags and max(lags.values()) > LAG_LIMIT_S:
+            lag_ms = max(lags.values()) * 1e3
+            raise _Undecidable(f"the load generator of {arm} {workload} lagged {lag_ms:.1f} ms at p99")
+    if c.valid_if:
+        for arm in filter(None, (c.arm, c.against)):
+            _check_status(arm, c.valid_if, samples)
+
+
+def _check_status(arm: str, workload: str, samples: Samples) -> None:
+    cell = samples.cell(arm, workload)
+    if not cell:
+        raise _Undecidable(f"{arm} did not run {workload}")
+    for observation in cell:
+        if observation.status != "ok":
+            why = "; ".join(observation.reasons)
+            raise _Undecidable(f"{arm} {workload} {observation.status} in block {observation.block}: {why}")
+
+
+def _cells(c: Criterion, samples: Samples) -> list[tuple[str, str]]:
+    """Return every arm and workload that the criterion rests on."""
+    if c.kind == "equal":
+        return [(arm, c.workload) for arm in samples.arms(c.workload)]
+    if c.kind == "frontier":
+        return [(arm, w) for arm in (c.arm, *_points(c, samples)) for w in (c.workload, c.workload2)]
+    if c.kind in ("reduction", "ratio"):
+        return [(c.arm, c.workload), (c.against, c.other_workload)]
+    return [(c.arm, c.workload)]
+
+
+def _points(c: Criterion, samples: Samples) -> list[str]:
+    arms = dict.fromkeys([*samples.arms(c.workload), *samples.arms(c.workload2)])
+    return [arm for arm in arms if arm.startswith(f"{c.against}@")]
+
+
+def _pairs(c: Criterion, samples: Samples) -> tuple[list[float], list[float]]:
+    base, candidate = samples.pairs((c.against, c.other_workload), (c.arm, c.workload), c.metric)
+    return _checked(c.against, c.metric, base, candidate)
+
+
+def _checked(
+    against: str, metric: str, base: list[float], candidate: list[float]
+) -> tuple[list[float], list[float]]:
+    if not base:
+        raise _Undecidable(f"no block has {metric} of both arms")
+    if min(base) <= 0:
+        raise _Undecidable(f"{against} measured zero: nothing to compare with", len(base))
+    return base, candidate
+
+
+def _reduction(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
+    return reduction(*_pairs(c, samples), confidence), ""
+
+
+def _ratio(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
+    base, candidate = _pairs(c, samples)
+    if min(candidate) <= 0:
+        raise _Undecidable(f"{c.arm} measured zero: {c.metric} is below its resolution", len(base))
+    return ratio(base, candidate, confidence), ""
+
+
+def _extremes(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
     """Return the median with the smallest and the largest value in place of an interval."""
-    ordered = sorted(values)
-    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-    return Estimate(middle, ordered[0], ordered[-1], len(ordered), 1.0)
+    values = sorted(samples.values(c.arm, c.workload, c.metric).values())
+    blocks = len(samples.cell(c.arm, c.workload))
+    missing = blocks - len(values)
+    if missing:
+        reason = f"{c.metric} could not be measured in {missing} of {blocks} blocks"
+        raise _Undecidable(reason, len(values))
+    return Estimate(_median(values), values[0], values[-1], len(values), confidence), ""
+
+
+def _median(ordered: Sequence[float]) -> float:
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def _equal(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
+    arms = samples.arms(c.workload)
+    texts = [o.texts.get(c.metric) for arm in arms for o in samples.cell(arm, c.workload)]
+    if len(arms) < 2:
+        raise _Undecidable(f"fewer than two arms ran {c.workload}", len(texts))
+    if None in texts:
+        raise _Undecidable(f"{texts.count(None)} of {len(texts)} observations lack {c.metric}", len(texts))
+    distinct = len(set(texts))
+    estimate = Estimate(distinct, distinct, distinct, len(texts), confidence)
+    return estimate, f"{distinct} different in {len(texts)} observations"
+
+
+def _frontier(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
+    """Return the estimate at the point that push beats least, in the metric where it does."""
+    found: list[tuple[Estimate, str]] = []
+    for point in _points(c, samples):
+        for workload, metric in ((c.workload, c.metric), (c.workload2, c.metric2)):
+            pairs = samples.pairs((point, workload), (c.arm, workload), metric)
+            estimate = reduction(*_checked(point, metric, *pairs), confidence)
+            found.append((estimate, f"closest: {metric} of {point}"))
+    if not found:
+        raise _Undecidable(f"no point of the sweep of {c.against} was measured")
+    # A point that is missed for certain comes before one that is only less well known.
+    return min(found, key=lambda item: (_holds(c, item[0].high), item[0].low))
+
+
+_ESTIMATES: dict[Kind, Callable[[Criterion, Samples, float], tuple[Estimate, str]]] = {
+    "reduction": _reduction,
+    "ratio": _ratio,
+    "limit": _extremes,
+    "at_least": _extremes,
+    "equal": _equal,
+    "frontier": _frontier,
+}
+
+
+def _record(
+    c: Criterion, mode: str, estimate: Estimate | None, n: int, outcome: tuple[Verdict, str]
+) -> CriterionRecord:
+    bounded = estimate is not None and math.isfinite(estimate.high)
+    return CriterionRecord(
+        id=c.id,
+        title=c.title,
+        kind=c.kind,
+        mode=mode,
+        workload=c.workload,
+        metric=c.metric,
+        arm=c.arm,
+        against=c.against,
+        unit=_UNITS[c.kind] if c.kind in _UNITS else METRICS[c.metric].unit,
+        target=_target(c),
+        value=None if estimate is None else estimate.value,
+        ci_low=estimate.low if estimate is not None and bounded else None,
+        ci_high=estimate.high if estimate is not None and bounded else None,
+        n=n,
+        verdict=outcome[0],
+        reason=outcome[1],
+    )

@@ -42,7 +42,16 @@ class RunOutcome(NamedTuple):
 def conclude(
     criteria: Sequence[CriterionRecord], observations: Sequence[Observation], ended: str
 ) -> RunOutcome:
-    """Return the verdict of a run. Where several exit codes apply, the first of 130, 3, 5, 6, 1, 4 wins."""
+    """Return the verdict of a run.
+
+    Args:
+        criteria: As decided.
+        observations: Everything that was measured, or tried.
+        ended: How the run ended: ``complete``, ``interrupted`` or ``budget``.
+
+    Returns:
+        Where several exit codes apply, the first of 130, 3, 5, 6, 1, 4.
+    """
     if ended == "interrupted":
         return RunOutcome(
             "interrupted",
@@ -58,8 +67,9 @@ def conclude(
             f"{'; '.join(first.reasons)}",
             ExitCode.STACK_FAILED,
         )
-    if not observations:
-        return RunOutcome("nothing ran", "no cell was measured", ExitCode.NOTHING_RAN)
+    if not any(o.status == "ok" for o in observations):
+        unsupported = f": {len(observations)} were unsupported" if observations else ""
+        return RunOutcome("nothing ran", f"no cell was measured{unsupported}", ExitCode.NOTHING_RAN)
     if ended == "budget":
         return RunOutcome(
             "budget exhausted", f"{len(observations)} cells were measured and kept", ExitCode.BUDGET

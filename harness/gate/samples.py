@@ -54,7 +54,8 @@ class Samples:
 def control(samples: Samples, base: str, again: str, workload: str, metric: str) -> Control:
     """Return how far two runs of the same arm lay apart: the largest ``|ln(again / base)|`` over the blocks.
 
-    The spread is null where a value is zero or there is no pair: it cannot be told.
+    Two equal values are no spread, zeros included. The spread is null where only one of two is zero, or there
+    is no pair: it cannot be told.
     """
     left, right = samples.pairs((base, workload), (again, workload), metric)
     spread = _spread(left, right)
@@ -62,6 +63,7 @@ def control(samples: Samples, base: str, again: str, workload: str, metric: str)
 
 
 def _spread(left: Sequence[float], right: Sequence[float]) -> float | None:
-    if not left or min(*left, *right) <= 0:
-        return 0.0 if left and left == right else None
-    return max(abs(math.log(b / a)) for a, b in zip(left, right, strict=True))
+    different = [(a, b) for a, b in zip(left, right, strict=True) if a != b]
+    if not left or any(min(pair) <= 0 for pair in different):
+        return None
+    return max((abs(math.log(b / a)) for a, b in different), default=0.0)

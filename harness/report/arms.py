@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from harness.records.schema import CellRecord
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from harness.records.schema import CellRecord
 
 _STACKS = ("push", "polling")
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.gate.decide import LAG_LIMIT_S
-from harness.records.schema import RunRecord
 from harness.report.arms import by_arm
 from harness.report.document import Paragraph, Part, Section, Table
-from harness.report.format import NOTHING, interval, quantity
+from harness.report.format import NOTHING, compact, interval, quantity
+
+if TYPE_CHECKING:
+    from harness.records.schema import RunRecord
 
 _LABELS = {
     "cpu_model": "CPU",
@@ -47,7 +49,7 @@ def validity(run: RunRecord) -> Section:
             *_controls(run),
             *_lags(run),
             Paragraph(
-                "Garbage collection: n/a. Its pauses are not timed by themselves; they are part of the latencies."
+                "Garbage collection: n/a. Its pauses are part of the latencies, not timed by themselves."
             ),
         ],
     )
@@ -87,7 +89,12 @@ def _controls(run: RunRecord) -> Sequence[Part]:
     if not run.controls:
         return [Paragraph("A/A control: none. Nothing tells how far two runs of the same arm lie apart.")]
     rows = [
-        (c.workload, c.metric, "unknown" if c.spread is None else quantity(math.exp(c.spread), "times"), str(c.n))
+        (
+            c.workload,
+            c.metric,
+            "unknown" if c.spread is None else quantity(math.exp(c.spread), "times"),
+            str(c.n),
+        )
         for c in run.controls
     ]
     return [
@@ -113,9 +120,11 @@ def _lags(run: RunRecord) -> Sequence[Part]:
             )
     if not rows:
         return [Paragraph("Load generator: no workload sent at intended times, so it could not lag.")]
-    limit = quantity(LAG_LIMIT_S, "s")
+    limit = compact(LAG_LIMIT_S, "s")
     return [
-        Paragraph(f"Load generator: its lag at the 99th percentile. Beyond {limit} in a block a cell is void."),
+        Paragraph(
+            f"Load generator: its lag at the 99th percentile. Beyond {limit} in a block a cell is void."
+        ),
         Table(
             (
                 ("Workload", "code"),

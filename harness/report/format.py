@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NOTHING = "—"
 
 _TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
 _SIZES = tuple((1024.0**power, name) for power, name in enumerate(("B", "KiB", "MiB", "GiB", "TiB")))
 _COUNTED = ("clients", "faults", "distinct")
-_SUFFIXES = {"1/s": "/s", "1/op": "/op", "times": "×"}
+_MINUS = "\N{MINUS SIGN}"
+_TIMES_SIGN = "\N{MULTIPLICATION SIGN}"
+_ZEROS = re.compile(r"(\.\d*?)0+(?!\d)")
+_SUFFIXES = {"1/s": "/s", "1/op": "/op"}
 
 
 def quantity(value: float | None, unit: str) -> str:
@@ -28,22 +35,32 @@ def quantity(value: float | None, unit: str) -> str:
     if value is None or math.isnan(value):
         return NOTHING
     if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+        return "∞" if value > 0 else f"{_MINUS}∞"
     if value == 0:
         return "0"
-    sign = "−" if value < 0 else ""
-    return sign + _positive(abs(value), unit)
+    sign = _MINUS if value < 0 else ""
+    return sign + _positive(abs(float(value)), unit)
+
+
+def compact(value: float | None, unit: str) -> str:
+    """Return the quantity without trailing zeros, for round numbers that people chose: ``80 %``."""
+    return _ZEROS.sub(lambda match: match[1].rstrip("."), quantity(value, unit), count=1)
 
 
 def interval(low: float | None, high: float | None, unit: str) -> str:
-    """Return ``[low, high]``, a dash for the bound that is missing, and one dash if both are."""
+    """Return ``[11.2, 13.4] µs``; a dash for the bound that is missing, and one dash alone if both are."""
     if low is None and high is None:
         return NOTHING
-    return f"[{quantity(low, unit)}, {quantity(high, unit)}]"
+    bounds = [quantity(bound, unit) for bound in (low, high)]
+    numbers = [bound.rstrip(_TIMES_SIGN).partition(" ")[0] for bound in bounds]
+    units = [bound.removeprefix(number) for bound, number in zip(bounds, numbers, strict=True)]
+    if units[0] == units[1]:
+        return f"[{', '.join(numbers)}]{units[0]}"
+    return f"[{', '.join(bounds)}]"
 
 
 def clean(text: str) -> str:
-    """Return text on one line, without characters that cannot be printed, such as those of terminal colours."""
+    """Return text on one line, with what cannot be printed, such as a terminal's colours, replaced."""
     printable = "".join(
         "\ufffd" if unicodedata.category(c) in ("Cc", "Cs", "Cn") and not c.isspace() else c for c in text
     )
@@ -60,7 +77,7 @@ def _positive(value: float, unit: str) -> str:
     if unit in _COUNTED:
         return f"{value:,.0f} {unit}" if value.is_integer() else f"{_digits(value)} {unit}"
     if unit == "times":
-        return f"{_digits(value)}×"
+        return f"{_digits(value)}{_TIMES_SIGN}"
     return f"{_digits(value)} {_SUFFIXES.get(unit, unit)}".rstrip()
 
 
@@ -74,8 +91,10 @@ def _scaled(value: float, scales: Sequence[tuple[float, str]], limit: int) -> st
 
 def _percent(share: float) -> str:
     percent = share * 100
+    if percent < 10 or percent >= 1000:
+        return _digits(percent)
     if not 99 < percent < 100:
-        return _digits(percent) if percent < 10 else f"{percent:,.1f}"
+        return f"{percent:.1f}" if percent != 100 else "100"
     decimals = next(d for d in range(1, 17) if round(percent, d) < 100 or d == 16)
     return f"{percent:.{max(decimals, 2)}f}"
 

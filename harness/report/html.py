@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.records.schema import RunRecord
 from harness.report.format import clean
 from harness.report.sections import headline, sections
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.records.schema import RunRecord
 
 
 def html(run: RunRecord, svgs: Mapping[str, str]) -> str:

@@ -1,20 +1,23 @@
 """The criteria as test cases, for continuous integration. Pure.
 
-Only a pass is a passed test case: a failed criterion is a failure; one that is inconclusive or contaminated is
-an error whose type is the verdict, because a skipped test case would be taken for a success.
+Only a pass is a passed test case: a failed criterion is a failure; one that is inconclusive or contaminated
+is an error whose type is the verdict, because a skipped test case would be taken for a success.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from harness.records.schema import CellRecord, CriterionRecord, RunRecord
 from harness.report.format import clean, interval, quantity
 from harness.report.sections import target
 
+if TYPE_CHECKING:
+    from harness.records.schema import CellRecord, CriterionRecord, RunRecord
+
 
 def junit(run: RunRecord) -> str:
-    """Return a JUnit XML document: one case for the run itself, for each criterion and for each failed cell."""
+    """Return a JUnit XML document: a case for the run, for each criterion and for each failed cell."""
     suite = Element(
         "testsuite",
         name=f"fedbench.{run.suite}",
@@ -47,7 +50,9 @@ def _criterion(suite: Element, run: RunRecord, c: CriterionRecord) -> None:
     case = SubElement(suite, "testcase", classname=classname, name=f"{c.id}: {clean(c.title)}", time="0")
     if c.verdict == "pass":
         return
-    measured = f"{quantity(c.value, c.unit)} {interval(c.ci_low, c.ci_high, c.unit)}, target {target(c)}, n = {c.n}"
+    measured = (
+        f"{quantity(c.value, c.unit)} {interval(c.ci_low, c.ci_high, c.unit)}, target {target(c)}, n = {c.n}"
+    )
     message = ": ".join(part for part in (measured, c.reason) if part)
     _outcome(case, "failure" if c.verdict == "fail" else "error", c.verdict, message)
 

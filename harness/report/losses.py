@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from harness.records.schema import CellRecord, MetricSummary
 from harness.report.arms import by_arm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness.records.schema import CellRecord, MetricSummary
 
 NOT_THEIRS = frozenset({"lag_p99_s"})
 """Metrics of the load generator, not of the system under test."""
@@ -17,8 +20,8 @@ class Loss(NamedTuple):
 
     Attributes:
         factor: How many times worse; None where one side is zero or less.
-        apart: Whether the two intervals keep clear of each other; where they do not, or there are none, the
-            difference may be chance.
+        apart: Whether the two intervals keep clear of each other; where they do not, the difference may be
+            chance. None where an arm has no interval.
     """
 
     workload: str
@@ -28,7 +31,7 @@ class Loss(NamedTuple):
     push: MetricSummary
     polling: MetricSummary
     factor: float | None
-    apart: bool
+    apart: bool | None
 
 
 def losses(cells: Sequence[CellRecord]) -> list[Loss]:
@@ -81,5 +84,7 @@ def _loss(name: str, push: CellRecord, polling: CellRecord) -> Loss | None:
     if small.value is None or large.value is None or small.value >= large.value:
         return None
     factor = large.value / small.value if small.value > 0 else None
-    apart = small.ci_high is not None and large.ci_low is not None and small.ci_high < large.ci_low
+    apart = None
+    if small.ci_high is not None and large.ci_low is not None:
+        apart = small.ci_high < large.ci_low
     return Loss(push.workload, name, push.arm, polling.arm, ours, theirs, factor, apart)

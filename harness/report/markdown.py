@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from harness.records.schema import RunRecord
 from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
 from harness.report.format import clean
 from harness.report.sections import headline, sections
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.records.schema import RunRecord
+
 _SPECIAL = re.compile(r"[\\`*|<~]|\](?=[(\[])")
+_CODE = re.compile(r"[^\s`|\\]+")
 
 
 def markdown(run: RunRecord, plots: Mapping[str, str]) -> str:
@@ -40,7 +45,7 @@ def _part(part: Part, plots: Mapping[str, str]) -> str:
         case Links(items):
             return "\n".join(f"- [{path}]({path}): {_escape(what)}" for path, what in items)
         case Figure(name, caption):
-            return f"![{_escape(caption)}]({plots[name]})\n\n*{_escape(caption)}*"
+            return f"![{name}]({plots[name]})\n\n*{_escape(caption)}*"
         case Table():
             return _table(part)
 
@@ -48,14 +53,16 @@ def _part(part: Part, plots: Mapping[str, str]) -> str:
 def _table(table: Table) -> str:
     rule = ["---:" if role == "number" else "---" for _, role in table.columns]
     rows = [[_escape(title) for title, _ in table.columns], rule]
-    rows += [[_cell(cell, role) for cell, (_, role) in zip(row, table.columns, strict=True)] for row in table.rows]
+    rows += [
+        [_cell(cell, role) for cell, (_, role) in zip(row, table.columns, strict=True)] for row in table.rows
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _cell(text: str, role: Role) -> str:
     if role == "verdict" and text != "pass":
         return f"**{_escape(text)}**"
-    return f"`{text}`" if role == "code" and text.isidentifier() else _escape(text)
+    return f"`{text}`" if role == "code" and _CODE.fullmatch(text) else _escape(text)
 
 
 def _escape(text: str) -> str:

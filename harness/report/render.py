@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.records.schema import Observation, RunRecord
 from harness.records.store import write_atomically
 from harness.report.html import html
 from harness.report.junit import junit
 from harness.report.markdown import markdown
 from harness.report.plots import plots
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from harness.records.schema import Observation, RunRecord
+
 PLOTS = "plots"
 
 
 def render(run: RunRecord, observations: Sequence[Observation], folder: Path) -> list[Path]:
-    """Write ``report.html``, ``report.md``, ``junit.xml`` and ``plots/*.svg``; the same input gives the same bytes.
+    """Write ``report.html``, ``report.md``, ``junit.xml`` and ``plots/*.svg``.
 
-    Each file is written atomically. A plot that an earlier report had and this one has not is removed.
+    Each file is written atomically, and the same input gives the same bytes. A plot that an earlier report had
+    and this one has not is removed.
 
     Args:
         run: What was recorded.

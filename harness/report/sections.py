@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from harness.records.schema import CriterionRecord, RunRecord
+from typing import TYPE_CHECKING
+
+from harness.report.arms import by_arm
 from harness.report.circumstances import environment, validity
 from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
-from harness.report.format import clean, interval, quantity
+from harness.report.format import clean, compact, interval, quantity
 from harness.report.losses import compared, failures, losses
 from harness.report.tables import workloads
+
+if TYPE_CHECKING:
+    from harness.records.schema import CriterionRecord, RunRecord
 
 CAPTIONS = {
     "criteria": "Each criterion as what was measured over what it allows; left of the line meets it. "
@@ -46,6 +51,8 @@ _LOSS_COLUMNS: tuple[tuple[str, Role], ...] = (
     ("Intervals apart", "text"),
 )
 
+_APART = {True: "yes", False: "no", None: "unknown: fewer than 5 blocks"}
+
 _COMPARISONS = {"reduction": "≥", "at_least": "≥", "frontier": ">", "limit": "≤", "ratio": "≤", "equal": "="}
 
 
@@ -55,8 +62,8 @@ def headline(run: RunRecord) -> str:
 
 
 def target(criterion: CriterionRecord) -> str:
-    """Return what a criterion asks for, such as ``≥ 80.0 %``."""
-    return f"{_COMPARISONS.get(criterion.kind, '')} {quantity(criterion.target, criterion.unit)}".strip()
+    """Return what a criterion asks for, such as ``≥ 80 %``."""
+    return f"{_COMPARISONS.get(criterion.kind, '')} {compact(criterion.target, criterion.unit)}".strip()
 
 
 def sections(run: RunRecord, figures: tuple[str, ...]) -> list[Section]:
@@ -118,16 +125,16 @@ def _not_measured(run: RunRecord) -> Part:
         name = f"{cell.arm} {cell.workload}: {cell.status}"
         if cell.status != "ok" and not any(line.startswith(name) for line in lines):
             lines.append(f"{name}: {'; '.join(cell.reasons)}")
-    missing: dict[tuple[str, str, str], list[str]] = {}
-    for cell in run.cells:
+    for cell in by_arm(run.cells):
+        missing: dict[str, list[str]] = {}
         for metric, summary in cell.metrics.items():
             if summary.value is None or summary.reason:
-                arms = missing.setdefault((cell.workload, metric, summary.reason or "no reason given"), [])
-                arms.append(cell.arm)
-    lines += [
-        f"{workload} {metric}, {', '.join(sorted(arms))}: {reason}"
-        for (workload, metric, reason), arms in sorted(missing.items())
-    ]
+                missing.setdefault(summary.reason or "no reason is given", []).append(metric)
+        for reason, metrics in missing.items():
+            which = (
+                ", ".join(metrics) if len(metrics) <= 3 else f"{len(metrics)} of {len(cell.metrics)} metrics"
+            )
+            lines.append(f"{cell.arm} {cell.workload}, {which}: {reason}")
     return _listed(lines, "Everything that was planned was measured.")
 
 
@@ -144,11 +151,11 @@ def _losses(run: RunRecord) -> list[Part]:
     total, found = compared(run.cells), losses(run.cells)
     if not total:
         return [Paragraph("No workload was run by both push and polling.")]
-    clear = sum(loss.apart for loss in found)
+    clear = sum(loss.apart is True for loss in found)
     parts: list[Part] = [
         Paragraph(
-            f"Of {total} values of push arms compared with polling arms under the same workload, {len(found)} are "
-            f"worse, {clear} of them by more than their intervals."
+            f"Of {total} values of push arms compared with polling arms under the same workload, "
+            f"{len(found)} are worse, {clear} of them by more than their intervals."
         )
     ]
     failed = failures(run.cells)
@@ -162,7 +169,7 @@ def _losses(run: RunRecord) -> list[Part]:
                 f"{loss.push_arm}: {quantity(loss.push.value, loss.push.unit)}",
                 f"{loss.polling_arm}: {quantity(loss.polling.value, loss.polling.unit)}",
                 quantity(loss.factor, "times"),
-                "yes" if loss.apart else "no",
+                _APART[loss.apart],
             )
             for loss in found
         ]
@@ -172,5 +179,5 @@ def _losses(run: RunRecord) -> list[Part]:
 
 def _order(run: RunRecord) -> list[Part]:
     rows = [(str(block), ", ".join(arms)) for block, arms in enumerate(run.order, start=1)]
-    table = Table((("Block", "number"), ("Arms in the order they ran", "code")), rows)
+    table = Table((("Block", "number"), ("Arms in the order they ran", "text")), rows)
     return [Paragraph(f"Drawn anew for each block from seed {run.seed}."), table]

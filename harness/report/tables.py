@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.records.metrics import METRICS
-from harness.records.schema import CellRecord, MetricSummary, RunRecord
 from harness.report.arms import by_arm, is_swept
 from harness.report.document import Paragraph, Part, Role, Section, Table
 from harness.report.format import NOTHING, interval, quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness.records.schema import CellRecord, MetricSummary, RunRecord
 
 _TEXT_SHOWN = 12
 
@@ -20,7 +23,7 @@ def workloads(run: RunRecord) -> list[Section]:
     if not names:
         return [Section("Workloads", [Paragraph("No cell was measured.")])]
     legend = (
-        "Each value is the Hodges–Lehmann estimate over the blocks, below it its one-sided 95 % bounds "
+        "Each value is the Hodges-Lehmann estimate over the blocks, below it its one-sided 95 % bounds "
         "(none with fewer than 5 blocks). A dash is a value that could not be measured."
     )
     return [
@@ -85,7 +88,7 @@ def _value(summary: MetricSummary | None, blocks: int) -> str:
     text = quantity(summary.value, summary.unit)
     bounds = interval(summary.ci_low, summary.ci_high, summary.unit)
     fewer = f"n = {summary.n}" if summary.n < blocks else ""
-    return "\n".join(part for part in (text, "" if bounds == NOTHING else bounds, fewer) if part)
+    return "\n".join(part for part in (text, "" if bounds in (NOTHING, "[0, 0]") else bounds, fewer) if part)
 
 
 def _texts(cells: Sequence[CellRecord]) -> Iterator[Sequence[str]]:

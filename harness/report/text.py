@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from harness.records.schema import RunRecord, Verdict
 from harness.report.format import clean, interval, quantity
 from harness.report.sections import target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.records.schema import RunRecord, Verdict
 
 _STYLES: dict[Verdict, str] = {
     "pass": "green",

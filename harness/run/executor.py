@@ -131,7 +131,7 @@ class _Worker:
         while (event := self._next(deadline_s)) is not None:
             if isinstance(event, Cell):
                 workload = workloads[event.workload]
-                expected_s = create_workload(workload.kind, workload.params).expected_s()
+                expected_s = create_workload(workload.kind, workload.params).expected_s(polls=True)
                 deadline_s = time.monotonic() + TIMEOUT_FLOOR_S + TIMEOUT_FACTOR * expected_s
                 on_cell(event.workload)
             elif isinstance(event, Finished):

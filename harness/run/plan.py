@@ -11,7 +11,7 @@ from harness.workloads.registry import create_workload
 if TYPE_CHECKING:
     from harness.suite import Arm, Suite, WorkloadSpec
 
-TREE_S = 0.9
+TREE_S = 0.4
 """Start and end of one worker process, in seconds."""
 
 
@@ -31,7 +31,8 @@ class ArmRun:
 
     def expected_s(self) -> float:
         """Return about how long it takes, in seconds."""
-        return TREE_S + sum(create_workload(w.kind, w.params).expected_s() for w in self.workloads)
+        polls = self.arm.stack == "polling"
+        return TREE_S + sum(create_workload(w.kind, w.params).expected_s(polls=polls) for w in self.workloads)
 
 
 def plan(suite: Suite, seed: int) -> list[ArmRun]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.stacks.base import FederationSpec, Stack
 
 LEARNERS = "harness.workloads.learners"
-SETUP_S = 0.3
+SETUP_S = 0.05
 
 
 class Session(Protocol):
@@ -56,8 +56,8 @@ class Workload(ABC):
         self.params = {**self.defaults, **params}
 
     @abstractmethod
-    def expected_s(self) -> float:
-        """Return about how long it takes with the slower architecture, in seconds."""
+    def expected_s(self, *, polls: bool) -> float:
+        """Return about how long it takes, in seconds; ``polls`` for a stack that looks for its messages."""
 
     @abstractmethod
     async def run(self, stack: Stack, session: Session) -> Outcome:

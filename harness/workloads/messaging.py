@@ -35,9 +35,11 @@ class RpcPing(Workload):
         "payload_bytes": 64,
     }
 
-    def expected_s(self) -> float:
-        """Return the longest it runs; the warm-up of a poller is short of its duration too."""
-        return SETUP_S + float(self.params["duration_s"]) * 1.5
+    def expected_s(self, *, polls: bool) -> float:
+        """Return the longest it runs with a poller, 20 µs a call without."""
+        if polls:
+            return SETUP_S + float(self.params["duration_s"]) * 1.3
+        return SETUP_S + 20e-6 * float(self.params["operations"])
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Ping until the operations or the duration are used up, whichever is first."""
@@ -80,7 +82,7 @@ class PushNotify(Workload):
         "seed": 11,
     }
 
-    def expected_s(self) -> float:
+    def expected_s(self, *, polls: bool) -> float:
         """Return how long the arrivals take."""
         return SETUP_S + float(self.params["operations"] / self.params["rate_per_s"])
 
@@ -146,9 +148,11 @@ class Broadcast(Workload):
         "duration_s": 1.0,
     }
 
-    def expected_s(self) -> float:
-        """Return the longest it runs."""
-        return SETUP_S + float(self.params["duration_s"])
+    def expected_s(self, *, polls: bool) -> float:
+        """Return the longest it runs with a poller, 20 µs a client and broadcast without."""
+        if polls:
+            return SETUP_S + float(self.params["duration_s"])
+        return SETUP_S + 20e-6 * float(self.params["operations"] * self.params["clients"])
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Broadcast until the operations or the duration are used up; every client must apply each once."""
@@ -188,9 +192,9 @@ class Addressing(Workload):
     kind = "addressing"
     defaults: ClassVar[Mapping[str, Any]] = {"clients": 200, "messages": 5, "drain_s": 30.0}
 
-    def expected_s(self) -> float:
+    def expected_s(self, *, polls: bool) -> float:
         """Return about how long a poller needs."""
-        return SETUP_S + 3.0
+        return SETUP_S + (0.3 if polls else 0.05)
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Call and notify all clients, and count those that got exactly what was theirs."""

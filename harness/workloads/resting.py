@@ -20,7 +20,7 @@ class IdleFederation(Workload):
     kind = "idle_federation"
     defaults: ClassVar[Mapping[str, Any]] = {"clients": 100, "idle_s": 2.0, "settle_s": 0.2}
 
-    def expected_s(self) -> float:
+    def expected_s(self, *, polls: bool) -> float:
         """Return how long it idles."""
         return SETUP_S + float(self.params["idle_s"] + self.params["settle_s"])
 
@@ -44,9 +44,9 @@ class Floor(Workload):
     kind = "floor"
     defaults: ClassVar[Mapping[str, Any]] = {"operation": "hop", "operations": 5000}
 
-    def expected_s(self) -> float:
+    def expected_s(self, *, polls: bool) -> float:
         """Return about how long it takes."""
-        return 30e-6 * float(self.params["operations"])
+        return 10e-6 * float(self.params["operations"])
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Warm up, then time every operation."""

@@ -1,23 +1,23 @@
-"""A run as the quick suite gives it, made up: every verdict, a failed cell, an unsupported one, missing values.
+"""A made-up run like the quick suite's: every verdict, a failed and an unsupported cell, missing values.
 
-The same on every machine: only :class:`random.Random` draws, and the gate itself decides.
+The same on every machine: only :class:`random.Random` draws. The verdicts are written down, so that reports can
+be tested whatever the gate decides.
 """
 
 from __future__ import annotations
 
 import math
 import random
+import sys
 from functools import cache
 from typing import Any
 
 import msgspec
 
-from harness.gate.criteria import Criterion
-from harness.gate.decide import decide
-from harness.gate.outcome import conclude
 from harness.gate.samples import Samples, control
 from harness.records.derive import Outcome, Sampled, derive
-from harness.records.schema import Observation, RunRecord
+from harness.records.metrics import METRICS
+from harness.records.schema import CriterionRecord, Observation, RunRecord, Verdict
 from harness.records.summary import summarise
 from harness.stats.histogram import Histogram
 
@@ -36,32 +36,68 @@ WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {
     "future": ("floor", {"operation": "future", "operations": 5000}),
 }
 
-CRITERIA = (
-    Criterion("cpu-idle", "CPU of an idle federation", "reduction", "idle_federation", "cpu_cores", "push",
-              "polling", target=0.80),
-    Criterion("cpu-round", "CPU per round", "reduction", "fedavg_round", "cpu_s_per_op", "push", "polling",
-              target=0.70),
-    Criterion("latency-rpc", "Latency of a call", "reduction", "rpc_ping", "latency_p50_s", "push", "polling",
-              target=0.90),
-    Criterion("latency-push", "Latency of a notification", "reduction", "push_notify", "latency_p50_s", "push",
-              "polling", target=0.90),
-    Criterion("memory", "Peak memory through rounds", "reduction", "memory_round", "memory_peak_bytes", "push",
-              "polling", target=0.50),
-    Criterion("logs-idle", "Log records at rest", "reduction", "idle_federation", "log_records_per_s", "push",
-              "polling", target=0.95),
-    Criterion("rpc-p99", "Calls end within 10 ms", "limit", "rpc_ping", "latency_p99_bound_s", "push",
-              target=0.010),
-    Criterion("broadcast-p99", "Broadcasts end within 5 ms", "limit", "broadcast", "latency_p99_bound_s", "push",
-              target=0.005),
-    Criterion("round-asyncio", "Rounds on asyncio take at most 1.05 times those on uvloop", "ratio",
-              "fedavg_round", "round_s", "push_asyncio", "push", target=1.05),
-    Criterion("ping-asyncio", "Calls on asyncio take at most 3 times those on uvloop", "ratio", "rpc_ping",
-              "latency_p50_s", "push_asyncio", "push", target=3.0),
-    Criterion("accuracy", "The digits are learned", "at_least", "digits_training", "accuracy", "push", target=0.9),
-    Criterion("model", "The same model from both", "equal", "digits_training", "model_digest"),
-    Criterion("frontier", "No interval of polling is as good in both", "frontier", "push_notify", "latency_p50_s",
-              "push", "polling", workload2="idle_federation", metric2="cpu_cores"),
-)
+
+def _criterion(
+    identity: str,
+    title: str,
+    kind: str,
+    about: tuple[str, str, str, str],
+    decided: tuple[float, float | None, float | None, float | None, Verdict, str],
+) -> CriterionRecord:
+    """Return a criterion ``about`` workload, metric, arm and other arm, ``decided`` on target to reason."""
+    workload, metric, arm, against = about
+    target, value, low, high, verdict, reason = decided
+    units = {"reduction": "share saved", "frontier": "share saved", "ratio": "times", "equal": "distinct"}
+    return CriterionRecord(
+        id=identity,
+        title=title,
+        kind=kind,
+        mode="memory",
+        workload=workload,
+        metric=metric,
+        arm=arm,
+        against=against,
+        unit=units[kind] if kind in units else METRICS[metric].unit,
+        target=target,
+        value=value,
+        ci_low=low,
+        ci_high=high,
+        n=0 if value is None else BLOCKS,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+CRITERIA = [
+    _criterion("cpu-idle", "CPU of an idle federation", "reduction",
+               ("idle_federation", "cpu_cores", "push", "polling"), (0.8, 0.9918, 0.9874, 0.9959, "pass", "")),
+    _criterion("cpu-round", "CPU per round", "reduction", ("fedavg_round", "cpu_s_per_op", "push", "polling"),
+               (0.6, 0.788, 0.721, 0.901, "contaminated",
+                "two runs of the same arm lay a factor 2.56 apart: that could overturn it")),
+    _criterion("latency-rpc", "Latency of a call", "reduction", ("rpc_ping", "latency_p50_s", "push", "polling"),
+               (0.9, 0.9972, 0.9971, 0.9974, "pass", "")),
+    _criterion("memory", "Peak memory through rounds", "reduction",
+               ("memory_round", "memory_peak_bytes", "push", "polling"),
+               (0.5, 0.393, 0.388, 0.399, "fail", "the whole interval misses the target")),
+    _criterion("logs-idle", "Log records at rest", "reduction",
+               ("idle_federation", "log_records_per_s", "push", "polling"), (0.95, 1.0, 1.0, 1.0, "pass", "")),
+    _criterion("rpc-p99", "Calls end within 10 ms", "limit", ("rpc_ping", "latency_p99_bound_s", "push", ""),
+               (0.01, 119e-6, 112e-6, 150e-6, "pass", "")),
+    _criterion("broadcast-p99", "Broadcasts end within 5 ms", "limit",
+               ("broadcast", "latency_p99_bound_s", "push", ""),
+               (0.005, None, None, None, "inconclusive",
+                "latency_p99_bound_s could not be measured in 5 of 5 blocks")),
+    _criterion("round-asyncio", "Rounds on asyncio take at most 1.05 times those on uvloop", "ratio",
+               ("fedavg_round", "round_s", "push_asyncio", "push"),
+               (1.05, 1.03, 0.965, 1.097, "inconclusive", "the interval of 5 blocks spans the target")),
+    _criterion("accuracy", "The digits are learned", "at_least", ("digits_training", "accuracy", "push", ""),
+               (0.9, 0.9417, 0.9417, 0.9417, "pass", "")),
+    _criterion("model", "The same model from both", "equal", ("digits_training", "model_digest", "", ""),
+               (1.0, 1.0, 1.0, 1.0, "pass", "1 different in 10 observations")),
+    _criterion("frontier", "No interval of polling is as good in both", "frontier",
+               ("push_notify", "latency_p50_s", "push", "polling"),
+               (0.0, 0.606, 0.405, 0.808, "pass", "closest: cpu_cores of polling@1")),
+]  # fmt: skip
 
 _ARMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "push": ("push", "uvloop", tuple(WORKLOADS)[:7]),
@@ -78,7 +114,7 @@ _LATENCY_S = {
     ("push", "push_notify"): 35e-6,
     ("polling", "push_notify"): 11e-3,
     ("push", "broadcast"): 3e-3,
-    ("polling", "broadcast"): 14e-3,
+    ("polling", "broadcast"): 2.2e-3,
     ("floors", "hop"): 4e-6,
     ("floors", "future"): 9e-6,
 }
@@ -99,17 +135,14 @@ def fake_observations() -> tuple[Observation, ...]:
 
 @cache
 def fake_run() -> RunRecord:
-    """Return the run's record, decided by the gate."""
+    """Return the run's record."""
     observations = fake_observations()
     samples = Samples(observations)
     controls = [
-        control(samples, "push", "push_again", c.workload, c.metric)
-        for c in CRITERIA
-        if c.workload in _ARMS["push_again"][2]
+        control(samples, "push", "push_again", workload, metric)
+        for workload, metric in sorted({(c.workload, c.metric) for c in CRITERIA})
+        if workload in _ARMS["push_again"][2]
     ]
-    by_metric = {(c.workload, c.metric): c for c in controls}
-    criteria = [decide(c, samples, by_metric, mode="memory") for c in CRITERIA]
-    outcome = conclude(criteria, [o for o in observations if o.status == "ok"], "complete")
     order = {o.block: [] for o in observations}
     for o in observations:
         if o.arm not in order[o.block]:
@@ -127,7 +160,7 @@ def fake_run() -> RunRecord:
         environment=_environment(),
         order=list(order.values()),
         cells=summarise(observations),
-        criteria=criteria,
+        criteria=CRITERIA,
         controls=controls,
         warnings=["the checkout has uncommitted changes: the commit alone does not reproduce this run"],
         not_measured=[
@@ -135,9 +168,9 @@ def fake_run() -> RunRecord:
             "push_asyncio broadcast: failed: the worker ended with SIGKILL; 3 of 20 clients had the model",
         ],
         ended="complete",
-        verdict=outcome.verdict,
-        reason=outcome.reason,
-        exit_code=int(outcome.exit_code),
+        verdict="fail",
+        reason="1 contaminated, 1 fail, 2 inconclusive, 7 pass; first failed: memory",
+        exit_code=1,
     )
 
 
@@ -185,7 +218,7 @@ def _sampled(rng: random.Random, arm: str, workload: str) -> Sampled:
     if stack == "push" and workload == "idle_federation":
         sampled.cpu_s = rng.uniform(1e-3, 3e-3)
     if stack == "push" and workload == "fedavg_round":
-        sampled.cpu_s = rng.uniform(0.10, 0.30)
+        sampled.cpu_s = rng.uniform(0.04, 0.12)
     sampled.wakeups = round(polls * rng.uniform(0.95, 1.0)) + (4 if workload == "idle_federation" else 900)
     sampled.log_records = round(polls / 100) if stack == "polling" else 0
     sampled.log_bytes = sampled.log_records * 96
@@ -193,7 +226,9 @@ def _sampled(rng: random.Random, arm: str, workload: str) -> Sampled:
         model = 16 << 20
         sampled.memory_start_bytes = round(90e6 * rng.uniform(0.98, 1.02))
         copies = 24 if stack == "push" else 43
-        sampled.memory_peak_bytes = sampled.memory_start_bytes + round(copies * model * rng.uniform(0.99, 1.01))
+        sampled.memory_peak_bytes = sampled.memory_start_bytes + round(
+            copies * model * rng.uniform(0.99, 1.01)
+        )
         sampled.memory_hwm_bytes = round(sampled.memory_peak_bytes * 1.02)
     return sampled
 
@@ -228,3 +263,30 @@ def _histogram(rng: random.Random, median_s: float, sigma: float, count: int) ->
     for _ in range(count):
         histogram.record(round(rng.lognormvariate(math.log(median_s), sigma) * 1e9))
     return histogram.to_dict()
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "cpu_model": "Example Processor 3.0 GHz",
+        "cores": 2,
+        "cores_usable": 2,
+        "governor": None,
+        "memory_bytes": 8 << 30,
+        "cgroup_cpu_max": "max 100000",
+        "cgroup_memory_max": "max",
+        "kernel": "6.8.0",
+        "architecture": "x86_64",
+        "python": "3.11.9",
+        "packages": {"fedbench": "0.1.0", "numpy": "2.1.0", "uvloop": "0.21.0", "pandas": None},
+        "commit": "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567",
+        "dirty": True,
+        "before": {"load": [0.41, 0.52, 0.6], "stall_share": {"cpu": 0.012, "memory": 0.0, "io": None}},
+        "after": {"load": [1.32, 0.9, 0.71], "stall_share": {"cpu": 0.055, "memory": 0.0, "io": None}},
+    }
+
+
+if __name__ == "__main__":  # python -m tests.fakes.results > tests/golden/report.md
+    from harness.report.markdown import markdown
+
+    names = ("criteria", "comparison", "latency", "ratios", "frontier")
+    sys.stdout.write(markdown(fake_run(), {name: f"plots/{name}.svg" for name in names}))

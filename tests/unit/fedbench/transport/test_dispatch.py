@@ -90,19 +90,19 @@ async def test_the_first_error_is_reported_each_is_logged_and_all_run(caplog):
     assert caplog.records[0].exc_info
 
 
-async def test_handlers_know_their_node_and_nothing_stays():
+async def test_handlers_run_as_the_node_that_runs_the_dispatcher():
     seen = []
 
     async def coroutine(message):
-        seen.append(current_node.get())
         await asyncio.sleep(0)
         seen.append(current_node.get())
 
     delivery = receipt()
+    token = current_node.set("memory_server")
     Dispatcher().run([lambda _: seen.append(current_node.get()), coroutine], MESSAGE, delivery)
-    assert current_node.get() == ""
+    current_node.reset(token)
     await delivery.applied
-    assert seen == ["memory_server"] * 3
+    assert seen == ["memory_server"] * 2
 
 
 async def test_coroutines_run_in_the_context_they_are_given():

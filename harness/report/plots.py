@@ -1,0 +1,26 @@
+"""Every plot of a run, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from harness.records.schema import Observation, RunRecord
+from harness.report.plots_comparison import comparison, frontier
+from harness.report.plots_criteria import criteria, ratios
+from harness.report.plots_latency import latency
+
+Plot = Callable[[RunRecord, Sequence[Observation]], str | None]
+
+PLOTS: Mapping[str, Plot] = {
+    "criteria": criteria,
+    "comparison": comparison,
+    "latency": latency,
+    "ratios": ratios,
+    "frontier": frontier,
+}
+
+
+def plots(run: RunRecord, observations: Sequence[Observation]) -> dict[str, str]:
+    """Return the plots whose data is there, each as an ``<svg>`` element."""
+    drawn = {name: plot(run, observations) for name, plot in PLOTS.items()}
+    return {name: svg for name, svg in drawn.items() if svg is not None}

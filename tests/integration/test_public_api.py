@@ -1,0 +1,68 @@
+"""What users import, and what the documents show them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fedbench
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_all_names_exist_once_and_are_documented() -> None:
+    assert len(set(fedbench.__all__)) == len(fedbench.__all__)
+    for name in fedbench.__all__:
+        assert getattr(fedbench, name).__doc__, name
+
+
+def test_importing_does_not_load_the_harness_or_heavy_packages() -> None:
+    code = "import sys, fedbench; print([m for m in ('harness','pandas','matplotlib','psutil') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_pins_blas_to_one_thread_before_numpy_loads() -> None:
+    code = "import os, fedbench; print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS'])"
+    env = {"PATH": "/usr/bin"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.split() == ["1", "1"]
+
+
+def _python_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+
+
+def test_the_readme_shows_code() -> None:
+    assert len(_python_blocks()) == 2
+
+
+@pytest.mark.slow
+def test_the_first_example_of_the_readme_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _python_blocks()[0]], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "ModelState version=20" in done.stdout
+
+
+async def test_the_learner_of_the_readme_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "readme_learner.py").write_text(_python_blocks()[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    federation = fedbench.Federation.from_mapping(
+        {"clients": {"count": 3, "learner": {"type": "readme_learner:MeanLearner"}}}
+    )
+    history = await federation.run()
+    assert history.metrics == {"value": pytest.approx(1.0, abs=1e-4)}
+
+
+def test_the_chinese_readme_has_the_same_commands() -> None:
+    commands = [
+        re.findall(r"^(?:\./scripts|\.venv)\S+[^#\n]*", (ROOT / name).read_text(), flags=re.MULTILINE)
+        for name in ("README.md", "README.zh-CN.md")
+    ]
+    english, chinese = ([" ".join(line.split()) for line in lines] for lines in commands)
+    assert english == chinese
