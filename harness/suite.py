@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -98,9 +99,10 @@ class Suite:
             kept = tuple(w for w in arm.workloads if regex.search(f"{name}/{w}"))
             if kept:
                 arms[name] = replace(arm, workloads=kept)
-        kept_criteria = tuple(c for c in self.criteria if _measurable(c, arms))
-        dropped = tuple(c.id for c in self.criteria if c not in kept_criteria)
-        return replace(self, arms=arms, criteria=kept_criteria, dropped=dropped)
+        left = {(name, workload) for name, arm in arms.items() for workload in arm.workloads}
+        whole = tuple(c for c in self.criteria if left.issuperset(cells_of(c, self.arms)))
+        dropped = tuple(c.id for c in self.criteria if c not in whole)
+        return replace(self, arms=arms, criteria=whole, dropped=(*self.dropped, *dropped))
 
     def override(self, assignments: Sequence[str]) -> Suite:
         """Return the suite with parameters changed: ``param=value`` everywhere, or ``workload.param=value``.
@@ -113,41 +115,49 @@ class Suite:
         for assignment in assignments:
             key, equals, text = assignment.partition("=")
             where, _, parameter = key.rpartition(".")
-            touched = [name for name, w in workloads.items() if where in ("", name) and parameter in w.params]
+            touched = [w for w in workloads.values() if where in ("", w.name) and parameter in w.params]
             if not equals or not touched:
-                known = sorted({p for w in workloads.values() for p in w.params})
-                hint = nearest(parameter, known) if equals else "; write param=value or workload.param=value"
+                hint = self._hint(where, parameter) if equals else "; write [workload.]param=value"
                 problems.append(Problem(assignment, f"changes nothing{hint}"))
                 continue
-            for name in touched:
-                params = dict(workloads[name].params)
-                try:
-                    params[parameter] = _convert(text, params[parameter])
-                except ValueError as error:
-                    problems.append(Problem(assignment, str(error)))
-                workloads[name] = replace(workloads[name], params=params)
+            try:
+                changed = [
+                    replace(w, params={**w.params, parameter: _convert(text, w.params[parameter])})
+                    for w in touched
+                ]
+            except ValueError as error:
+                problems.append(Problem(assignment, str(error)))
+                continue
+            workloads |= {w.name: w for w in changed}
         if problems:
             raise ConfigError("--set", problems)
         return replace(self, workloads=workloads)
 
+    def _hint(self, where: str, parameter: str) -> str:
+        if where and where not in self.workloads:
+            return f": unknown workload {where!r}{nearest(where, list(self.workloads))}"
+        asked = [w for w in self.workloads.values() if where in ("", w.name)]
+        return nearest(parameter, sorted({name for w in asked for name in w.params}))
 
-def _measurable(criterion: Criterion, arms: Mapping[str, Arm]) -> bool:
-    def runs(arm: str, workload: str) -> bool:
-        return not workload or (arm in arms and workload in arms[arm].workloads)
 
-    if criterion.kind == "equal":
-        return sum(criterion.workload in arm.workloads for arm in arms.values()) > 1
-    sides = [(criterion.arm, criterion.workload)]
-    if criterion.kind in ("reduction", "ratio"):
-        sides += [(criterion.against, criterion.other_workload), (criterion.against, criterion.valid_if)]
-    if criterion.kind == "frontier":
-        points = [arm for arm in arms if arm.startswith(f"{criterion.against}@")]
-        sides += [(arm, w) for arm in points for w in (criterion.workload, criterion.workload2)]
-        return bool(points) and all(runs(*side) for side in sides)
-    return all(runs(*side) for side in sides)
+def cells_of(criterion: Criterion, arms: Mapping[str, Arm]) -> set[tuple[str, str]]:
+    """Return the cells that a criterion rests on, each as ``(arm, workload)``."""
+    c = criterion
+    if c.kind == "equal":
+        return {(name, c.workload) for name, arm in arms.items() if c.workload in arm.workloads}
+    cells = {(c.arm, c.workload)}
+    sides = [c.arm, c.against] if c.against else [c.arm]
+    if c.kind in ("reduction", "ratio"):
+        cells.add((c.against, c.other_workload))
+    if c.kind == "frontier":
+        points = [name for name in arms if name.startswith(f"{c.against}@")]
+        cells |= {(name, w) for name in (c.arm, *points) for w in (c.workload, c.workload2)}
+    return cells | {(name, c.valid_if) for name in sides if c.valid_if}
 
 
 def _convert(text: str, current: Any) -> Any:
+    if not text:
+        raise ValueError("expected a value, found nothing")
     try:
         if isinstance(current, bool):
             return {"true": True, "false": False}[text.lower()]
@@ -155,6 +165,8 @@ def _convert(text: str, current: Any) -> Any:
     except (ValueError, KeyError):
         expected = {bool: "true or false", int: "a whole number", float: "a number"}[type(current)]
         raise ValueError(f"expected {expected}, found {text!r}") from None
-    if isinstance(value, int | float) and value < 0:
+    if isinstance(value, int) and value < 0:
         raise ValueError(f"{value} is below 0")
+    if isinstance(value, float) and not 0 < value < math.inf:
+        raise ValueError(f"{value} is out of range: more than 0 is needed")
     return value

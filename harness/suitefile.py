@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +13,7 @@ from fedbench.ids import MODES
 from fedbench.loop import LOOPS
 from harness.gate.criteria import KINDS, Criterion
 from harness.records.metrics import METRICS
-from harness.suite import Arm, Suite, Tree, WorkloadSpec
+from harness.suite import Arm, Suite, Tree, WorkloadSpec, cells_of
 
 TEXTS = ("model_digest",)
 SUITES = Path(__file__).parent / "suites"
@@ -68,6 +68,8 @@ class _Reader:
             workloads,
             self._criteria(root.value("criteria"), arms, workloads),
         )
+        if "/" in suite.name:
+            root.problem("suite", f"{suite.name!r} cannot be part of a folder's name: leave out '/'")
         root.finish()
         if self._problems:
             raise ConfigError(str(self._path), self._problems)
@@ -94,13 +96,10 @@ class _Reader:
         arms: dict[str, Arm] = {}
         for name in section.names():
             part = section.section(name)
-            stack = part.choice("stack", self._stacks, name if name in self._stacks else self._stacks[0])
-            names = part.strings("workloads", tuple(workloads))
-            for workload in names:
-                if workload not in workloads:
-                    part.problem(
-                        "workloads", f"unknown workload {workload!r}{nearest(workload, list(workloads))}"
-                    )
+            stack = part.choice("stack", self._stacks, name)
+            if stack not in self._stacks and not part.has("stack"):
+                part.problem("stack", f"is missing, and {name!r} is none{nearest(name, self._stacks)}")
+            names = _workload_names(part, tuple(workloads), workloads)
             control_of = part.string("control_of", "")
             if control_of and control_of not in arms:
                 part.problem(
@@ -118,33 +117,29 @@ class _Reader:
     def _sweep(
         self, section: Section, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
     ) -> dict[str, Arm]:
+        if not section.names():
+            return {}
         base_name = section.string("base", "")
+        base = arms.get(base_name)
         setting = section.string("setting", "poll_interval_s")
-        values = section.value("values") or []
-        names = section.strings("workloads", ())
+        values = section.value("values")
+        names = _workload_names(section, base.workloads if base else (), workloads)
         blocks = section.integer("blocks", 0, least=0) or None
         section.finish()
-        if not base_name:
+        if base is None:
+            wrong = f"no arm {base_name!r}" if base_name else "is missing"
+            section.problem("base", f"{wrong}{nearest(base_name, list(arms))}")
             return {}
-        if base_name not in arms:
-            section.problem("base", f"no arm {base_name!r}{nearest(base_name, list(arms))}")
-            return {}
-        if not isinstance(values, list) or not all(isinstance(v, int | float) and v > 0 for v in values):
+        if not isinstance(values, list) or not values or not all(map(_is_positive, values)):
             section.problem("values", "expected a list of numbers above 0")
             return {}
-        for workload in names:
-            if workload not in workloads:
-                section.problem(
-                    "workloads", f"unknown workload {workload!r}{nearest(workload, list(workloads))}"
-                )
-        base = arms[base_name]
         swept = {}
         for value in values:
             name = f"{base_name}@{value:g}"
+            if name in swept or name in arms:
+                section.problem("values", f"there are two arms {name!r}")
             settings = {**base.settings, setting: value}
-            swept[name] = replace(
-                base, name=name, settings=settings, workloads=names, blocks=blocks, sweep_value=float(value)
-            )
+            swept[name] = Arm(name, base.stack, base.loop, settings, names, "", blocks, float(value))
         return swept
 
     def _criteria(
@@ -155,11 +150,13 @@ class _Reader:
         if not isinstance(value, list):
             self._problems.append(Problem("criteria", "expected a list"))
             return ()
-        criteria = []
+        criteria: list[Criterion] = []
         for i, item in enumerate(value):
             part = Section(item, f"criteria[{i}]", self._problems)
             criterion = _criterion(part)
             _check_names(part, criterion, arms, workloads)
+            if criterion.id and any(other.id == criterion.id for other in criteria):
+                part.problem("id", f"{criterion.id!r} is the id of an earlier criterion")
             criteria.append(criterion)
         return tuple(criteria)
 
@@ -168,6 +165,8 @@ def _criterion(part: Section) -> Criterion:
     kind = part.choice("kind", KINDS, "limit")
     if not part.has("kind"):
         part.problem("kind", f"is missing: use one of {', '.join(KINDS)}")
+    if kind not in ("equal", "frontier") and not part.has("target"):
+        part.problem("target", "is missing")
     identity = part.string("id", "")
     if not identity:
         part.problem("id", "is missing")
@@ -209,6 +208,25 @@ def _check_names(
             part.problem(key, f"unknown {key.rstrip('2')} {name!r}{nearest(name, known)}")
         elif needed and not name:
             part.problem(key, "is missing")
+    for arm, workload in sorted(cells_of(c, arms)):
+        if arm in arms and workload in workloads and workload not in arms[arm].workloads:
+            part.problem("", f"the arm {arm!r} does not run {workload!r}")
+
+
+def _workload_names(
+    section: Section, default: tuple[str, ...], workloads: Mapping[str, WorkloadSpec]
+) -> tuple[str, ...]:
+    names = section.strings("workloads", default)
+    for name in dict.fromkeys(names):
+        if name not in workloads:
+            section.problem("workloads", f"unknown workload {name!r}{nearest(name, list(workloads))}")
+        elif names.count(name) > 1:
+            section.problem("workloads", f"{name!r} stands there {names.count(name)} times")
+    return names
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _parameter(section: Section, key: str, default: Any) -> Any:

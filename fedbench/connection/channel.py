@@ -1,4 +1,7 @@
-"""The two lanes of a connection: messages numbered on the way out, the numbers checked on the way in."""
+"""The two lanes of a connection: messages numbered on the way out, the numbers checked on the way in.
+
+A medium that cannot lose or repeat anything while both ends live needs no numbers: its messages keep 0.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,20 @@ if TYPE_CHECKING:
 
 
 class Lane:
-    """One numbered lane of a connection. FIFO; the numbers start at 1 in every epoch."""
+    """One lane of a connection. FIFO; the numbers start at 1 in every epoch."""
 
     channel: ClassVar[Channel]
 
-    __slots__ = ("_connection", "_received", "_sent")
+    __slots__ = ("_connection", "_lossless", "_received", "_sent")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._lossless = connection.lossless
         self._sent = 0
         self._received = 0
 
     def send(self, message: Message) -> Receipt:
-        """Number ``message`` and send it. A message that is refused takes no number.
+        """Send ``message``, numbered unless the medium is lossless. A refused one takes no number.
 
         Raises:
             LocalProtocolError: The message belongs on the other lane, or was sent before.
@@ -37,6 +41,8 @@ class Lane:
             raise LocalProtocolError(
                 f"a {message.kind.value} does not travel on the {self.channel.value} channel"
             )
+        if self._lossless:
+            return self._connection.send(message)
         if message.seq:
             raise LocalProtocolError(f"this {message.kind.value} was sent before: make a new message")
         self._sent += 1
@@ -50,13 +56,11 @@ class Lane:
             raise
 
     def accept(self, message: Message) -> None:
-        """Check the number of an inbound message; one sent by the transport's own verbs has none.
+        """Check the number of an inbound message.
 
         Raises:
             RemoteProtocolError: It is not the next one of this epoch: the medium lost or repeated something.
         """
-        if not message.seq:
-            return
         if message.seq != self._received + 1 or message.epoch != self._connection.epoch:
             raise RemoteProtocolError(
                 f"{message.source} sent {message.kind.value} {message.epoch}.{message.seq}, expected "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from fedbench.connection.pool import ConnectionPool, Link
 from fedbench.connection.router import Router
 from fedbench.errors import ConnectionBroken, ConnectionClosed, LocalProtocolError
+from fedbench.ids import current_node
 from fedbench.messages import Channel, Kind, Message
 from fedbench.transport.dispatch import Dispatcher, Handler, add_handler
 
@@ -79,6 +80,8 @@ class ConnectionManager:
     def own(self, kind: Kind, handler: Callable[[Message], None]) -> None:
         """Make ``handler`` the one receiver of a kind. It must return at once and not raise.
 
+        Unlike other handlers it runs in the sender's context: this is the way of every call.
+
         Raises:
             LocalProtocolError: Somebody owns that kind already.
         """
@@ -101,7 +104,7 @@ class ConnectionManager:
         await self._dispatcher.close()
 
     def _opened(self, connection: Connection) -> None:
-        link = Link(connection)
+        link = self.router.link(connection)
         connection.receiver = functools.partial(self._receive, link)
         self.pool.add(link)
         self._listener.connected(connection.peer_id, connection.epoch)
@@ -119,7 +122,11 @@ class ConnectionManager:
             owner(message)
             delivery.apply()
         elif kind.channel is Channel.CONTROL:
-            self._listener.handle(message)
+            token = current_node.set(self.node_id)
+            try:
+                self._listener.handle(message)
+            finally:
+                current_node.reset(token)
             delivery.apply()
         else:
             handlers = self._handlers.get(kind)

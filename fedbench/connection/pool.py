@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 from fedbench.connection.channel import BusinessChannel, ControlChannel
 
 if TYPE_CHECKING:
+    from collections import defaultdict
     from collections.abc import Iterator
 
+    from fedbench.messages import Kind
+
+    Counts = defaultdict[Kind, int]
     from fedbench.transport.connection import Connection
 
 
@@ -19,12 +23,18 @@ class Link:
         connection: The pipe.
         business: Its business lane.
         control: Its control lane.
+        sent: How many messages of each kind went out to this peer, over all connections to it.
+        received: How many came in.
     """
 
-    __slots__ = ("business", "connection", "control")
+    __slots__ = ("business", "connection", "control", "received", "sent")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, sent: defaultdict[Kind, int], received: defaultdict[Kind, int]
+    ) -> None:
         self.connection = connection
+        self.sent = sent
+        self.received = received
         self.business = BusinessChannel(connection)
         self.control = ControlChannel(connection)
 

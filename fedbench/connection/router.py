@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from fedbench.connection.pool import Link
 from fedbench.errors import RoutingError
-from fedbench.messages import Channel, Kind, Message
+from fedbench.messages import BUSINESS, Kind, Message
 
 if TYPE_CHECKING:
-    from fedbench.connection.pool import ConnectionPool, Link
+    from fedbench.connection.pool import ConnectionPool
+    from fedbench.transport.connection import Connection
     from fedbench.transport.receipt import Receipt
 
 log = logging.getLogger("fedbench.connection")
@@ -26,7 +29,13 @@ class Router:
     def __init__(self, node_id: str, pool: ConnectionPool) -> None:
         self._node_id = node_id
         self._pool = pool
-        self._counts: dict[tuple[str, str, Kind], int] = {}
+        self._sent: dict[str, defaultdict[Kind, int]] = defaultdict(lambda: defaultdict(int))
+        self._received: dict[str, defaultdict[Kind, int]] = defaultdict(lambda: defaultdict(int))
+
+    def link(self, connection: Connection) -> Link:
+        """Return a link over ``connection`` that goes on with the counts of its peer."""
+        peer_id = connection.peer_id
+        return Link(connection, self._sent[peer_id], self._received[peer_id])
 
     def send(self, message: Message) -> Receipt:
         """Send ``message`` to its target on the lane of its kind.
@@ -37,35 +46,36 @@ class Router:
         """
         if message.source != self._node_id:
             raise self._refuse(message, f"only {self._node_id!r} sends from here")
-        link = self._pool.find(message.target)
+        target, kind = message.target, message.kind
+        link = self._pool.find(target)
         if link is None:
             raise self._refuse(message, "there is no connection to it: register or connect first")
-        lane = link.business if message.kind.channel is Channel.BUSINESS else link.control
-        receipt = lane.send(message)
-        self._count(message)
+        receipt = (link.business if kind.channel is BUSINESS else link.control).send(message)
+        link.sent[kind] += 1
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s %s -> %s #%d", kind.value, message.source, target, message.seq)
         return receipt
 
     def received(self, link: Link, message: Message) -> None:
-        """Check and count an inbound message.
+        """Check and count an inbound message; one sent by the transport's own verbs has no number.
 
         Raises:
             RemoteProtocolError: It is out of sequence.
         """
-        (link.business if message.kind.channel is Channel.BUSINESS else link.control).accept(message)
-        self._count(message)
+        kind = message.kind
+        if message.seq:
+            (link.business if kind.channel is BUSINESS else link.control).accept(message)
+        link.received[kind] += 1
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many messages took each route, as ``{"source->target": {kind: count}}``."""
-        routes: dict[str, dict[str, int]] = {}
-        for (source, target, kind), count in sorted(self._counts.items(), key=lambda item: item[0][:2]):
-            routes.setdefault(f"{source}->{target}", {})[kind.value] = count
-        return routes
-
-    def _count(self, message: Message) -> None:
-        key = (message.source, message.target, message.kind)
-        self._counts[key] = self._counts.get(key, 0) + 1
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s %s -> %s #%d", message.kind.value, message.source, message.target, message.seq)
+        routes = {f"{self._node_id}->{peer_id}": counts for peer_id, counts in self._sent.items()}
+        routes |= {f"{peer_id}->{self._node_id}": counts for peer_id, counts in self._received.items()}
+        return {
+            route: {kind.value: count for kind, count in routes[route].items()}
+            for route in sorted(routes)
+            if routes[route]
+        }
 
     def _refuse(self, message: Message, reason: str) -> RoutingError:
         log.warning(

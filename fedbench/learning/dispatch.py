@@ -49,6 +49,7 @@ class LearnerDispatcher:
         self.stale = 0
         self._node_id = node_id
         self._allowed = tuple(DEFAULT_METHODS if allowed_methods is None else allowed_methods)
+        self._allowed_set = frozenset(self._allowed)
         self._handlers: dict[str, Callable[[Any, ModelState | None], Awaitable[Answer]]] = {
             "train": self._train,
             "evaluate": self._evaluate,
@@ -84,7 +85,7 @@ class LearnerDispatcher:
             LocalProtocolError: The dispatcher is closed.
             Exception: Whatever the learner raises.
         """
-        if method not in self._allowed:
+        if method not in self._allowed_set:
             raise PermissionError(
                 f"{self._node_id} does not allow {method!r}: its rpc.allowed_methods are "
                 f"{', '.join(self._allowed) or 'empty'}"

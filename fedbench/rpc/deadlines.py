@@ -1,53 +1,56 @@
-"""DeadlineTimer: the one timer of a node behind all of its deadlines."""
+"""DeadlineTimer: one timer behind all the deadlines of a node's calls."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
-
-from fedbench.rpc.correlation import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fedbench.clock import Clock, Timer
 
+NEVER_NS = sys.maxsize
+
 
 class DeadlineTimer:
-    """Runs callbacks when their deadline passes. Met deadlines cost no timer operation.
+    """Asks now and then whether deadlines have passed: at the earliest that it was told of.
+
+    A deadline that is met costs a comparison and no timer operation. When the timer fires it finds out what
+    is due and sleeps until the earliest deadline that is left.
 
     Args:
         clock: Time.
+        expire: Ends what is due at a monotonic time in ns; returns the earliest deadline left, None for none.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._deadlines = Deadlines()
-        self._timer: Timer | None = None
-        self._armed_ns = 0
-        self.discard = self._deadlines.discard
+    __slots__ = ("_clock", "_expire", "_timer", "armed_ns")
 
-    def add(self, deadline_ns: int, callback: Callable[[], object]) -> int:
-        """Run ``callback`` once at ``deadline_ns`` unless the returned token is discarded first."""
-        token = self._deadlines.add(deadline_ns, callback)
-        if self._timer is None or deadline_ns < self._armed_ns:
+    def __init__(self, clock: Clock, expire: Callable[[int], int | None]) -> None:
+        self._clock = clock
+        self._expire = expire
+        self._timer: Timer | None = None
+        self.armed_ns = NEVER_NS
+
+    def watch(self, deadline_ns: int) -> None:
+        """See to it that the timer fires at ``deadline_ns`` or earlier. 0 means never."""
+        if 0 < deadline_ns < self.armed_ns:
             self._arm(deadline_ns)
-        return token
 
     def close(self) -> None:
-        """Forget the timer; callbacks that are pending never run."""
+        """Forget every deadline."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self.armed_ns = NEVER_NS
 
     def _arm(self, deadline_ns: int) -> None:
         self.close()
-        self._armed_ns = deadline_ns
+        self.armed_ns = deadline_ns
         self._timer = self._clock.call_later(max(deadline_ns - self._clock.now_ns(), 0) / 1e9, self._fire)
 
     def _fire(self) -> None:
-        self._timer = None
-        for callback in self._deadlines.pop_due(self._clock.now_ns()):
-            callback()
-        following = self._deadlines.next_ns()
-        if following is not None and self._timer is None:
-            self._arm(following)
+        self.close()
+        following_ns = self._expire(self._clock.now_ns())
+        if following_ns is not None:
+            self.watch(following_ns)

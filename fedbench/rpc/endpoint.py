@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from typing import TYPE_CHECKING, Any
 
 from fedbench.clock import Clock, LoopClock
 from fedbench.errors import DeadlineExceeded, PeerLost, RemoteError
-from fedbench.messages import Kind, Message
+from fedbench.messages import RPC_REQUEST, Kind, Message
 from fedbench.rpc.correlation import OpenCalls
 from fedbench.rpc.deadlines import DeadlineTimer
 
@@ -30,9 +29,10 @@ class RpcEndpoint:
 
     def __init__(self, comm: CommunicationManager, clock: Clock | None = None) -> None:
         self.comm = comm
-        clock = clock or LoopClock()
-        self.deadlines = DeadlineTimer(clock)
-        self._now_ns = clock.now_ns
+        self.clock = clock or LoopClock()
+        self._deadlines = DeadlineTimer(self.clock, self._expire)
+        self._now_ns = self.clock.now_ns
+        self._send = comm.send_business_message
         self._node_id = comm.node_id
         self._calls: OpenCalls[asyncio.Future[Message]] = OpenCalls()
         comm.connections.own(Kind.RPC_RESPONSE, self)
@@ -70,12 +70,13 @@ class RpcEndpoint:
         now_ns = self._now_ns()
         deadline_ns = 0 if deadline_s is None else now_ns + int(deadline_s * 1e9)
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        correlation_id = self._calls.open(peer_id, future)
-        token = 0
+        correlation_id = self._calls.open(peer_id, future, deadline_ns)
+        if deadline_ns:
+            self._deadlines.watch(deadline_ns)
         try:
-            self.comm.send_business_message(
+            self._send(
                 Message(
-                    Kind.RPC_REQUEST,
+                    RPC_REQUEST,
                     self._node_id,
                     peer_id,
                     method,
@@ -83,22 +84,20 @@ class RpcEndpoint:
                     tensors,
                     correlation_id,
                     deadline_ns,
-                    sent_ns=now_ns,
+                    1,
+                    0,
+                    now_ns,
                 )
             )
-            if deadline_ns and not future.done():
-                token = self.deadlines.add(
-                    deadline_ns, functools.partial(_expire, future, peer_id, method, deadline_s)
-                )
             return await future
+        except _Expired:
+            raise DeadlineExceeded(f"{peer_id} did not answer {method} within {deadline_s} s") from None
         finally:
             self._calls.close(correlation_id)
-            if token:
-                self.deadlines.discard(token)
 
     def close(self) -> None:
         """Stop the deadline timer."""
-        self.deadlines.close()
+        self._deadlines.close()
 
     def __call__(self, message: Message) -> None:
         """Take a response."""
@@ -116,9 +115,14 @@ class RpcEndpoint:
         for future in self._calls.waiting_for(peer_id):
             _fail(future, PeerLost(peer_id, reason))
 
+    def _expire(self, now_ns: int) -> int | None:
+        for future in self._calls.due(now_ns):
+            _fail(future, _Expired())
+        return self._calls.next_deadline_ns(now_ns)
 
-def _expire(future: asyncio.Future[Message], peer_id: str, method: str, deadline_s: float | None) -> None:
-    _fail(future, DeadlineExceeded(f"{peer_id} did not answer {method} within {deadline_s} s"))
+
+class _Expired(Exception):
+    """Wakes a caller whose deadline has passed; it knows best what it asked whom."""
 
 
 def _fail(future: asyncio.Future[Message], error: Exception) -> None:

@@ -44,7 +44,7 @@ class LearnerProxy:
         self.index = index
         self.stale = 0
         self._comm = comm
-        self._endpoint = RpcEndpoint.of(comm)
+        self._call = RpcEndpoint.of(comm).call
         self._handlers: list[PushHandler] = []
         self._model: ModelState | None = None
         self._waiters: set[asyncio.Future[None]] = set()
@@ -54,12 +54,14 @@ class LearnerProxy:
         self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
     ) -> TrainResult:
         """Have the learner train on ``model`` and return its update."""
-        answer = await self._call("train", round_to_body(round_info), model, deadline_s)
+        answer = await self._call(self.client_id, "train", round_to_body(round_info), model, deadline_s)
         return result_from_body(answer.body, answer.tensors)
 
     async def evaluate(self, model: ModelState, *, deadline_s: float | None = None) -> dict[str, float]:
         """Have the learner evaluate ``model`` and return its metrics by name."""
-        metrics: dict[str, float] = (await self._call("evaluate", None, model, deadline_s)).body
+        metrics: dict[str, float] = (
+            await self._call(self.client_id, "evaluate", None, model, deadline_s)
+        ).body
         return metrics
 
     async def get_model(self, *, deadline_s: float | None = None) -> ModelState:
@@ -68,17 +70,17 @@ class LearnerProxy:
         Raises:
             RemoteError: It has none yet.
         """
-        model = (await self._call("get_model", None, None, deadline_s)).tensors
+        model = (await self._call(self.client_id, "get_model", None, None, deadline_s)).tensors
         assert model is not None
         return model
 
     async def set_model(self, model: ModelState, *, deadline_s: float | None = None) -> None:
         """Make ``model`` the other node's current model, whatever its version."""
-        await self._call("set_model", None, model, deadline_s)
+        await self._call(self.client_id, "set_model", None, model, deadline_s)
 
     async def ping(self, payload: Any = None, *, deadline_s: float | None = None) -> Any:
         """Return ``payload`` (plain data) after a round trip through every layer."""
-        return (await self._call("ping", payload, None, deadline_s)).body
+        return (await self._call(self.client_id, "ping", payload, None, deadline_s)).body
 
     async def call_remote_method(
         self,
@@ -103,7 +105,9 @@ class LearnerProxy:
         Raises:
             RemoteError: It raised, or is not allowed (``PermissionError``).
         """
-        answer = await self._call(method, {"args": list(args), "kwargs": kwargs}, model, deadline_s)
+        answer = await self._call(
+            self.client_id, method, {"args": list(args), "kwargs": kwargs}, model, deadline_s
+        )
         return answer.body if answer.tensors is None else answer.tensors
 
     # Models pushed by the other node ---------------------------------------------------------------------
@@ -139,7 +143,7 @@ class LearnerProxy:
         self._listen()
         if handler is not None and handler not in self._handlers:
             self.on_push(handler)
-        await self._call("subscribe", event_type, None, deadline_s)
+        await self._call(self.client_id, "subscribe", event_type, None, deadline_s)
 
     async def wait_model(self, newer_than: int = -1, *, deadline_s: float | None = None) -> ModelState:
         """Return the newest model pushed by the other node, once there is one newer than a version.
@@ -204,11 +208,6 @@ class LearnerProxy:
                 intended_ns=intended_ns,
             )
         )
-
-    async def _call(
-        self, method: str, body: Any, model: ModelState | None, deadline_s: float | None
-    ) -> Message:
-        return await self._endpoint.call(self.client_id, method, body, model, deadline_s)
 
     def _listen(self) -> None:
         if not self._listening:

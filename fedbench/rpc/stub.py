@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 import traceback
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedbench.errors import ConnectionClosed, DeadlineExceeded, LocalProtocolError, Overloaded, TransportError
-from fedbench.messages import Kind, Message
+from fedbench.messages import RPC_RESPONSE, Kind, Message
+from fedbench.rpc.deadlines import DeadlineTimer
 from fedbench.rpc.endpoint import ERROR, RpcEndpoint
 
 if TYPE_CHECKING:
@@ -58,8 +60,12 @@ class LearnerStub:
         self._comm = comm
         self._target = target
         self._max_calls = max_calls
-        self._deadlines = RpcEndpoint.of(comm).deadlines
-        self._running: dict[asyncio.Task[None], str] = {}
+        self._send = comm.send_business_message
+        self._context = comm.context
+        self._subscribes = comm.role == "server"
+        self._deadlines = DeadlineTimer(RpcEndpoint.of(comm).clock, self._expire)
+        self._last_number = 0
+        self._running: dict[int, tuple[asyncio.Task[None], str, int]] = {}
         self._closed = False
         self.subscribers: dict[str, dict[str, None]] = {}
         comm.connections.own(Kind.RPC_REQUEST, self._on_request)
@@ -125,9 +131,9 @@ class LearnerStub:
     async def close(self) -> None:
         """Cancel the requests that still run and wait until they have ended; later ones are refused."""
         self._closed = True
-        tasks = list(self._running)
-        for task in tasks:
-            self._cancel(task)
+        self._deadlines.close()
+        tasks = [task for task, _, _ in self._running.values()]
+        self._cancel(list(self._running))
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _on_request(self, message: Message) -> None:
@@ -137,60 +143,78 @@ class LearnerStub:
         elif len(self._running) >= self._max_calls:
             error = Overloaded(f"{self._comm.node_id} runs {self._max_calls} calls already: try again later")
         else:
-            task = asyncio.get_running_loop().create_task(self._serve(message), context=self._comm.context)
-            self._running[task] = message.source
+            self._last_number += 1
+            number = self._last_number
+            serving = self._serve(message, number)
+            task = asyncio.get_running_loop().create_task(serving, context=self._context)
+            self._running[number] = (task, message.source, message.deadline_ns)
+            if message.deadline_ns:
+                self._deadlines.watch(message.deadline_ns)
             return
         self._reply(message, ERROR, _describe(error, ""))
 
-    async def _serve(self, message: Message) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        token = 0
-        if message.deadline_ns:
-            token = self._deadlines.add(message.deadline_ns, task.cancel)
+    async def _serve(self, message: Message, number: int) -> None:
+        method = message.method
         try:
-            if message.method in ("subscribe", "unsubscribe") and self._comm.role == "server":
+            if self._subscribes and method in ("subscribe", "unsubscribe"):
                 body, tensors = self._subscription(message), None
             else:
-                body, tensors = await self._target.call(message.method, message.body, message.tensors)
+                body, tensors = await self._target.call(method, message.body, message.tensors)
             self._reply(message, "", body, tensors)
-        except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and task.cancelling():
-                raise  # nobody waits any more; one that the method itself raised is answered
-            log.warning(
-                "%s: %s called by %s raised %s: %s",
-                self._comm.node_id,
-                message.method,
-                message.source,
-                type(error).__name__,
-                error,
-            )
-            self._reply(message, ERROR, _describe(error, "".join(traceback.format_exception(error))))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._fail(message, error)  # nobody cancelled this task: its handler raised that by itself
+        except Exception as error:
+            self._fail(message, error)
         finally:
-            self._running.pop(task, None)
-            if token:
-                self._deadlines.discard(token)
+            self._running.pop(number, None)
+
+    def _fail(self, request: Message, error: BaseException) -> None:
+        log.warning(
+            "%s: %s called by %s raised %s: %s",
+            self._comm.node_id,
+            request.method,
+            request.source,
+            type(error).__name__,
+            error,
+        )
+        self._reply(request, ERROR, _describe(error, "".join(traceback.format_exception(error))))
 
     def _reply(self, request: Message, method: str, body: Any, tensors: ModelState | None = None) -> None:
         try:
-            self._comm.send_business_message(
+            self._send(
                 Message(
-                    Kind.RPC_RESPONSE,
+                    RPC_RESPONSE,
                     request.target,
                     request.source,
                     method,
                     body,
                     tensors,
                     request.correlation_id,
-                    sent_ns=time.monotonic_ns(),
+                    0,
+                    1,
+                    0,
+                    time.monotonic_ns(),
                 )
             )
         except TransportError as error:
             log.warning("%s could not answer %s: %s", request.target, request.source, error)
 
-    def _cancel(self, task: asyncio.Task[None]) -> None:
-        task.cancel()
-        task.add_done_callback(lambda ended: self._running.pop(ended, None))  # it may never have begun
+    def _expire(self, now_ns: int) -> int | None:
+        self._cancel([number for number, (_, _, due_ns) in self._running.items() if 0 < due_ns <= now_ns])
+        return min((due_ns for _, _, due_ns in self._running.values() if due_ns), default=None)
+
+    def _cancel(self, numbers: list[int]) -> None:
+        for number in numbers:
+            task, source, _ = self._running[number]
+            self._running[number] = (task, source, 0)  # cancelled once: from here on it has no deadline
+            task.cancel()
+            task.add_done_callback(functools.partial(self._ended, number))
+
+    def _ended(self, number: int, _: asyncio.Task[None]) -> None:
+        self._running.pop(number, None)  # a task that is cancelled before it began cannot do that itself
 
     def _subscription(self, message: Message) -> bool:
         event_type = MODEL_EVENT if message.body is None else message.body
@@ -213,8 +237,7 @@ class LearnerStub:
     def _on_lost(self, peer_id: str) -> None:
         for subscribers in self.subscribers.values():
             subscribers.pop(peer_id, None)
-        for task in [task for task, source in self._running.items() if source == peer_id]:
-            self._cancel(task)
+        self._cancel([number for number, (_, source, _) in self._running.items() if source == peer_id])
 
 
 def _describe(error: BaseException, traceback_text: str) -> dict[str, str]:

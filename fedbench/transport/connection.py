@@ -135,16 +135,15 @@ class Connection(ABC):
             current_node.reset(token)
 
     def _hand_over(self, message: Message, delivery: Delivery) -> None:
-        """Give an inbound message to the receiver, as this node; what it raises stays on this side."""
-        token = current_node.set(self.local_id)
+        """Give an inbound message to the receiver; what it raises stays on this side."""
         try:
             if self.receiver is None:
                 raise ConnectionClosed(f"nobody receives for {self.local_id}")
             self.receiver(message, delivery)
         except Exception as error:
+            token = current_node.set(self.local_id)
             log.warning(
                 "%s could not take %s from %s", self.local_id, message.kind.value, self.peer_id, exc_info=True
             )
-            delivery.apply(describe(self.local_id, error))
-        finally:
             current_node.reset(token)
+            delivery.apply(describe(self.local_id, error))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fedbench.errors import ConnectionClosed, RemoteError
+from fedbench.ids import current_node
 from fedbench.messages import Message
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ class Dispatcher:
     """Runs one node's handlers. A message is applied when all of them have returned.
 
     A handler that raises is reported to the sender as :class:`RemoteError` and leaves one WARNING here; the
-    other handlers run all the same. Plain handlers run in the caller's context: the connection that hands a
-    message over has set :data:`fedbench.ids.current_node` to the receiving node.
+    other handlers run all the same. While one runs, :data:`fedbench.ids.current_node` is the receiving node.
 
     Args:
         context: Context that coroutine handlers run in, None for a copy of the caller's.
@@ -58,25 +58,19 @@ class Dispatcher:
 
     def run(self, handlers: Sequence[Handler], message: Message, delivery: Delivery) -> None:
         """Call each handler in order and apply ``delivery`` when the last has returned."""
-        error: Exception | None = None
-        pending: list[Awaitable[None]] = []
-        for handler in handlers:
-            try:
-                result = handler(message)
-            except Exception as raised:
-                error = error or raised
-                _warn(message, raised)
-            else:
-                if result is not None:
-                    pending.append(result)
-        if pending:
-            task = asyncio.get_running_loop().create_task(
-                self._finish(pending, error, message, delivery), context=self._context
-            )
-            self._tasks.add(task)
-            task.add_done_callback(functools.partial(self._ended, pending, message, delivery))
-        else:
-            delivery.apply(None if error is None else describe(message.target, error))
+        token = current_node.set(message.target)
+        try:
+            error, pending = _call(handlers, message)
+            if pending:
+                task = asyncio.get_running_loop().create_task(
+                    self._finish(pending, error, message, delivery), context=self._context
+                )
+                self._tasks.add(task)
+                task.add_done_callback(functools.partial(self._ended, pending, message, delivery))
+                return
+        finally:
+            current_node.reset(token)
+        delivery.apply(None if error is None else describe(message.target, error))
 
     async def close(self) -> None:
         """Cancel the handlers that still run and wait until they have ended; their messages count as failed.
@@ -109,6 +103,22 @@ class Dispatcher:
                     awaitable.close()  # cancelled before it began
             cause = ConnectionClosed(f"{message.target} was closed before its handler returned")
             delivery.apply(describe(message.target, cause))
+
+
+def _call(handlers: Sequence[Handler], message: Message) -> tuple[Exception | None, list[Awaitable[None]]]:
+    """Call each handler; return the first error, and what is left to await."""
+    error: Exception | None = None
+    pending: list[Awaitable[None]] = []
+    for handler in handlers:
+        try:
+            result = handler(message)
+        except Exception as raised:
+            error = error or raised
+            _warn(message, raised)
+        else:
+            if result is not None:
+                pending.append(result)
+    return error, pending
 
 
 def _warn(message: Message, error: Exception) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from fedbench.errors import ConnectionBroken, ConnectionClosed, Overloaded, PeerLost, RoutingError
-from fedbench.messages import Channel, Kind, Message, snapshot, weight_bytes
+from fedbench.messages import ATOMS, DATA, Channel, Message, snapshot, weight_bytes
 from fedbench.transport.base import Limits, TransportBase
 from fedbench.transport.connection import Connection
-from fedbench.transport.receipt import Outcome, Receipt
+from fedbench.transport.receipt import ACKED, Outcome, Receipt
 
 if TYPE_CHECKING:
     from fedbench.ids import Role
@@ -113,22 +113,21 @@ class MemoryConnection(Connection):
             await self._other.inbox.space()
 
     def _write(self, message: Message) -> Receipt:
-        body = snapshot(message.body)
-        if body is not message.body:
+        if type(message.body) not in ATOMS:
+            body = snapshot(message.body)
             message = copy.copy(message)  # the sender keeps its own
             msgspec.structs.force_setattr(message, "body", body)
         other = self._other
         assert other is not None
-        if message.kind is Kind.DATA and other.inbox is not None:
+        if message.kind is DATA and other.inbox is not None:
             waiting = len(other._waiting[Channel.BUSINESS])
             if other.inbox.full(waiting, other._waiting_bytes):
                 raise Overloaded(f"nobody at {self.peer_id} receives from {self.local_id}: its queue is full")
         if other._taking or other.receiver is None:
             return other._enqueue(message, self)
-        receipt = Receipt(self.ledger)
+        receipt = Receipt(self.ledger, ACKED)
         other._taking = True
         try:
-            receipt.ack()
             other._hand_over(message, receipt)
             if other._waiting_bytes:
                 other._drain()

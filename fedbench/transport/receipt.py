@@ -21,6 +21,10 @@ class Outcome(Enum):
     LOST = "lost"
 
 
+IN_FLIGHT = Outcome.IN_FLIGHT
+ACKED = Outcome.ACKED
+
+
 class Ledger:
     """Counts the outcomes of one connection's messages.
 
@@ -90,19 +94,22 @@ class Receipt:
         error: Why it ended badly, or None.
     """
 
-    __slots__ = ("_applied", "_delivered", "_handled", "_handler_error", "_ledger", "error", "outcome")
+    # Class defaults: most receipts never set these, and making one is on the way of every message.
+    error: Exception | None = None
+    _handled = False
+    _handler_error: Exception | None = None
+    _delivered: tuple[asyncio.Future[None], ...] = ()
+    _applied: tuple[asyncio.Future[None], ...] = ()
 
-    def __init__(self, ledger: Ledger) -> None:
-        """Count one more accepted message in ``ledger``."""
+    def __init__(self, ledger: Ledger, outcome: Outcome = IN_FLIGHT) -> None:
+        """Count one more accepted message in ``ledger``: in flight, or acked if the peer has it already."""
         self._ledger = ledger
-        self.outcome = Outcome.IN_FLIGHT
-        self.error: Exception | None = None
-        self._handled = False
-        self._handler_error: Exception | None = None
-        self._delivered: tuple[asyncio.Future[None], ...] = ()
-        self._applied: tuple[asyncio.Future[None], ...] = ()
+        self.outcome = outcome
         ledger.accepted += 1
-        ledger.in_flight += 1
+        if outcome is ACKED:
+            ledger.acked += 1
+        else:
+            ledger.in_flight += 1
 
     def __bool__(self) -> bool:
         return self.outcome is not Outcome.REJECTED

@@ -1,9 +1,9 @@
 """Decide a criterion from the samples of a run. Pure.
 
-Each kind of criterion has a function that gives one estimate. The verdict follows in one way for all: it fails
-where even the better bound misses the target, and passes where the worse bound reaches it; a point estimate
-decides nothing. What the samples cannot tell is ``inconclusive``; a pass that the A/A control could overturn is
-``contaminated``; neither is a pass.
+Each kind of criterion has a function that gives one estimate. The verdict follows in one way for all: it
+fails where even the better bound misses the target, and passes where the worse bound reaches it; a point
+estimate decides nothing. What the samples cannot tell is ``inconclusive``; a pass that the A/A control could
+overturn is ``contaminated``; neither is a pass.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def decide(
     except _Undecidable as error:
         return _record(criterion, mode, None, error.n, ("inconclusive", str(error)))
     verdict, reason = _judge(criterion, estimate, _spread(criterion, controls))
-    reason = "; ".join(part for part in (reason, note) if part)
+    reason = note if criterion.kind == "equal" else "; ".join(filter(None, (reason, note)))
     return _record(criterion, mode, estimate, estimate.n, (verdict, reason))
 
 

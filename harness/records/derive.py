@@ -65,8 +65,11 @@ class Outcome(msgspec.Struct, kw_only=True):
 def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     """Return every metric that follows from one cell's counts.
 
-    A metric with a name but no value (None) was asked for and could not be had: the 95 % bound of a p99 of
-    fewer than 299 operations.
+    A metric with a name but no value (None) was asked for and could not be had: a rate over no time, a
+    percentile of nothing, the 95 % bound of a p99 of fewer than 299 operations.
+
+    Raises:
+        ValueError: The workload reports a metric that :data:`METRICS` does not know, or a damaged histogram.
     """
     metrics: dict[str, float | None] = {
         "cpu_cores": _per(sampled.cpu_s, sampled.elapsed_s),
@@ -104,13 +107,16 @@ def _latency(histograms: Mapping[str, HistogramData]) -> dict[str, float | None]
     metrics: dict[str, float | None] = {}
     for name, data in histograms.items():
         histogram = Histogram.from_dict(data)
+        metrics[f"{name}_p99_s"] = _percentile_s(histogram, 0.99)
         if name == "lag":
-            metrics["lag_p99_s"] = histogram.percentile(0.99) / 1e9
             continue
-        metrics[f"{name}_p50_s"] = histogram.percentile(0.50) / 1e9
-        metrics[f"{name}_p99_s"] = histogram.percentile(0.99) / 1e9
+        metrics[f"{name}_p50_s"] = _percentile_s(histogram, 0.50)
         if name == "latency":
             bound_ns = percentile_upper_bound(histogram, 0.99)
             metrics["latency_p99_bound_s"] = None if bound_ns is None else bound_ns / 1e9
-            metrics["latency_max_s"] = histogram.max_ns / 1e9
+            metrics["latency_max_s"] = _percentile_s(histogram, 1.0)
     return metrics
+
+
+def _percentile_s(histogram: Histogram, p: float) -> float | None:
+    return histogram.percentile(p) / 1e9 if histogram.count else None

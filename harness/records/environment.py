@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -12,10 +13,12 @@ from typing import Any
 
 PACKAGES = ("fedbench", "numpy", "uvloop", "msgspec", "psutil", "pandas", "matplotlib")
 RESOURCES = ("cpu", "memory", "io")
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def fingerprint() -> dict[str, Any]:
-    """Return what this machine and this checkout are. What cannot be read is null."""
+def fingerprint(root: Path = ROOT) -> dict[str, Any]:
+    """Return what this machine and the checkout at ``root`` are. What cannot be read is null."""
+    status = _git(root, "status", "--porcelain")
     return {
         "cpu_model": _cpu_model(),
         "cores": os.cpu_count(),
@@ -28,8 +31,8 @@ def fingerprint() -> dict[str, Any]:
         "architecture": platform.machine(),
         "python": sys.version.split()[0],
         "packages": {name: _version(name) for name in PACKAGES},
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "commit": _git(root, "rev-parse", "HEAD"),
+        "dirty": None if status is None else bool(status),
     }
 
 
@@ -38,17 +41,15 @@ def pressure() -> dict[str, Any]:
     return {"load": list(os.getloadavg()), "stall_share": {name: _stalled(name) for name in RESOURCES}}
 
 
-def short_commit() -> str:
-    """Return the first 7 digits of the checkout's commit, ``nogit`` outside of one."""
-    commit = _git("rev-parse", "HEAD")
+def short_commit(root: Path = ROOT) -> str:
+    """Return the first 7 digits of the commit of the checkout at ``root``, ``nogit`` where there is none."""
+    commit = _git(root, "rev-parse", "HEAD")
     return commit[:7] if commit else "nogit"
 
 
 def _cpu_model() -> str | None:
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
-        if line.startswith(("model name", "Model")):
-            return line.partition(":")[2].strip()
-    return platform.processor() or None
+    match = re.search(r"^(?:model name|Model)\s*:\s*(.+)", _read("/proc/cpuinfo") or "", re.MULTILINE)
+    return match[1].strip() if match else platform.processor() or None
 
 
 def _read(path: str) -> str | None:
@@ -65,8 +66,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git(*arguments: str) -> str | None:
-    root = Path(__file__).resolve().parents[2]
+def _git(root: Path, *arguments: str) -> str | None:
     if not (root / ".git").exists():
         return None
     try:
@@ -79,8 +79,5 @@ def _git(*arguments: str) -> str | None:
 
 
 def _stalled(resource: str) -> float | None:
-    for line in (_read(f"/proc/pressure/{resource}") or "").splitlines():
-        fields = dict(part.split("=") for part in line.split()[1:])
-        if line.startswith("some"):
-            return float(fields["avg10"]) / 100
-    return None
+    match = re.search(r"^some avg10=([\d.]+)", _read(f"/proc/pressure/{resource}") or "", re.MULTILINE)
+    return float(match[1]) / 100 if match else None

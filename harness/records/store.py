@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 import pandas as pd
@@ -33,9 +34,13 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
 
     def append(self, observation: Observation) -> None:
-        """Keep one observation; it survives whatever happens to this process afterwards."""
+        """Keep one observation; it survives whatever happens to this process afterwards.
+
+        A torn last line, left by a process that was killed, is cut off first.
+        """
         line = msgspec.json.encode(observation) + b"\n"
-        with (self.folder / OBSERVATIONS).open("ab") as file:
+        with (self.folder / OBSERVATIONS).open("a+b") as file:
+            _cut_torn_line(file)
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -53,7 +58,7 @@ class Store:
             raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
         try:
             return [msgspec.json.decode(line, type=Observation) for line in lines[:-1]]
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigError(str(path), [Problem("", f"holds something else: {error}")]) from error
 
     def write_run(self, run: RunRecord) -> None:
@@ -78,7 +83,7 @@ class Store:
         except OSError as error:
             message = f"cannot be read: {error.strerror}; name the folder of a run"
             raise ConfigError(str(path), [Problem("", message)]) from error
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigError(str(path), [Problem("", f"is damaged: {error}")]) from error
 
     def _write_samples(self, observations: Iterable[Observation]) -> None:
@@ -88,15 +93,24 @@ class Store:
             for name, value in o.metrics.items()
         ]
         columns = ["block", "order", "arm", "stack", "loop", "mode", "workload", "metric", "unit", "value"]
-        temporary = self.folder / f".{SAMPLES}"
-        pd.DataFrame(rows, columns=columns).to_csv(
-            temporary, index=False, compression={"method": "gzip", "mtime": 0}
-        )
-        os.replace(temporary, self.folder / SAMPLES)
+        text = pd.DataFrame(rows, columns=columns).to_csv(index=False)
+        write_atomically(self.folder / SAMPLES, gzip.compress(text.encode(), mtime=0))
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file that is either the old or the new one, whatever happens."""
     temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(data)
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _cut_torn_line(file: IO[bytes]) -> None:
+    if file.seek(0, os.SEEK_END) == 0:
+        return
+    file.seek(-1, os.SEEK_END)
+    if file.read() != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)

@@ -83,7 +83,7 @@ def _positive(value: float, unit: str) -> str:
 
 def _scaled(value: float, scales: Sequence[tuple[float, str]], limit: int) -> str:
     """Return the value in the first scale in which it stays below ``limit`` as rounded, else in the last."""
-    scale, name = next((s for s in scales if _round(value / s[0]) < limit), scales[-1])
+    scale, name = next((s for s in scales if max(value / s[0], _round(value / s[0])) < limit), scales[-1])
     if name == "B" and float(value).is_integer():
         return f"{value:.0f} B"
     return f"{_digits(value / scale)} {name}"

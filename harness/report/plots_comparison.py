@@ -140,7 +140,8 @@ def _frontier(figure: Figure, points: Sequence[_Point], push: str | None) -> Non
         if value is not None:
             axes.annotate(f"every {compact(value, 's')}", (x, y), (8, 5), textcoords="offset points")
         else:
-            axes.annotate(point.arm, (x, y), (-9, -12), textcoords="offset points", ha="right")
+            label = point.arm if point.cpu_cores else f"{point.arm}: 0"
+            axes.annotate(label, (x, y), (-9, -12), textcoords="offset points", ha="right")
     scale_axis(axes, "s")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(tick_formatter(""))

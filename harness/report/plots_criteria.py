@@ -78,10 +78,18 @@ def _forest(figure: Figure, chosen: Sequence[CriterionRecord]) -> None:
         clipped = [max(value, floor) for value in span]
         axes.plot([clipped[0], clipped[-1]], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
         middle = _relative(c, c.value or 0.0)
-        shown = marker if middle > floor else "<"
-        axes.plot([max(middle, floor)], [row], marker=shown, color=colour, markersize=7, linestyle="none")
+        bounded = c.ci_low is not None and c.ci_high is not None
+        axes.plot(
+            [max(middle, floor)],
+            [row],
+            marker=marker if middle > floor else "<",
+            color=colour,
+            markersize=7,
+            linestyle="none",
+            fillstyle="full" if bounded else "none",
+        )
     axes.axvline(1.0, color=INK, linewidth=1.2)
-    _rows(axes, [c.id for c in chosen], [f"{quantity(c.value, c.unit)}  ({target(c)})" for c in chosen])
+    _rows(axes, [c.id for c in chosen], [f"{quantity(c.value, c.unit)} ({target(c)})" for c in chosen])
     scale_axis(axes, "times")
     axes.set_xlabel("measured ÷ allowed (log scale; left of 1 meets the target)")
     verdicts = [verdict for verdict in LOOKS if any(c.verdict == verdict for c in chosen)]

@@ -22,8 +22,8 @@ PLOTS = "plots"
 def render(run: RunRecord, observations: Sequence[Observation], folder: Path) -> list[Path]:
     """Write ``report.html``, ``report.md``, ``junit.xml`` and ``plots/*.svg``.
 
-    Each file is written atomically, and the same input gives the same bytes. A plot that an earlier report had
-    and this one has not is removed.
+    Each file is written atomically, and the same input gives the same bytes. A plot that an earlier report
+    had and this one has not is removed.
 
     Args:
         run: What was recorded.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CAPTIONS = {
     "criteria": "Each criterion as what was measured over what it allows; left of the line meets it. "
-    "The bar is the interval that decides.",
+    "The bar is the interval that decides; a hollow mark has none, or one bound only.",
     "comparison": "Push against polling, each quantity as a share of the larger of the two.",
     "latency": "Share of operations that took no longer, all blocks together.",
     "ratios": "Push over polling in each block; left of the mark meets the criterion.",

@@ -31,10 +31,14 @@ class RecordCounter(logging.Handler):
         self.warnings: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Count one record."""
+        """Count one record. As with any handler, one that cannot be formatted is reported on stderr."""
         self.counts[record.levelno] += 1
         if record.levelno >= logging.WARNING and len(self.warnings) < 10_000:
-            message = record.getMessage()
+            try:
+                message = record.getMessage()
+            except Exception:
+                self.handleError(record)
+                return
             if not message.startswith(TIMEOUT_TEXT):
                 self.warnings.append(message)
 

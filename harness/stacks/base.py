@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fedbench.learning.learner import Learner
-
     from fedbench.tensors.model import ModelState
     from fedbench.values import History, RoundRecord
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from fedbench.learning.learner import Learner
-
     from fedbench.tensors.model import ModelState
     from fedbench.values import History, RoundRecord
 
@@ -78,11 +77,11 @@ class FederationStack:
 
     async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
         """Return ``payload`` after a round trip to a client."""
-        return await self._proxies[client].ping(payload, deadline_s=deadline_s)
+        return await self._proxy(client).ping(payload, deadline_s=deadline_s)
 
     def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
         """Hand plain data to a client's ``on_event``; do not wait."""
-        proxy = self._proxies[client]
+        proxy = self._proxy(client)
         if isinstance(proxy, LearnerProxy):
             proxy.notify("bench", data, intended_ns=intended_ns)
         else:
@@ -103,7 +102,7 @@ class FederationStack:
 
     def lose(self, client: int) -> None:
         """End a client as a crash would."""
-        self._running.nodes.lose(self._proxies[client].client_id)
+        self._running.nodes.lose(self._proxy(client).client_id)
 
     async def floor(self, operation: str, count: int) -> list[int]:
         """Floors are another stack's.
@@ -118,6 +117,11 @@ class FederationStack:
         if self._federation is None:
             raise Unsupported(f"{self.name} is not running")
         return self._federation
+
+    def _proxy(self, client: int) -> LearnerProxy | PollingProxy:
+        if not self._proxies:
+            raise Unsupported(f"{self.name} is not running")
+        return self._proxies[client]
 
     def _polling(self) -> dict[str, Any]:
         """Return the settings; a receive looks for at least as long as one interval."""

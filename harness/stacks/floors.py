@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from harness.stacks.base import FederationSpec, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from fedbench.learning.learner import Learner
-
     from fedbench.tensors.model import ModelState
     from fedbench.values import History, RoundRecord
 
@@ -75,36 +74,36 @@ class FloorStack:
         Raises:
             Unsupported: Another operation.
         """
-        operations: dict[str, tuple[Callable[[], Awaitable[object]], int]] = {
-            "hop": (_hop, 1),
-            "await": (_awaits, AWAITS_PER_SAMPLE),
-            "rpc": (_BareRpc().call, 1),
-        }
+        operations = {"hop": _hops, "await": _awaits, "rpc": _BareRpc().calls}
         if operation not in operations:
             raise Unsupported(f"no floor {operation!r}: use one of {', '.join(operations)}")
-        run, repeats = operations[operation]
-        times_ns = []
-        for _ in range(count):
-            start_ns = time.perf_counter_ns()
-            await run()
-            times_ns.append((time.perf_counter_ns() - start_ns) // repeats)
-        return times_ns
+        return await operations[operation](count)
 
 
-async def _hop() -> None:
+async def _hops(count: int) -> list[int]:
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-    loop.call_soon(future.set_result, None)
-    await future
+    times_ns = []
+    for _ in range(count):
+        start_ns = time.perf_counter_ns()
+        future: asyncio.Future[None] = loop.create_future()
+        loop.call_soon(future.set_result, None)
+        await future
+        times_ns.append(time.perf_counter_ns() - start_ns)
+    return times_ns
+
+
+async def _awaits(count: int) -> list[int]:
+    times_ns = []
+    for _ in range(count):
+        start_ns = time.perf_counter_ns()
+        for _ in range(AWAITS_PER_SAMPLE):
+            await _nothing()
+        times_ns.append((time.perf_counter_ns() - start_ns) // AWAITS_PER_SAMPLE)
+    return times_ns
 
 
 async def _nothing() -> int:
     return 1
-
-
-async def _awaits() -> None:
-    for _ in range(AWAITS_PER_SAMPLE):
-        await _nothing()
 
 
 class _BareRpc:
@@ -115,7 +114,15 @@ class _BareRpc:
         self._open: dict[int, asyncio.Future[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def call(self) -> int:
+    async def calls(self, count: int) -> list[int]:
+        times_ns = []
+        for _ in range(count):
+            start_ns = time.perf_counter_ns()
+            await self._call()
+            times_ns.append(time.perf_counter_ns() - start_ns)
+        return times_ns
+
+    async def _call(self) -> int:
         loop = asyncio.get_running_loop()
         self._last_id += 1
         future: asyncio.Future[int] = loop.create_future()

@@ -1,7 +1,7 @@
 """A made-up run like the quick suite's: every verdict, a failed and an unsupported cell, missing values.
 
-The same on every machine: only :class:`random.Random` draws. The verdicts are written down, so that reports can
-be tested whatever the gate decides.
+The same on every machine: only :class:`random.Random` draws. The verdicts are written down, so that reports
+can be tested whatever the gate decides.
 """
 
 from __future__ import annotations
@@ -70,18 +70,22 @@ def _criterion(
 
 CRITERIA = [
     _criterion("cpu-idle", "CPU of an idle federation", "reduction",
-               ("idle_federation", "cpu_cores", "push", "polling"), (0.8, 0.9918, 0.9874, 0.9959, "pass", "")),
-    _criterion("cpu-round", "CPU per round", "reduction", ("fedavg_round", "cpu_s_per_op", "push", "polling"),
+               ("idle_federation", "cpu_cores", "push", "polling"),
+               (0.8, 0.9918, 0.9874, 0.9959, "pass", "")),
+    _criterion("cpu-round", "CPU per round", "reduction",
+               ("fedavg_round", "cpu_s_per_op", "push", "polling"),
                (0.6, 0.788, 0.721, 0.901, "contaminated",
                 "two runs of the same arm lay a factor 2.56 apart: that could overturn it")),
-    _criterion("latency-rpc", "Latency of a call", "reduction", ("rpc_ping", "latency_p50_s", "push", "polling"),
-               (0.9, 0.9972, 0.9971, 0.9974, "pass", "")),
+    _criterion("latency-rpc", "Latency of a call", "reduction",
+               ("rpc_ping", "latency_p50_s", "push", "polling"), (0.9, 0.9972, 0.9971, 0.9974, "pass", "")),
     _criterion("memory", "Peak memory through rounds", "reduction",
                ("memory_round", "memory_peak_bytes", "push", "polling"),
                (0.5, 0.393, 0.388, 0.399, "fail", "the whole interval misses the target")),
     _criterion("logs-idle", "Log records at rest", "reduction",
-               ("idle_federation", "log_records_per_s", "push", "polling"), (0.95, 1.0, 1.0, 1.0, "pass", "")),
-    _criterion("rpc-p99", "Calls end within 10 ms", "limit", ("rpc_ping", "latency_p99_bound_s", "push", ""),
+               ("idle_federation", "log_records_per_s", "push", "polling"),
+               (0.95, 1.0, 1.0, 1.0, "pass", "")),
+    _criterion("rpc-p99", "Calls end within 10 ms", "limit",
+               ("rpc_ping", "latency_p99_bound_s", "push", ""),
                (0.01, 119e-6, 112e-6, 150e-6, "pass", "")),
     _criterion("broadcast-p99", "Broadcasts end within 5 ms", "limit",
                ("broadcast", "latency_p99_bound_s", "push", ""),

@@ -66,9 +66,15 @@ def test_the_next_number_is_accepted_and_no_other():
     lane.accept(message(seq=4, epoch=2))
 
 
-def test_a_message_of_the_transports_own_verbs_has_no_number():
-    lane = BusinessChannel(FakeConnection(B, A))
-    lane.accept(message())
-    lane.accept(message(seq=1))
-    lane.accept(message())
-    lane.accept(message(seq=2))
+def test_a_lossless_medium_needs_no_numbers():
+    class Lossless(FakeConnection):
+        lossless = True
+
+    connection = Lossless(A, B)
+    lane = BusinessChannel(connection)
+    again = message()
+    lane.send(again)
+    lane.send(again)
+    assert [sent.seq for sent in connection.sent] == [0, 0]
+    with pytest.raises(LocalProtocolError, match="does not travel"):
+        ControlChannel(connection).send(again)

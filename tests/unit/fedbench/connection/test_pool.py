@@ -1,10 +1,12 @@
+from collections import defaultdict
+
 from fedbench.connection.channel import BusinessChannel, ControlChannel
 from fedbench.connection.pool import ConnectionPool, Link
 from tests.fakes.connection import FakeConnection
 
 
 def link(peer_id, epoch=1):
-    return Link(FakeConnection("memory_server", peer_id, epoch))
+    return Link(FakeConnection("memory_server", peer_id, epoch), defaultdict(int), defaultdict(int))
 
 
 def test_a_link_has_two_lanes():

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from fedbench.connection.pool import ConnectionPool, Link
+from fedbench.connection.pool import ConnectionPool
 from fedbench.connection.router import Router
 from fedbench.errors import Overloaded, RemoteProtocolError, RoutingError
 from fedbench.messages import Kind, Message
@@ -14,9 +14,10 @@ A, B = "memory_client_1", "memory_server"
 @pytest.fixture
 def parts():
     pool = ConnectionPool()
-    link = Link(FakeConnection(A, B))
+    router = Router(A, pool)
+    link = router.link(FakeConnection(A, B))
     pool.add(link)
-    return Router(A, pool), link
+    return router, link
 
 
 def message(kind=Kind.CLIENT_NOTIFY, source=A, target=B, seq=0):
@@ -79,3 +80,18 @@ def test_routes_are_logged_at_debug_only(parts, caplog):
     caplog.set_level(logging.DEBUG)
     router.send(message())
     assert caplog.messages == [f"client_notify {A} -> {B} #2"]
+
+
+def test_a_message_of_the_transports_own_verbs_has_no_number(parts):
+    router, link = parts
+    for seq in (0, 1, 0, 2):
+        router.received(link, message(source=B, target=A, seq=seq))
+    assert router.counts() == {f"{B}->{A}": {"client_notify": 4}}
+
+
+def test_counts_go_on_over_a_new_connection(parts):
+    router, link = parts
+    router.received(link, message(source=B, target=A))
+    again = router.link(FakeConnection(A, B, 2))
+    router.received(again, message(source=B, target=A))
+    assert router.counts() == {f"{B}->{A}": {"client_notify": 2}}

@@ -1,16 +1,16 @@
-"""Real nodes over memory for the tests of this layer: one server, any number of clients, a hub of their own."""
+"""Real nodes over memory for the tests of this layer: a server, clients, a hub of their own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fedbench.connection.communication import CommunicationManager
-from fedbench.errors import PeerLost
+from fedbench.errors import DeadlineExceeded
 from fedbench.ids import current_node
 from fedbench.rpc.endpoint import RpcEndpoint
 from fedbench.rpc.stub import LearnerStub
@@ -21,7 +21,13 @@ SERVER = "yaml_fed_server"
 
 
 class Echo:
-    """A target that records what arrives; ``hold`` and ``raise`` do what their names say."""
+    """A target that records what arrives and answers with it; some methods do what their names say.
+
+    Attributes:
+        held: Set when a ``hold`` has begun; set it to make pushed models wait too.
+        release: Set it to let them go on.
+        refuse: Raised by a pushed model.
+    """
 
     def __init__(self) -> None:
         self.nodes: list[str] = []
@@ -37,8 +43,6 @@ class Echo:
         if method == "raise":
             raise ZeroDivisionError("by zero")
         if method == "deadline":
-            from fedbench.errors import DeadlineExceeded
-
             raise DeadlineExceeded("a call of its own")
         if method == "cancelled":
             raise asyncio.CancelledError
@@ -58,9 +62,8 @@ class Echo:
         if self.refuse is not None:
             raise self.refuse
         self.models.append(model)
-        if self.release.is_set() or not self.held.is_set():
-            return True
-        await self.release.wait()
+        if self.held.is_set():
+            await self.release.wait()
         return True
 
     async def event(self, event_type: str, data: Any) -> None:
@@ -124,16 +127,7 @@ async def world() -> AsyncIterator[World]:
         await node.close()
 
 
-def model(version: int = 0, value: float = 1.0) -> ModelState:
-    return ModelState.from_arrays({"w": np.full(3, value, np.float32)}, version)
-
-
-@pytest.fixture(name="model")
-def model_fixture() -> Any:
-    """A function that makes a small model of a version."""
-    return model
-
-
 @pytest.fixture
-def lost() -> type[PeerLost]:
-    return PeerLost
+def model() -> Callable[[int], ModelState]:
+    """A function that makes a small model of a version."""
+    return lambda version: ModelState.from_arrays({"w": np.ones(3, np.float32)}, version)

@@ -1,0 +1,114 @@
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from fedbench.errors import DeadlineExceeded, RemoteError
+from fedbench.values import RoundInfo
+from tests.leaks import pending_tasks
+
+
+def learner_threads():
+    return [
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name.startswith("yaml_client_") and "-close" not in thread.name
+    ]
+
+
+def learner(nodes, n):
+    return nodes._clients[f"yaml_client_{n}"].dispatcher.learner
+
+
+async def test_clients_register_in_the_order_of_the_configuration(build, caplog):
+    caplog.set_level(logging.INFO, "fedbench.polling")
+    nodes = build(3)
+    assert nodes.learners() == []
+    await nodes.start()
+    assert [(proxy.client_id, proxy.index) for proxy in nodes.learners()] == [
+        (f"yaml_client_{n + 1}", n) for n in range(3)
+    ]
+    registered = [r.getMessage() for r in caplog.records if " registered " in r.getMessage()]
+    assert registered == [f"hub registered yaml_client_{n}" for n in (1, 2, 3)]
+    await nodes.stop()
+
+
+async def test_each_client_has_its_own_learner(nodes, model):
+    results = await asyncio.gather(*(proxy.train(model(), RoundInfo(1, 1, 0)) for proxy in nodes.learners()))
+    assert [result.model["w"].tolist() for result in results] == [[1, 2, 3, 4], [2, 3, 4, 5]]
+
+
+async def test_broadcast_reaches_every_client(nodes, model):
+    assert await nodes.broadcast(model(1)) == {"yaml_client_1": None, "yaml_client_2": None}
+    assert [learner(nodes, n).versions for n in (1, 2)] == [[1], [1]]
+    await nodes.broadcast(model(1))
+    assert learner(nodes, 1).versions == [1], "a model that is not newer is dropped"
+
+
+async def test_one_client_that_raises_does_not_stop_the_others(nodes, model):
+    learner(nodes, 1).refuse = ZeroDivisionError("no")
+    outcomes = await nodes.broadcast(model(1))
+    assert list(outcomes) == ["yaml_client_1", "yaml_client_2"]
+    assert isinstance(outcomes["yaml_client_1"], RemoteError)
+    assert outcomes["yaml_client_2"] is None
+    assert learner(nodes, 2).versions == [1]
+
+
+async def test_a_lost_client_stays_and_can_only_time_out(nodes, model):
+    nodes.lose("yaml_client_1")
+    nodes.lose("yaml_client_1")
+    assert len(nodes.learners()) == 2
+    outcomes = await nodes.broadcast(model(1), deadline_s=0.05)
+    assert isinstance(outcomes["yaml_client_1"], DeadlineExceeded)
+    assert outcomes["yaml_client_2"] is None
+    with pytest.raises(KeyError):
+        nodes.lose("nobody")
+
+
+async def test_every_message_leaves_an_info_record(nodes, caplog):
+    caplog.set_level(logging.INFO, "fedbench.polling")
+    await nodes.learners()[0].ping()
+    assert [r.getMessage() for r in caplog.records if " -> " in r.getMessage()] == [
+        "hub -> yaml_client_1: rpc_request ping",
+        "yaml_client_1 -> hub: rpc_response ",
+    ]
+
+
+async def test_an_idle_federation_polls_and_warns(build, caplog):
+    nodes = build(2, warn_on_timeout=True)
+    await nodes.start()
+    await asyncio.sleep(0.05)
+    await nodes.stop()
+    warnings = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) > 6, "two clients, three servers, a timeout each"
+
+
+async def test_stop_leaves_no_task_no_thread_and_no_mail(build, model):
+    nodes = build(2)
+    await nodes.start()
+    proxies = nodes.learners()
+    await asyncio.gather(*(proxy.train(model(), RoundInfo(1, 1, 0)) for proxy in proxies))
+    assert len(pending_tasks()) == 2
+    proxies[0].notify("left", "behind")
+    await nodes.stop()
+    assert pending_tasks() == []
+    assert learner_threads() == []
+    assert nodes.learners() == []
+    assert nodes._mailboxes._boxes == {}
+    await nodes.stop()
+
+
+async def test_stop_ends_a_learner_in_mid_call(build):
+    nodes = build(1)
+    await nodes.start()
+    proxy = nodes.learners()[0]
+    proxy.notify("phase")
+    ping = asyncio.create_task(proxy.ping(deadline_s=0.05))
+    await nodes.stop()
+    with pytest.raises(DeadlineExceeded):
+        await ping
+
+
+async def test_nodes_that_were_never_started_can_be_stopped(build):
+    await build().stop()

@@ -1,0 +1,323 @@
+import asyncio
+import logging
+
+import pytest
+
+from fedbench.errors import (
+    DeadlineExceeded,
+    LocalProtocolError,
+    PeerLost,
+    RemoteError,
+    RoutingError,
+)
+from fedbench.ids import current_node
+from fedbench.messages import Kind, Message
+from fedbench.rpc.global_model import GlobalModel
+from tests.fakes.clock import FakeClock
+
+SERVER, CLIENT = "yaml_fed_server", "yaml_client_1"
+
+
+def warnings(caplog, logger="fedbench.rpc"):
+    return [r.getMessage() for r in caplog.records if r.name == logger and r.levelno == logging.WARNING]
+
+
+async def turns(count=10):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def subscribed(world, count):
+    server = await world.server()
+    clients = [await world.client(n + 1) for n in range(count)]
+    for client in clients:
+        await client.endpoint.call(SERVER, "subscribe", "model")
+    return server, clients
+
+
+# Answering -------------------------------------------------------------------------------------------------
+
+
+async def test_requests_start_in_order_of_arrival_and_run_at_once(world):
+    server, client = await world.server(), await world.client()
+    calls = [asyncio.create_task(server.endpoint.call(CLIENT, "hold", n)) for n in range(3)]
+    await client.target.held.wait()
+    await turns()
+    assert len(client.target.nodes) == 3, "none waits for another"
+    client.target.release.set()
+    assert [response.body for response in await asyncio.gather(*calls)] == [0, 1, 2]
+
+
+async def test_the_handler_is_cancelled_at_the_deadline(world):
+    clock = FakeClock()
+    server, client = await world.server(), await world.client(clock=clock)
+    request = Message(
+        Kind.RPC_REQUEST, SERVER, CLIENT, "hold", correlation_id=99, deadline_ns=clock.now_ns() + 10**9
+    )
+    server.comm.send_business_message(request)
+    await client.target.held.wait()
+    clock.advance(0.999)
+    await turns()
+    assert client.target.cancelled == 0
+    clock.advance(0.001)
+    await turns()
+    assert client.target.cancelled == 1
+    assert client.stub._running == {}
+
+
+async def test_caller_and_handler_agree_on_the_deadline(world):
+    server, client = await world.server(), await world.client()
+    with pytest.raises(DeadlineExceeded):
+        await server.endpoint.call(CLIENT, "hold", deadline_s=0.02)
+    await turns()
+    assert client.target.cancelled == 1
+    assert client.stub._running == {}
+
+
+async def test_a_met_deadline_is_discarded(world):
+    server, client = await world.server(), await world.client()
+    await server.endpoint.call(CLIENT, "echo", deadline_s=60)
+    assert client.stub._running == {}
+
+
+async def test_more_than_max_calls_are_refused(world):
+    server, client = await world.server(), await world.client(max_calls=2)
+    running = [asyncio.create_task(server.endpoint.call(CLIENT, "hold")) for _ in range(2)]
+    await client.target.held.wait()
+    await turns()
+    with pytest.raises(RemoteError, match="runs 2 calls already") as raised:
+        await server.endpoint.call(CLIENT, "hold", deadline_s=5)
+    assert raised.value.type_name == "Overloaded"
+    client.target.release.set()
+    await asyncio.gather(*running)
+    await server.endpoint.call(CLIENT, "echo")
+
+
+async def test_an_answer_that_is_not_plain_data_is_an_error_of_the_handler(world):
+    server, _ = await world.server(), await world.client()
+    with pytest.raises(RemoteError, match=r"cannot carry a builtins\.object") as raised:
+        await server.endpoint.call(CLIENT, "object")
+    assert raised.value.type_name == "LocalProtocolError"
+
+
+async def test_a_handler_that_raises_cancelled_error_by_itself_is_answered(world):
+    server, client = await world.server(), await world.client()
+    with pytest.raises(RemoteError) as raised:
+        await server.endpoint.call(CLIENT, "cancelled", deadline_s=5)
+    assert raised.value.type_name == "CancelledError"
+    assert client.stub._running == {}
+
+
+async def test_an_answer_to_a_caller_that_has_gone_is_a_warning(world, caplog):
+    server, client = await world.server(), await world.client()
+
+    class Stubborn:
+        async def call(self, method, body, tensors):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                return body, tensors  # noqa: B012  # swallows its cancellation
+
+    client.stub._target = Stubborn()
+    call = asyncio.create_task(server.endpoint.call(CLIENT, "m"))
+    await turns()
+    client.abort()
+    with pytest.raises(PeerLost):
+        await call
+    await turns()
+    assert [w for w in warnings(caplog) if "could not answer yaml_fed_server" in w]
+
+
+async def test_calls_of_a_lost_caller_are_cancelled(world):
+    server, first, second = await world.server(), await world.client(1), await world.client(2)
+    calls = [asyncio.create_task(node.endpoint.call(SERVER, "hold")) for node in (first, second)]
+    await server.target.held.wait()
+    await turns()
+    first.abort()
+    with pytest.raises(PeerLost):
+        await calls[0]
+    await turns()
+    assert server.target.cancelled == 1
+    server.target.release.set()
+    await calls[1]
+
+
+async def test_a_call_whose_caller_is_lost_before_it_begins_is_not_counted_for_ever(world):
+    server, client = await world.server(max_calls=1), await world.client()
+    client.comm.send_business_message(Message(Kind.RPC_REQUEST, CLIENT, SERVER, "hold", correlation_id=1))
+    assert len(server.stub._running) == 1
+    client.abort()
+    await turns()
+    assert server.stub._running == {}
+    assert server.target.nodes == [], "it never began"
+
+
+async def test_a_node_that_comes_back_with_the_same_call_number_disturbs_nothing(world):
+    server, client = await world.server(), await world.client()
+    unwound = asyncio.Event()
+
+    class Slow:
+        async def call(self, method, body, tensors):
+            if body == "old":
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await unwound.wait()
+            await asyncio.sleep(0)
+            return body, tensors
+
+    server.stub._target = Slow()
+    client.comm.send_business_message(Message(Kind.RPC_REQUEST, CLIENT, SERVER, "m", "old", correlation_id=1))
+    await turns()
+    client.abort()
+    await client.comm.register_client(SERVER)
+    again = asyncio.create_task(client.endpoint.call(SERVER, "m", "new"))
+    await asyncio.sleep(0)
+    assert len(server.stub._running) == 2
+    unwound.set()
+    assert (await again).body == "new"
+    await turns()
+    assert server.stub._running == {}
+
+
+async def test_closing_cancels_what_runs_and_refuses_what_comes(world):
+    server, client = await world.server(), await world.client()
+    call = asyncio.create_task(server.endpoint.call(CLIENT, "hold"))
+    await client.target.held.wait()
+    await client.stub.close()
+    assert client.target.cancelled == 1
+    assert client.stub._running == {}
+    with pytest.raises(RemoteError, match="is closing") as raised:
+        await server.endpoint.call(CLIENT, "echo", deadline_s=5)
+    assert raised.value.type_name == "ConnectionClosed"
+    client.abort()
+    with pytest.raises(PeerLost):
+        await call
+
+
+async def test_notifications_and_pushes_reach_the_target_as_its_node(world, model):
+    server, client = await world.server(), await world.client()
+    await server.stub.push(CLIENT, model(3)).applied
+    receipt = server.comm.send_business_message(
+        Message(Kind.CLIENT_NOTIFY, SERVER, CLIENT, "phase", {"n": [1]})
+    )
+    await receipt.applied
+    with_model = Message(Kind.CLIENT_NOTIFY, SERVER, CLIENT, "weights", tensors=model(4))
+    await server.comm.send_business_message(with_model).applied
+    assert client.target.models == [model(3)]
+    assert client.target.events == [("phase", {"n": [1]}), ("weights", model(4))]
+    assert set(client.target.nodes) == {CLIENT}
+    assert current_node.get() == "", "the test's own code is no node"
+
+
+async def test_a_push_without_a_model_changes_nothing(world):
+    server, client = await world.server(), await world.client()
+    await server.comm.send_business_message(Message(Kind.MODEL_PUSH, SERVER, CLIENT, "model")).applied
+    assert client.target.models == []
+
+
+# Subscriptions ---------------------------------------------------------------------------------------------
+
+
+async def test_subscribers_are_kept_in_order_and_by_event(world):
+    server, clients = await subscribed(world, 3)
+    await clients[0].endpoint.call(SERVER, "subscribe")
+    await clients[2].endpoint.call(SERVER, "subscribe", "best")
+    assert {event: list(ids) for event, ids in server.stub.subscribers.items()} == {
+        "model": ["yaml_client_1", "yaml_client_2", "yaml_client_3"],
+        "best": ["yaml_client_3"],
+    }
+    for _ in range(2):
+        assert (await clients[1].endpoint.call(SERVER, "unsubscribe", "model")).body is True
+    assert list(server.stub.subscribers["model"]) == ["yaml_client_1", "yaml_client_3"]
+    clients[0].abort()
+    assert list(server.stub.subscribers["model"]) == ["yaml_client_3"]
+
+
+async def test_a_subscription_needs_the_name_of_an_event(world):
+    _, clients = await subscribed(world, 1)
+    with pytest.raises(RemoteError, match="needs the name of an event") as raised:
+        await clients[0].endpoint.call(SERVER, "unsubscribe", {"args": ["best"]})
+    assert raised.value.type_name == "ValueError"
+
+
+async def test_a_client_takes_no_subscriptions(world):
+    server, _ = await world.server(), await world.client(target=GlobalModel())
+    with pytest.raises(RemoteError) as raised:
+        await server.endpoint.call(CLIENT, "subscribe")
+    assert raised.value.type_name == "PermissionError"
+
+
+# Broadcasting ----------------------------------------------------------------------------------------------
+
+
+async def test_broadcast_returns_when_every_subscriber_has_applied_it(world, model):
+    server, clients = await subscribed(world, 3)
+    await world.client(4)  # did not subscribe
+    for client in clients:
+        client.target.held.set()  # makes model_update wait
+    broadcast = asyncio.create_task(server.stub.broadcast_model(model(1)))
+    await turns()
+    assert [len(client.target.models) for client in clients] == [1, 1, 1]
+    clients[0].target.release.set()
+    clients[1].target.release.set()
+    await turns()
+    assert not broadcast.done()
+    clients[2].target.release.set()
+    assert await broadcast == {"yaml_client_1": None, "yaml_client_2": None, "yaml_client_3": None}
+    assert clients[0].target.models[0] is clients[1].target.models[0], "one model by reference"
+
+
+async def test_one_client_that_raises_does_not_stop_the_others(world, model, caplog):
+    server, clients = await subscribed(world, 3)
+    clients[1].target.refuse = ZeroDivisionError("no")
+    outcomes = await server.stub.broadcast_model(model(1))
+    assert list(outcomes) == ["yaml_client_1", "yaml_client_2", "yaml_client_3"]
+    assert outcomes["yaml_client_1"] is outcomes["yaml_client_3"] is None
+    error = outcomes["yaml_client_2"]
+    assert isinstance(error, RemoteError)
+    assert (error.node_id, error.type_name) == ("yaml_client_2", "ZeroDivisionError")
+    assert len(clients[2].target.models) == 1
+    assert len(warnings(caplog, "fedbench.transport")) == 1
+
+
+async def test_broadcast_stops_waiting_at_the_deadline(world, model):
+    server, clients = await subscribed(world, 2)
+    clients[0].target.held.set()
+    outcomes = await server.stub.broadcast_model(model(1), deadline_s=0.01)
+    assert isinstance(outcomes["yaml_client_1"], DeadlineExceeded)
+    assert "did not apply the model within 0.01 s" in str(outcomes["yaml_client_1"])
+    assert outcomes["yaml_client_2"] is None
+
+
+async def test_broadcast_tells_of_clients_that_die_before_they_have_applied_it(world, model):
+    server, clients = await subscribed(world, 2)
+    clients[0].target.held.set()
+    broadcast = asyncio.create_task(server.stub.broadcast_model(model(1)))
+    await turns()
+    clients[0].abort()
+    outcomes = await broadcast
+    assert isinstance(outcomes["yaml_client_1"], PeerLost)
+    assert outcomes["yaml_client_2"] is None
+    assert await server.stub.broadcast_model(model(2)) == {"yaml_client_2": None}
+
+
+async def test_broadcast_tells_of_clients_that_cannot_be_reached(world, model):
+    server, _ = await subscribed(world, 1)
+    server.stub.subscribers["model"] = {"nobody": None, CLIENT: None}
+    outcomes = await server.stub.broadcast_model(model(1))
+    assert isinstance(outcomes["nobody"], RoutingError)
+    assert outcomes[CLIENT] is None
+
+
+async def test_broadcast_without_subscribers_returns_at_once(world, model):
+    server = await world.server()
+    assert await server.stub.broadcast_model(model(1)) == {}
+    assert await server.stub.broadcast_model(model(1), "best") == {}
+
+
+async def test_only_a_server_broadcasts(world, model):
+    await world.server()
+    client = await world.client()
+    with pytest.raises(LocalProtocolError, match="yaml_client_1 is a client"):
+        await client.stub.broadcast_model(model(1))

@@ -1,0 +1,493 @@
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedbench.config import (
+    MAX_CLIENTS,
+    ClientConfig,
+    ComponentConfig,
+    FederationConfig,
+    PollingConfig,
+    ServerConfig,
+    from_mapping,
+    load,
+)
+from fedbench.errors import ConfigError
+
+FULL = {
+    "seed": 7,
+    "mode": "memory",
+    "architecture": "polling",
+    "loop": "asyncio",
+    "server": {
+        "server_id": "hub",
+        "transport": {"type": "memory"},
+        "trainer": {
+            "type": "FedAvgTrainer",
+            "args": {"rounds": 3, "fraction": 0.5, "quorum": 0.25, "deadline_s": 2},
+        },
+    },
+    "clients": [
+        {
+            "client_id": "alice",
+            "transport": {"type": "memory"},
+            "learner": {"type": "SimpleLearner", "args": {"epochs": 2}},
+            "rpc": {"allowed_methods": ["train", "own"]},
+        },
+        {"client_id": "bob"},
+    ],
+    "polling": {
+        "server_ids": ["a", "b", "hub"],
+        "poll_interval_s": 0.5,
+        "receive_timeout_s": 1,
+        "warn_on_timeout": False,
+    },
+}
+TRAINER = {"rounds": 20, "fraction": 1.0, "quorum": 1.0, "deadline_s": 30.0}
+
+
+def changed(path, value):
+    """Return FULL with one value changed; a path part is a key or an index."""
+    data = copy.deepcopy(FULL)
+    part = data
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    return data
+
+
+def problems_of(data, **options):
+    with pytest.raises(ConfigError) as raised:
+        from_mapping(data, **options)
+    return [str(problem) for problem in raised.value.problems]
+
+
+def test_every_value_is_read():
+    assert from_mapping(FULL) == FederationConfig(
+        seed=7,
+        mode="memory",
+        architecture="polling",
+        loop="asyncio",
+        server=ServerConfig(
+            "hub",
+            ComponentConfig(
+                "FedAvgTrainer", {"rounds": 3, "fraction": 0.5, "quorum": 0.25, "deadline_s": 2.0}
+            ),
+        ),
+        clients=(
+            ClientConfig("alice", ComponentConfig("SimpleLearner", {"epochs": 2}), ("train", "own")),
+            ClientConfig("bob", ComponentConfig("SimpleLearner", {}), None),
+        ),
+        polling=PollingConfig(("a", "b", "hub"), 0.5, 1.0, False),
+    )
+
+
+def test_everything_but_the_clients_has_a_default():
+    assert from_mapping({"clients": [{}]}) == FederationConfig(
+        seed=0,
+        mode="memory",
+        architecture="push",
+        loop="auto",
+        server=ServerConfig("yaml_fed_server", ComponentConfig("FedAvgTrainer", TRAINER)),
+        clients=(ClientConfig("yaml_client_1"),),
+        polling=PollingConfig(("memory_server", "fed_server", "yaml_fed_server"), 0.001, 0.010, True),
+    )
+
+
+def test_empty_values_are_defaults_too():
+    empty = dict.fromkeys(FULL) | {"clients": [None]}
+    assert from_mapping(empty) == from_mapping({"clients": [{}]})
+
+
+def test_reading_changes_nothing():
+    data = copy.deepcopy(FULL)
+    from_mapping(data)
+    assert data == FULL
+
+
+def test_a_configuration_cannot_be_changed():
+    config = from_mapping(FULL)
+    with pytest.raises(AttributeError):
+        config.seed = 8
+
+
+def test_load_reads_a_file(tmp_path):
+    path = tmp_path / "f.yaml"
+    path.write_text("clients: {count: 2, learner: {type: 'mine:Own'}}\n")
+    seen = []
+    config = load(path, check_learner=lambda kind, args: seen.append((kind, args)))
+    assert [client.client_id for client in config.clients] == ["yaml_client_1", "yaml_client_2"]
+    assert seen == [("mine:Own", {})]
+
+
+def test_load_names_the_file(tmp_path):
+    path = tmp_path / "f.yaml"
+    path.write_text("clients: []\n")
+    with pytest.raises(ConfigError, match=r"f\.yaml: clients: at least one client is needed"):
+        load(path)
+
+
+@pytest.mark.parametrize("text", ["- a list\n", "text\n", "", "5\n"])
+def test_a_file_that_holds_no_mapping_has_one_problem(tmp_path, text):
+    path = tmp_path / "f.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load(path)
+    (problem,) = raised.value.problems
+    assert problem.path == ""
+    assert problem.message.startswith("expected a mapping, found ")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (["seed"], -1, "seed: -1 is below 0"),
+        (["seed"], "x", "seed: expected a whole number, found text ('x')"),
+        (["mode"], "memry", "mode: unknown value 'memry'; did you mean 'memory'?"),
+        (["architecture"], "pull", "architecture: unknown value 'pull'; known: polling, push"),
+        (["loop"], "trio", "loop: unknown value 'trio'; known: asyncio, auto, uvloop"),
+        (["sede"], 7, "sede: unknown key; did you mean 'seed'?"),
+        (["server", "sever_id"], "x", "server.sever_id: unknown key; did you mean 'server_id'?"),
+        (["server", "transport", "port"], 1, "server.transport.port: unknown key; known: type"),
+        (
+            ["server", "transport", "type"],
+            "tcp",
+            "server.transport.type: unknown value 'tcp'; known: memory, network, process",
+        ),
+        (
+            ["server", "transport", "type"],
+            "process",
+            "server.transport.type: 'process' differs from the federation's mode 'memory': "
+            "all nodes must share one",
+        ),
+        (
+            ["server", "trainer", "type"],
+            "FedAvg",
+            "server.trainer.type: unknown value 'FedAvg'; did you mean 'FedAvgTrainer'?",
+        ),
+        (["server", "trainer", "arg"], {}, "server.trainer.arg: unknown key; did you mean 'args'?"),
+        (["server", "trainer", "args", "rounds"], 0, "server.trainer.args.rounds: 0 is below 1"),
+        (
+            ["server", "trainer", "args", "rounds"],
+            1.5,
+            "server.trainer.args.rounds: expected a whole number, found a number (1.5)",
+        ),
+        (
+            ["server", "trainer", "args", "fraction"],
+            0,
+            "server.trainer.args.fraction: 0 is out of range: more than 0 and at most 1 is needed",
+        ),
+        (
+            ["server", "trainer", "args", "fraction"],
+            1.01,
+            "server.trainer.args.fraction: 1.01 is out of range: more than 0 and at most 1 is needed",
+        ),
+        (
+            ["server", "trainer", "args", "quorum"],
+            -1,
+            "server.trainer.args.quorum: -1 is out of range: more than 0 and at most 1 is needed",
+        ),
+        (
+            ["server", "trainer", "args", "deadline_s"],
+            0,
+            "server.trainer.args.deadline_s: 0 is out of range: more than 0 and at most 1e+09 is needed",
+        ),
+        (
+            ["server", "trainer", "args", "deadline"],
+            1,
+            "server.trainer.args.deadline: unknown key; did you mean 'deadline_s'?",
+        ),
+        (["clients", 1, "client"], "x", "clients[1].client: unknown key; did you mean 'client_id'?"),
+        (["clients", 1, "client_id"], 5, "clients[1].client_id: expected a text, found a number (5)"),
+        (["clients", 1], "bob", "clients[1]: expected a mapping, found text ('bob')"),
+        (
+            ["clients", 1, "client_id"],
+            "alice",
+            "clients[1].client_id: 'alice' is taken by clients[0] already: ids must differ",
+        ),
+        (["clients", 1, "client_id"], "hub", "server.server_id: 'hub' is also the id of a client"),
+        (
+            ["clients", 1, "count"],
+            2,
+            "clients[1].count: unknown key; known: client_id, learner, rpc, transport",
+        ),
+        (
+            ["clients", 1, "transport"],
+            {"type": "network"},
+            "clients[1].transport.type: 'network' differs from the federation's mode 'memory': "
+            "all nodes must share one",
+        ),
+        (
+            ["clients", 1, "transport"],
+            {"type": "carrier pigeon"},
+            "clients[1].transport.type: unknown value 'carrier pigeon'; known: memory, network, process",
+        ),
+        (["clients", 1, "transport"], {"hots": 1}, "clients[1].transport.hots: unknown key; known: type"),
+        (
+            ["clients", 1, "learner"],
+            {"type": 5},
+            "clients[1].learner.type: expected a text, found a number (5)",
+        ),
+        (
+            ["clients", 1, "learner"],
+            {"args": [1]},
+            "clients[1].learner.args: expected a mapping, found a list",
+        ),
+        (["clients", 1, "learner"], {"name": 1}, "clients[1].learner.name: unknown key; known: args, type"),
+        (
+            ["clients", 1, "rpc"],
+            {"allowed_methods": "train"},
+            "clients[1].rpc.allowed_methods: expected a list of texts, found text ('train')",
+        ),
+        (
+            ["clients", 1, "rpc"],
+            {"allowed": []},
+            "clients[1].rpc.allowed: unknown key; did you mean 'allowed_methods'?",
+        ),
+        (["clients", 1, "rpc"], [1], "clients[1].rpc: expected a mapping, found a list"),
+        (
+            ["polling", "server_ids"],
+            ["a", "b", "c"],
+            "polling.server_ids: the server's own id 'hub' is missing: no client would find it",
+        ),
+        (
+            ["polling", "poll_interval_s"],
+            0,
+            "polling.poll_interval_s: 0 is out of range: more than 0 is needed",
+        ),
+        (
+            ["polling", "receive_timeout_s"],
+            "1 s",
+            "polling.receive_timeout_s: expected a number, found text ('1 s')",
+        ),
+        (
+            ["polling", "warn_on_timeout"],
+            1,
+            "polling.warn_on_timeout: expected true or false, found a number (1)",
+        ),
+        (["polling", "interval"], 1, "polling.interval: unknown key; did you mean 'poll_interval_s'?"),
+    ],
+)
+def test_each_mistake_is_reported_where_it_is(path, value, expected):
+    assert problems_of(changed(path, value)) == [expected]
+
+
+def test_a_section_that_is_no_mapping():
+    data = {"server": [], "clients": [{}], "polling": 5}
+    assert problems_of(data) == [
+        "server: expected a mapping, found a list",
+        "polling: expected a mapping, found a number (5)",
+    ]
+
+
+@pytest.mark.parametrize("value", [None, [], {}, "all", 3])
+def test_clients_are_needed(value):
+    (problem,) = problems_of(FULL | {"clients": value})
+    assert problem.startswith("clients")
+    assert "needed" in problem or "is missing" in problem
+
+
+def test_an_id_that_names_no_node():
+    (problem,) = problems_of(changed(["server", "server_id"], "a hub") | {"polling": None})
+    assert problem.startswith("server.server_id: 'a hub' cannot name a node")
+
+
+def test_all_problems_are_reported_in_document_order():
+    data = {
+        "polling": {"poll_interval_s": -1},
+        "clients": [
+            {"learner": {"args": 5}, "client_id": "same"},
+            {"client_id": "same", "what": 1, "transport": {"type": "process"}},
+        ],
+        "nonsense": 1,
+        "server": {"trainer": {"args": {"quorum": 2, "rounds": "many", "extra": 1}}, "server_id": ""},
+        "mode": "telepathy",
+        "seed": 0.5,
+    }
+    assert [problem.partition(": ")[0] for problem in problems_of(data, source="f.yaml")] == [
+        "polling.poll_interval_s",
+        "clients[0].learner.args",
+        "clients[1].client_id",
+        "clients[1].what",
+        "clients[1].transport.type",
+        "nonsense",
+        "server.trainer.args.quorum",
+        "server.trainer.args.rounds",
+        "server.trainer.args.extra",
+        "server.server_id",
+        "mode",
+        "seed",
+    ]
+
+
+# Modes -----------------------------------------------------------------------------------------------------
+
+
+def test_the_servers_transport_decides_the_mode_where_nothing_else_does():
+    data = {"server": {"transport": {"type": "memory"}}, "clients": [{}]}
+    assert from_mapping(data).mode == "memory"
+    assert problems_of({"server": {"transport": {"type": "network"}}, "clients": [{}]}) == [
+        "server.transport.type: 'network' is not available in this version: use 'memory'"
+    ]
+    assert problems_of({"mode": None, "server": {"transport": {"type": "process"}}, "clients": [{}]}) == [
+        "server.transport.type: 'process' is not available in this version: use 'memory'"
+    ]
+
+
+@pytest.mark.parametrize("mode", ["process", "network"])
+def test_modes_that_are_not_available(mode):
+    assert problems_of({"mode": mode, "clients": [{}]}) == [
+        f"mode: '{mode}' is not available in this version: use 'memory'"
+    ]
+
+
+def test_a_client_is_measured_by_the_mode_not_by_what_is_available():
+    data = {"mode": "process", "clients": [{"transport": {"type": "process"}}]}
+    assert len(problems_of(data)) == 1
+    data["clients"].append({"transport": {"type": "memory"}})
+    assert problems_of(data)[1] == (
+        "clients[1].transport.type: 'memory' differs from the federation's mode 'process': "
+        "all nodes must share one"
+    )
+
+
+# Clients ---------------------------------------------------------------------------------------------------
+
+
+def test_a_count_makes_clients_alike():
+    data = {
+        "clients": {
+            "count": 3,
+            "learner": {"type": "mine:Own", "args": {"a": 1}},
+            "rpc": {"allowed_methods": []},
+            "transport": {"type": "memory"},
+        }
+    }
+    assert from_mapping(data).clients == tuple(
+        ClientConfig(f"yaml_client_{n}", ComponentConfig("mine:Own", {"a": 1}), ()) for n in (1, 2, 3)
+    )
+
+
+@pytest.mark.parametrize(
+    ("clients", "expected"),
+    [
+        ({"count": 0}, "clients.count: 0 is below 1"),
+        ({"count": "3"}, "clients.count: expected a whole number, found text ('3')"),
+        ({"count": 10**15}, f"clients.count: {10**15} is above {MAX_CLIENTS}"),
+        ({"learner": {}}, "clients.count: is missing: give a whole number of at least 1"),
+        (
+            {"count": 2, "client_id": "x"},
+            "clients.client_id: unknown key; known: count, learner, rpc, transport",
+        ),
+        (
+            {"count": 2, "learner": {"args": 1}},
+            "clients.learner.args: expected a mapping, found a number (1)",
+        ),
+    ],
+)
+def test_mistakes_in_a_count(clients, expected):
+    assert problems_of({"clients": clients}) == [expected]
+
+
+def test_a_counted_client_may_not_have_the_servers_id():
+    data = {"server": {"server_id": "yaml_client_2"}, "clients": {"count": 2}}
+    assert problems_of(data) == ["server.server_id: 'yaml_client_2' is also the id of a client"]
+
+
+def test_every_duplicate_id_is_reported():
+    data = {"clients": [{"client_id": "a"}, {"client_id": "b"}, {"client_id": "a"}, {"client_id": "a"}]}
+    assert problems_of(data) == [
+        f"clients[{n}].client_id: 'a' is taken by clients[0] already: ids must differ" for n in (2, 3)
+    ]
+
+
+def test_an_id_given_by_default_can_be_a_duplicate_too():
+    assert problems_of({"clients": [{"client_id": "yaml_client_2"}, {}]}) == [
+        "clients[1].client_id: 'yaml_client_2' is taken by clients[0] already: ids must differ"
+    ]
+
+
+def test_learners_are_checked_by_whoever_knows_them():
+    def check(kind, args):
+        if kind != "SimpleLearner" or args:
+            raise ValueError(f"no {kind} with {args}")
+
+    assert from_mapping({"clients": [{}]}, check_learner=check).clients[0].client_id == "yaml_client_1"
+    data = {"clients": [{}, {"learner": {"type": "m:C"}}, {"learner": {"args": {"x": 1}}}]}
+    assert problems_of(data, check_learner=check) == [
+        "clients[1].learner: no m:C with {}",
+        "clients[2].learner: no SimpleLearner with {'x': 1}",
+    ]
+    assert problems_of({"clients": {"count": 3, "learner": {"type": "m:C"}}}, check_learner=check) == [
+        "clients.learner: no m:C with {}"
+    ]
+
+
+# Polling ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("server_id", "expected"),
+    [
+        ("yaml_fed_server", ("memory_server", "fed_server", "yaml_fed_server")),
+        ("memory_server", ("yaml_fed_server", "fed_server", "memory_server")),
+        ("mine", ("memory_server", "yaml_fed_server", "mine")),
+    ],
+)
+def test_by_default_three_ids_are_polled_and_the_real_one_last(server_id, expected):
+    config = from_mapping({"server": {"server_id": server_id}, "clients": [{}]})
+    assert config.polling.server_ids == expected
+
+
+# Anything --------------------------------------------------------------------------------------------------
+
+KEYS_OF = """
+    seed mode architecture loop server clients polling server_id transport trainer type args rounds fraction
+    quorum deadline_s client_id learner rpc allowed_methods count server_ids poll_interval_s receive_timeout_s
+    warn_on_timeout
+"""
+VALUES = "memory process network push auto FedAvgTrainer SimpleLearner yaml_client_1"
+WORDS = st.sampled_from(f"{KEYS_OF} {VALUES}".split())
+ATOMS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | WORDS
+    | st.just(10**400)
+    | st.dates()
+)
+KEYS = WORDS | st.integers() | st.none() | st.text(max_size=3)
+ANYTHING = st.recursive(
+    ATOMS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=25
+)
+SHAPED = st.fixed_dictionaries(
+    {},
+    optional={
+        "seed": ANYTHING,
+        "mode": ANYTHING,
+        "server": st.fixed_dictionaries(
+            {},
+            optional={"server_id": ATOMS, "transport": ANYTHING, "trainer": st.dictionaries(KEYS, ANYTHING)},
+        ),
+        "clients": st.lists(st.dictionaries(KEYS, ANYTHING, max_size=3), max_size=3)
+        | st.fixed_dictionaries({"count": st.integers() | ATOMS}, optional={"learner": ANYTHING}),
+        "polling": st.dictionaries(KEYS, ANYTHING, max_size=4),
+    },
+)
+
+
+@given(ANYTHING | SHAPED)
+def test_anything_is_a_configuration_or_a_config_error(data):
+    try:
+        config = from_mapping(data)
+    except ConfigError as error:
+        assert all(problem.message for problem in error.problems)  # noqa: PT017  # the data decides if it raises
+        return
+    assert config.mode == "memory"
+    assert config.clients
+    assert len({client.client_id for client in config.clients}) == len(config.clients)
+    assert config.server.server_id in config.polling.server_ids

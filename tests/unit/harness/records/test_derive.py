@@ -1,0 +1,123 @@
+import pytest
+
+from harness.records.derive import Outcome, Sampled, derive
+from harness.records.metrics import METRICS
+from harness.stats.histogram import Histogram, HistogramData
+
+MS = 1_000_000
+
+
+def histogram(values_ms: list[int]) -> HistogramData:
+    made = Histogram()
+    for value in values_ms:
+        made.record(value * MS)
+    return made.to_dict()
+
+
+def test_everything_counted_outside_is_put_in_relation_to_time_and_operations() -> None:
+    sampled = Sampled(
+        elapsed_s=2.0,
+        cpu_s=1.0,
+        wakeups=400,
+        log_records=20,
+        log_warnings=6,
+        log_bytes=3000,
+        memory_start_bytes=10,
+        memory_peak_bytes=30,
+        memory_hwm_bytes=40,
+    )
+    assert derive(sampled, Outcome(operations=10, clients=4, logged=30)) == {
+        "cpu_cores": 0.5,
+        "cpu_s_per_op": 0.1,
+        "ops_per_s": 5.0,
+        "wakeups_per_op": 40.0,
+        "wakeups_per_client_per_s": 50.0,
+        "log_records_per_s": 10.0,
+        "log_records_per_op": 2.0,
+        "log_warnings_per_op": 0.6,
+        "log_bytes_per_s": 1500.0,
+        "logger_records_per_op": 3.0,
+        "memory_start_bytes": 10.0,
+        "memory_peak_bytes": 30.0,
+        "memory_hwm_bytes": 40.0,
+    }
+
+
+def test_without_operations_clients_and_memory_their_metrics_are_not_claimed() -> None:
+    metrics = derive(Sampled(elapsed_s=1.0), Outcome())
+    assert metrics == {"cpu_cores": 0.0, "log_records_per_s": 0.0, "log_bytes_per_s": 0.0}
+
+
+def test_memory_of_zero_bytes_is_a_value() -> None:
+    assert derive(Sampled(elapsed_s=1.0, memory_peak_bytes=0), Outcome())["memory_peak_bytes"] == 0.0
+
+
+def test_a_rate_over_no_time_is_no_value() -> None:
+    metrics = derive(Sampled(cpu_s=1.0), Outcome(operations=1, clients=1))
+    missing = {name for name, value in metrics.items() if value is None}
+    assert missing == {
+        "cpu_cores",
+        "log_records_per_s",
+        "log_bytes_per_s",
+        "ops_per_s",
+        "wakeups_per_client_per_s",
+    }
+
+
+def test_latencies_are_percentiles_in_seconds() -> None:
+    values_ms = list(range(1, 1001))
+    outcome = Outcome(histograms={name: histogram(values_ms) for name in ("latency", "intended", "lag")})
+    metrics = derive(Sampled(elapsed_s=1.0), outcome)
+    for name in ("latency", "intended"):
+        assert metrics[f"{name}_p50_s"] == pytest.approx(0.500, rel=1e-3)
+        assert metrics[f"{name}_p99_s"] == pytest.approx(0.990, rel=1e-3)
+    assert metrics["lag_p99_s"] == pytest.approx(0.990, rel=1e-3)
+    assert metrics["latency_p99_bound_s"] == pytest.approx(0.996, rel=1e-3)
+    assert metrics["latency_max_s"] == 1.0
+    assert not {"lag_p50_s", "intended_p99_bound_s", "intended_max_s"} & metrics.keys()
+
+
+@pytest.mark.parametrize(("operations", "bounded"), [(298, False), (299, True)])
+def test_the_bound_of_a_p99_needs_299_operations(operations: int, bounded: bool) -> None:
+    metrics = derive(Sampled(elapsed_s=1.0), Outcome(histograms={"latency": histogram([2] * operations)}))
+    assert metrics["latency_p99_bound_s"] == (0.002 if bounded else None)
+    assert metrics["latency_p99_s"] == 0.002
+
+
+def test_percentiles_of_nothing_are_no_values() -> None:
+    outcome = Outcome(histograms={name: histogram([]) for name in ("latency", "intended", "lag")})
+    metrics = derive(Sampled(elapsed_s=1.0), outcome)
+    for name in (
+        "latency_p50_s",
+        "latency_p99_s",
+        "latency_p99_bound_s",
+        "latency_max_s",
+        "intended_p50_s",
+        "intended_p99_s",
+        "lag_p99_s",
+    ):
+        assert metrics[name] is None
+
+
+def test_values_of_the_workload_are_taken_over() -> None:
+    values = {"round_s": 0.2, "accuracy": 0.95, "faults_reported": 2.0, "clients": 4.0}
+    assert derive(Sampled(elapsed_s=1.0), Outcome(values=values)).items() >= values.items()
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome(values={"speed": 1.0}), Outcome(histograms={"delay": histogram([1])})]
+)
+def test_an_unknown_metric_is_refused(outcome: Outcome) -> None:
+    with pytest.raises(ValueError, match=r"unknown metrics .*(speed|delay_p50_s).*harness\.records\.metrics"):
+        derive(Sampled(elapsed_s=1.0), outcome)
+
+
+def test_every_known_metric_can_be_derived() -> None:
+    sampled = Sampled(elapsed_s=1.0, memory_start_bytes=1, memory_peak_bytes=1, memory_hwm_bytes=1)
+    outcome = Outcome(
+        operations=1,
+        clients=1,
+        histograms={name: histogram([1]) for name in ("latency", "intended", "lag")},
+        values={"round_s": 1.0, "accuracy": 1.0, "faults_reported": 1.0, "clients": 1.0},
+    )
+    assert derive(sampled, outcome).keys() == METRICS.keys()

@@ -1,0 +1,80 @@
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.records import environment
+from harness.records.environment import PACKAGES, RESOURCES, fingerprint, pressure, short_commit
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Tester", "-c", "user.email=tester@localhost"]
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def test_this_machine_is_known() -> None:
+    found = fingerprint()
+    assert found["cores"] == os.cpu_count()
+    assert 1 <= found["cores_usable"] <= found["cores"]
+    assert found["memory_bytes"] > 1 << 28
+    assert found["kernel"] == platform.release()
+    assert found["python"] == platform.python_version()
+    assert found["cpu_model"]
+    assert found["packages"].keys() == set(PACKAGES)
+    assert found["packages"]["numpy"]
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_checkout_is_known_by_its_commit_and_whether_it_has_changed(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "file").write_text("first")
+    git(tmp_path, "add", "file")
+    git(tmp_path, "commit", "--quiet", "-m", "first")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    clean = fingerprint(tmp_path)
+    assert (clean["commit"], clean["dirty"]) == (commit, False)
+    assert short_commit(tmp_path) == commit[:7]
+    (tmp_path / "file").write_text("second")
+    assert fingerprint(tmp_path)["dirty"] is True
+
+
+def test_outside_of_a_checkout_neither_is_known(tmp_path: Path) -> None:
+    found = fingerprint(tmp_path)
+    assert (found["commit"], found["dirty"]) == (None, None)
+    assert short_commit(tmp_path) == "nogit"
+
+
+def test_a_damaged_checkout_is_as_none(tmp_path: Path) -> None:
+    (tmp_path / ".git").write_text("gitdir: nowhere")
+    assert fingerprint(tmp_path)["commit"] is None
+    assert short_commit(tmp_path) == "nogit"
+
+
+def test_without_git_a_checkout_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert fingerprint()["commit"] is None
+
+
+def test_a_package_that_is_not_installed_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "PACKAGES", ("numpy", "no-such-package"))
+    packages = fingerprint()["packages"]
+    assert packages["numpy"]
+    assert packages["no-such-package"] is None
+
+
+def test_the_load_is_three_averages_and_a_share_of_stalls_a_resource() -> None:
+    found = pressure()
+    assert len(found["load"]) == 3
+    assert all(load >= 0 for load in found["load"])
+    assert found["stall_share"].keys() == set(RESOURCES)
+    for resource, share in found["stall_share"].items():
+        if Path("/proc/pressure", resource).exists():
+            assert 0 <= share <= 1
+        else:
+            assert share is None

@@ -1,0 +1,100 @@
+import msgspec
+import pytest
+
+from harness.report.document import Bullets, Figure, Paragraph, Table
+from harness.report.sections import CAPTIONS, headline, sections, target
+from tests.fakes.results import CRITERIA, bare_run, fake_run
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def section(run, title, figures=()):
+    return next(s for s in sections(run, tuple(figures)) if s.title == title)
+
+
+def test_the_verdict_comes_first_and_what_was_not_measured_before_the_results():
+    titles = [s.title for s in sections(fake_run(), tuple(CAPTIONS)) if s.level == 2]
+    assert titles == [
+        "Verdict", "Criteria", "Not measured", "Warnings", "Environment", "Validity", "Workloads", "Plots",
+        "Where push loses", "Order of the runs", "Samples",
+    ]  # fmt: skip
+    assert headline(fake_run()) == "Push against polling, quick: FAIL"
+
+
+@pytest.mark.parametrize(
+    ("criterion", "text"),
+    [
+        ("cpu-idle", "≥ 80 %"),
+        ("rpc-p99", "≤ 10 ms"),
+        ("round-asyncio", f"≤ 1.05{TIMES}"),
+        ("accuracy", "≥ 90 %"),
+        ("model", "= 1 distinct"),
+        ("frontier", "> 0"),
+    ],
+)
+def test_a_target_says_which_side_is_meant(criterion, text):
+    assert target(next(c for c in CRITERIA if c.id == criterion)) == text
+
+
+def test_every_criterion_stands_in_the_table_with_its_verdict():
+    table = section(fake_run(), "Criteria").parts[0]
+    assert isinstance(table, Table)
+    assert [(row[0], row[6]) for row in table.rows] == [(c.id, c.verdict) for c in CRITERIA]
+
+
+def test_figures_stand_where_they_belong():
+    assert section(fake_run(), "Criteria", CAPTIONS).parts[1] == Figure("criteria", CAPTIONS["criteria"])
+    plots = section(fake_run(), "Plots", ("latency", "criteria", "comparison"))
+    assert [part.name for part in plots.parts] == ["comparison", "latency"]
+    assert all(s.title != "Plots" for s in sections(fake_run(), ("criteria",)))
+
+
+def test_what_was_not_measured_is_said_once_with_its_reason():
+    (part,) = section(fake_run(), "Not measured").parts
+    assert isinstance(part, Bullets)
+    assert "criterion network-rpc: its cells were filtered out" in part.items
+    assert sum(item.startswith("push_asyncio broadcast: failed") for item in part.items) == 1
+    assert "floors broadcast: unsupported: floors have no clients" in part.items
+    assert "polling broadcast, latency_p99_bound_s: could not be measured in 5 of 5 blocks" in part.items
+    assert any(item.startswith("push_asyncio broadcast, 13 of 14 metrics: could not") for item in part.items)
+
+
+def test_a_missing_value_without_a_reason_is_still_listed():
+    cell = next(c for c in fake_run().cells if c.arm == "push" and c.workload == "rpc_ping")
+    nothing = msgspec.structs.replace(cell.metrics["cpu_cores"], value=None, reason="")
+    (part,) = section(
+        bare_run(cells=[msgspec.structs.replace(cell, metrics={"cpu_cores": nothing})]), "Not measured"
+    ).parts
+    assert part.items == ["push rpc_ping, cpu_cores: no reason is given"]
+
+
+def test_losses_are_counted_and_listed():
+    text, failed, table = section(fake_run(), "Where push loses").parts
+    assert text.text.startswith("Of 295 values")
+    assert f"{len(table.rows)} are worse" in text.text
+    assert failed.items == ["push_asyncio broadcast: failed, where polling ended well"]
+    assert table.rows[0][:2] == ("broadcast", "latency_p99_s")
+    assert {row[-1] for row in table.rows} == {"yes", "no", "unknown: fewer than 5 blocks"}
+
+
+def test_a_run_without_losses_says_so():
+    better = [c for c in fake_run().cells if c.workload == "idle_federation" and c.arm in ("push", "polling")]
+    (text,) = section(bare_run(cells=better), "Where push loses").parts
+    assert "0 are worse" in text.text
+
+
+def test_an_empty_run_says_what_is_missing():
+    run = bare_run()
+    texts = [part.text for s in sections(run, ()) for part in s.parts if isinstance(part, Paragraph)]
+    for expected in (
+        "The suite has no criteria, or none of them could be decided with the cells chosen.",
+        "Everything that was planned was measured.",
+        "None.",
+        "No workload was run by both push and polling.",
+    ):
+        assert expected in texts
+
+
+def test_the_order_of_the_runs_is_kept():
+    table = section(fake_run(), "Order of the runs").parts[1]
+    assert [row[1].split(", ") for row in table.rows] == fake_run().order
