@@ -49,7 +49,9 @@ def read_yaml(path: str | Path) -> Any:
 def nearest(name: str, known: Sequence[str]) -> str:
     """Return ``; did you mean 'x'?`` for the known name most like ``name``, else the list of known names."""
     matches = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {matches[0]!r}?" if matches else f"; known: {', '.join(sorted(set(known))) or 'none'}"
+    if matches:
+        return f"; did you mean {matches[0]!r}?"
+    return f"; known: {', '.join(sorted(set(known))) or 'none'}"
 
 
 def in_document_order(problems: Sequence[Problem], data: Any) -> list[Problem]:

@@ -50,7 +50,8 @@ class Router:
         link = self._pool.find(target)
         if link is None:
             raise self._refuse(message, "there is no connection to it: register or connect first")
-        receipt = (link.business if kind.channel is BUSINESS else link.control).send(message)
+        lane = link.business if kind.channel is BUSINESS else link.control
+        receipt = link.connection.send(message) if link.lossless else lane.send(message)
         link.sent[kind] += 1
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s %s -> %s #%d", kind.value, message.source, target, message.seq)

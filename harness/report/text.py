@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -23,14 +25,13 @@ _STYLES: dict[Verdict, str] = {
 }
 
 
-def criteria_table(run: RunRecord) -> Table:
-    """Return the criteria with their verdicts."""
-    table = Table(title=Text(clean(run.title)))
-    table.add_column("criterion", overflow="fold")
+def criteria_table(run: RunRecord) -> Group:
+    """Return the criteria with their verdicts, and below them why those that did not pass did not."""
+    table = Table(title=Text(clean(run.title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("criterion", no_wrap=True)
     for column in ("target", "value", "interval", "n"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("reason", overflow="fold")
     for c in run.criteria:
         table.add_row(
             Text(c.id),
@@ -39,9 +40,13 @@ def criteria_table(run: RunRecord) -> Table:
             Text(interval(c.ci_low, c.ci_high, c.unit)),
             str(c.n),
             Text(c.verdict, style=_STYLES[c.verdict]),
-            Text(clean(c.reason)),
         )
-    return table
+    reasons = [
+        Text(f"{c.id}: {c.verdict}: {clean(c.reason)}", style=_STYLES[c.verdict])
+        for c in run.criteria
+        if c.verdict != "pass"
+    ]
+    return Group(table, *reasons)
 
 
 def verdict_line(run: RunRecord, path: Path) -> str:

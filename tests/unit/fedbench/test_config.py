@@ -16,6 +16,7 @@ from fedbench.config import (
 )
 from fedbench.errors import ConfigError
 
+ARGS = {"rounds": 3, "fraction": 0.5, "quorum": 0.25, "deadline_s": 2.0}
 FULL = {
     "seed": 7,
     "mode": "memory",
@@ -24,10 +25,7 @@ FULL = {
     "server": {
         "server_id": "hub",
         "transport": {"type": "memory"},
-        "trainer": {
-            "type": "FedAvgTrainer",
-            "args": {"rounds": 3, "fraction": 0.5, "quorum": 0.25, "deadline_s": 2},
-        },
+        "trainer": {"type": "FedAvgTrainer", "args": {**ARGS, "deadline_s": 2}},
     },
     "clients": [
         {
@@ -49,12 +47,14 @@ TRAINER = {"rounds": 20, "fraction": 1.0, "quorum": 1.0, "deadline_s": 30.0}
 
 
 def changed(path, value):
-    """Return FULL with one value changed; a path part is a key or an index."""
+    """Return FULL with one value changed, at a dotted path whose numbers are indices."""
     data = copy.deepcopy(FULL)
-    part = data
-    for key in path[:-1]:
-        part = part[key]
-    part[path[-1]] = value
+    part, *rest = (int(key) if key.isdigit() else key for key in path.split("."))
+    inner = data
+    for key in rest:
+        inner = inner[part] if isinstance(part, int) else inner.setdefault(part, {})
+        part = key
+    inner[part] = value
     return data
 
 
@@ -70,12 +70,7 @@ def test_every_value_is_read():
         mode="memory",
         architecture="polling",
         loop="asyncio",
-        server=ServerConfig(
-            "hub",
-            ComponentConfig(
-                "FedAvgTrainer", {"rounds": 3, "fraction": 0.5, "quorum": 0.25, "deadline_s": 2.0}
-            ),
-        ),
+        server=ServerConfig("hub", ComponentConfig("FedAvgTrainer", ARGS)),
         clients=(
             ClientConfig("alice", ComponentConfig("SimpleLearner", {"epochs": 2}), ("train", "own")),
             ClientConfig("bob", ComponentConfig("SimpleLearner", {}), None),
@@ -140,138 +135,57 @@ def test_a_file_that_holds_no_mapping_has_one_problem(tmp_path, text):
     assert problem.message.startswith("expected a mapping, found ")
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "expected"),
-    [
-        (["seed"], -1, "seed: -1 is below 0"),
-        (["seed"], "x", "seed: expected a whole number, found text ('x')"),
-        (["mode"], "memry", "mode: unknown value 'memry'; did you mean 'memory'?"),
-        (["architecture"], "pull", "architecture: unknown value 'pull'; known: polling, push"),
-        (["loop"], "trio", "loop: unknown value 'trio'; known: asyncio, auto, uvloop"),
-        (["sede"], 7, "sede: unknown key; did you mean 'seed'?"),
-        (["server", "sever_id"], "x", "server.sever_id: unknown key; did you mean 'server_id'?"),
-        (["server", "transport", "port"], 1, "server.transport.port: unknown key; known: type"),
-        (
-            ["server", "transport", "type"],
-            "tcp",
-            "server.transport.type: unknown value 'tcp'; known: memory, network, process",
-        ),
-        (
-            ["server", "transport", "type"],
-            "process",
-            "server.transport.type: 'process' differs from the federation's mode 'memory': "
-            "all nodes must share one",
-        ),
-        (
-            ["server", "trainer", "type"],
-            "FedAvg",
-            "server.trainer.type: unknown value 'FedAvg'; did you mean 'FedAvgTrainer'?",
-        ),
-        (["server", "trainer", "arg"], {}, "server.trainer.arg: unknown key; did you mean 'args'?"),
-        (["server", "trainer", "args", "rounds"], 0, "server.trainer.args.rounds: 0 is below 1"),
-        (
-            ["server", "trainer", "args", "rounds"],
-            1.5,
-            "server.trainer.args.rounds: expected a whole number, found a number (1.5)",
-        ),
-        (
-            ["server", "trainer", "args", "fraction"],
-            0,
-            "server.trainer.args.fraction: 0 is out of range: more than 0 and at most 1 is needed",
-        ),
-        (
-            ["server", "trainer", "args", "fraction"],
-            1.01,
-            "server.trainer.args.fraction: 1.01 is out of range: more than 0 and at most 1 is needed",
-        ),
-        (
-            ["server", "trainer", "args", "quorum"],
-            -1,
-            "server.trainer.args.quorum: -1 is out of range: more than 0 and at most 1 is needed",
-        ),
-        (
-            ["server", "trainer", "args", "deadline_s"],
-            0,
-            "server.trainer.args.deadline_s: 0 is out of range: more than 0 and at most 1e+09 is needed",
-        ),
-        (
-            ["server", "trainer", "args", "deadline"],
-            1,
-            "server.trainer.args.deadline: unknown key; did you mean 'deadline_s'?",
-        ),
-        (["clients", 1, "client"], "x", "clients[1].client: unknown key; did you mean 'client_id'?"),
-        (["clients", 1, "client_id"], 5, "clients[1].client_id: expected a text, found a number (5)"),
-        (["clients", 1], "bob", "clients[1]: expected a mapping, found text ('bob')"),
-        (
-            ["clients", 1, "client_id"],
-            "alice",
-            "clients[1].client_id: 'alice' is taken by clients[0] already: ids must differ",
-        ),
-        (["clients", 1, "client_id"], "hub", "server.server_id: 'hub' is also the id of a client"),
-        (
-            ["clients", 1, "count"],
-            2,
-            "clients[1].count: unknown key; known: client_id, learner, rpc, transport",
-        ),
-        (
-            ["clients", 1, "transport"],
-            {"type": "network"},
-            "clients[1].transport.type: 'network' differs from the federation's mode 'memory': "
-            "all nodes must share one",
-        ),
-        (
-            ["clients", 1, "transport"],
-            {"type": "carrier pigeon"},
-            "clients[1].transport.type: unknown value 'carrier pigeon'; known: memory, network, process",
-        ),
-        (["clients", 1, "transport"], {"hots": 1}, "clients[1].transport.hots: unknown key; known: type"),
-        (
-            ["clients", 1, "learner"],
-            {"type": 5},
-            "clients[1].learner.type: expected a text, found a number (5)",
-        ),
-        (
-            ["clients", 1, "learner"],
-            {"args": [1]},
-            "clients[1].learner.args: expected a mapping, found a list",
-        ),
-        (["clients", 1, "learner"], {"name": 1}, "clients[1].learner.name: unknown key; known: args, type"),
-        (
-            ["clients", 1, "rpc"],
-            {"allowed_methods": "train"},
-            "clients[1].rpc.allowed_methods: expected a list of texts, found text ('train')",
-        ),
-        (
-            ["clients", 1, "rpc"],
-            {"allowed": []},
-            "clients[1].rpc.allowed: unknown key; did you mean 'allowed_methods'?",
-        ),
-        (["clients", 1, "rpc"], [1], "clients[1].rpc: expected a mapping, found a list"),
-        (
-            ["polling", "server_ids"],
-            ["a", "b", "c"],
-            "polling.server_ids: the server's own id 'hub' is missing: no client would find it",
-        ),
-        (
-            ["polling", "poll_interval_s"],
-            0,
-            "polling.poll_interval_s: 0 is out of range: more than 0 is needed",
-        ),
-        (
-            ["polling", "receive_timeout_s"],
-            "1 s",
-            "polling.receive_timeout_s: expected a number, found text ('1 s')",
-        ),
-        (
-            ["polling", "warn_on_timeout"],
-            1,
-            "polling.warn_on_timeout: expected true or false, found a number (1)",
-        ),
-        (["polling", "interval"], 1, "polling.interval: unknown key; did you mean 'poll_interval_s'?"),
-    ],
-)
-def test_each_mistake_is_reported_where_it_is(path, value, expected):
-    assert problems_of(changed(path, value)) == [expected]
+DIFFERS = "differs from the federation's mode 'memory': all nodes must share one"
+MISTAKES = [
+    ("seed", -1, "-1 is below 0"),
+    ("seed", "x", "expected a whole number, found text ('x')"),
+    ("mode", "memry", "unknown value 'memry'; did you mean 'memory'?"),
+    ("architecture", "pull", "unknown value 'pull'; known: polling, push"),
+    ("loop", "trio", "unknown value 'trio'; known: asyncio, auto, uvloop"),
+    ("sede", 7, "unknown key; did you mean 'seed'?"),
+    ("server.sever_id", "x", "unknown key; did you mean 'server_id'?"),
+    ("server.transport.port", 1, "unknown key; known: type"),
+    ("server.transport.type", "tcp", "unknown value 'tcp'; known: memory, network, process"),
+    ("server.transport.type", "process", f"'process' {DIFFERS}"),
+    ("server.trainer.type", "FedAvg", "unknown value 'FedAvg'; did you mean 'FedAvgTrainer'?"),
+    ("server.trainer.arg", {}, "unknown key; did you mean 'args'?"),
+    ("server.trainer.args.rounds", 0, "0 is below 1"),
+    ("server.trainer.args.rounds", 1.5, "expected a whole number, found a number (1.5)"),
+    ("server.trainer.args.fraction", 0, "0 is out of range: more than 0 and at most 1 is needed"),
+    ("server.trainer.args.fraction", 1.01, "1.01 is out of range: more than 0 and at most 1 is needed"),
+    ("server.trainer.args.quorum", -1, "-1 is out of range: more than 0 and at most 1 is needed"),
+    ("server.trainer.args.deadline_s", 0, "0 is out of range: more than 0 and at most 1e+09 is needed"),
+    ("server.trainer.args.deadline", 1, "unknown key; did you mean 'deadline_s'?"),
+    ("clients.1", "bob", "expected a mapping, found text ('bob')"),
+    ("clients.1.client", "x", "unknown key; did you mean 'client_id'?"),
+    ("clients.1.client_id", 5, "expected a text, found a number (5)"),
+    ("clients.1.client_id", "alice", "'alice' is taken by clients[0] already: ids must differ"),
+    ("clients.1.count", 2, "unknown key; known: client_id, learner, rpc, transport"),
+    ("clients.1.transport.type", "network", f"'network' {DIFFERS}"),
+    ("clients.1.transport.type", "pigeon", "unknown value 'pigeon'; known: memory, network, process"),
+    ("clients.1.transport.hots", 1, "unknown key; known: type"),
+    ("clients.1.learner.type", 5, "expected a text, found a number (5)"),
+    ("clients.1.learner.args", [1], "expected a mapping, found a list"),
+    ("clients.1.learner.name", 1, "unknown key; known: args, type"),
+    ("clients.1.rpc", [1], "expected a mapping, found a list"),
+    ("clients.1.rpc.allowed", [], "unknown key; did you mean 'allowed_methods'?"),
+    ("clients.1.rpc.allowed_methods", "train", "expected a list of texts, found text ('train')"),
+    ("polling.server_ids", ["a"], "the server's own id 'hub' is missing: no client would find it"),
+    ("polling.poll_interval_s", 0, "0 is out of range: more than 0 is needed"),
+    ("polling.receive_timeout_s", "1 s", "expected a number, found text ('1 s')"),
+    ("polling.warn_on_timeout", 1, "expected true or false, found a number (1)"),
+    ("polling.interval", 1, "unknown key; did you mean 'poll_interval_s'?"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), MISTAKES)
+def test_each_mistake_is_reported_where_it_is(path, value, message):
+    assert problems_of(changed(path, value)) == [f"{path.replace('.1', '[1]')}: {message}"]
+
+
+def test_the_server_is_told_that_a_client_has_its_id():
+    data = changed("clients.1.client_id", "hub")
+    assert problems_of(data) == ["server.server_id: 'hub' is also the id of a client"]
 
 
 def test_a_section_that_is_no_mapping():
@@ -290,7 +204,7 @@ def test_clients_are_needed(value):
 
 
 def test_an_id_that_names_no_node():
-    (problem,) = problems_of(changed(["server", "server_id"], "a hub") | {"polling": None})
+    (problem,) = problems_of(changed("server.server_id", "a hub") | {"polling": None})
     assert problem.startswith("server.server_id: 'a hub' cannot name a node")
 
 
@@ -306,20 +220,11 @@ def test_all_problems_are_reported_in_document_order():
         "mode": "telepathy",
         "seed": 0.5,
     }
-    assert [problem.partition(": ")[0] for problem in problems_of(data, source="f.yaml")] == [
-        "polling.poll_interval_s",
-        "clients[0].learner.args",
-        "clients[1].client_id",
-        "clients[1].what",
-        "clients[1].transport.type",
-        "nonsense",
-        "server.trainer.args.quorum",
-        "server.trainer.args.rounds",
-        "server.trainer.args.extra",
-        "server.server_id",
-        "mode",
-        "seed",
-    ]
+    assert " ".join(problem.partition(": ")[0] for problem in problems_of(data)) == (
+        "polling.poll_interval_s clients[0].learner.args clients[1].client_id clients[1].what "
+        "clients[1].transport.type nonsense server.trainer.args.quorum server.trainer.args.rounds "
+        "server.trainer.args.extra server.server_id mode seed"
+    )
 
 
 # Modes -----------------------------------------------------------------------------------------------------

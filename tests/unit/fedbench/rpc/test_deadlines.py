@@ -87,6 +87,34 @@ def test_a_deadline_that_has_passed_already_fires_at_once(owner):
     assert owner.fired == [passed]
 
 
+def test_a_timer_that_fires_too_early_is_set_again(owner):
+    due = owner.add(1)
+    owner.timer._fire()  # as a loop does whose timers are rounded to milliseconds
+    assert owner.fired == []
+    assert owner.clock.pending == 1
+    owner.clock.advance(1)
+    assert owner.fired == [due]
+
+
+def test_deadlines_added_while_it_fires_are_kept(owner):
+    expire = owner.timer._expire
+
+    def expire_and_add(now_ns):
+        left = expire(now_ns)
+        if len(owner.fired) == 1:
+            owner.add(1)
+        return left
+
+    owner.timer._expire = expire_and_add
+    owner.add(1)
+    third = owner.add(3)
+    owner.clock.advance(1)
+    assert owner.clock.pending == 1
+    owner.clock.advance(2)
+    assert len(owner.fired) == 3
+    assert owner.fired[-1] == third
+
+
 def test_zero_means_never(owner):
     owner.timer.watch(0)
     assert owner.clock.pending == 0

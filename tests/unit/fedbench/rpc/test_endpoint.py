@@ -215,6 +215,16 @@ async def test_a_caller_cancelled_as_its_call_fails_leaves_no_complaint(world, c
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+async def test_a_peer_lost_after_its_answer_changes_nothing(world):
+    server, client = await world.server(), await world.client()
+    requests = record_requests(client)
+    call = asyncio.create_task(server.endpoint.call(CLIENT, "m"))
+    await until(lambda: requests)
+    answer(client, requests[0], "in time")
+    client.abort()
+    assert (await call).body == "in time"
+
+
 async def test_a_call_that_cannot_be_sent_is_forgotten(world):
     server = await world.server()
     with pytest.raises(RoutingError):

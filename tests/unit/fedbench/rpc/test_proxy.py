@@ -213,6 +213,15 @@ async def test_wait_model_returns_what_is_there_or_comes(ends, model):
     assert proxy._waiters == set()
 
 
+async def test_of_two_models_that_come_at_once_the_newest_is_returned(ends, model):
+    server, proxy = ends
+    waiting = asyncio.create_task(proxy.wait_model())
+    await turns()
+    receipts = [server.stub.push(CLIENT, model(version)) for version in (1, 2)]
+    assert (await waiting).version == 2
+    await asyncio.gather(*(receipt.applied for receipt in receipts))
+
+
 async def test_wait_model_gives_up_at_its_deadline(ends):
     _, proxy = ends
     with pytest.raises(DeadlineExceeded, match=r"pushed no model newer than version 3 within 0\.01 s"):

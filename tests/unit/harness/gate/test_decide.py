@@ -1,6 +1,5 @@
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,53 +8,14 @@ from hypothesis import strategies as st
 from harness.gate.criteria import KINDS, Criterion
 from harness.gate.decide import LAG_LIMIT_S, decide
 from harness.gate.samples import Samples
-from harness.records.schema import Control, CriterionRecord, Observation
+from harness.records.schema import CriterionRecord, Observation
+from tests.unit.harness.gate.cells import cell, controls, criterion, judged
 
 BETTER = ["fail", "inconclusive", "contaminated", "pass"]
 """Verdicts from the worst."""
 
 positive = st.floats(0.01, 100.0)
 fives = st.lists(positive, min_size=5, max_size=8)
-
-
-def cell(
-    arm: str,
-    values: Sequence[float | None],
-    workload: str = "idle",
-    metric: str = "cpu_cores",
-    **changes: Any,
-) -> list[Observation]:
-    """Return one observation a block."""
-    known: dict[str, Any] = {
-        "order": 1,
-        "arm": arm,
-        "stack": arm,
-        "loop": "asyncio",
-        "mode": "memory",
-        "workload": workload,
-        "kind": workload,
-        "params": {},
-        "status": "ok",
-    }
-    return [
-        Observation(**{**known, "block": block, "metrics": {metric: value}, **changes})
-        for block, value in enumerate(values, 1)
-    ]
-
-
-def criterion(kind: str, target: float = 0.0, **changes: str) -> Criterion:
-    known = {"arm": "push", "against": "polling" if kind in ("reduction", "ratio", "frontier") else ""}
-    return Criterion("id", "title", kind, "idle", "cpu_cores", target=target, **{**known, **changes})
-
-
-def controls(spread: float | None, workload: str = "idle", metric: str = "cpu_cores") -> dict[Any, Control]:
-    return {(workload, metric): Control(workload=workload, metric=metric, spread=spread, n=5)}
-
-
-def judged(
-    what: Criterion, *cells: list[Observation], known: Mapping[tuple[str, str], Control] | None = None
-) -> CriterionRecord:
-    return decide(what, Samples([o for group in cells for o in group]), known or {}, mode="memory")
 
 
 def against(
@@ -257,6 +217,7 @@ def test_a_base_that_did_not_run_decides_nothing() -> None:
 def test_a_late_load_generator_voids_the_cell(late: str) -> None:
     def verdict(lag_s: float | None) -> CriterionRecord:
         cells = {arm: cell(arm, [100.0 if arm == "polling" else 1.0] * 5) for arm in ("push", "polling")}
+        cells[late][1].metrics["lag_p99_s"] = 0.001
         cells[late][3].metrics["lag_p99_s"] = lag_s
         return judged(criterion("reduction", 0.5), *cells.values())
 
@@ -326,73 +287,6 @@ def test_equal_needs_one_text_in_all_arms_and_blocks() -> None:
 def test_equal_decides_nothing_on_one_text_alone(texts: dict[str, str | None], reason: str) -> None:
     record = equal(texts)
     assert (record.verdict, record.reason) == ("inconclusive", reason)
-
-
-# frontier
-
-
-def frontier(
-    points: Mapping[str, tuple[Sequence[float], Sequence[float]]], spread: float | None = None
-) -> CriterionRecord:
-    """Decide push, which measures 10 in both metrics, against points of a sweep."""
-    what = criterion("frontier", workload2="notify", metric2="latency_p50_s")
-    cells = [cell("push", [10.0] * 5), cell("push", [10.0] * 5, "notify", "latency_p50_s")]
-    for name, (cpu, latency) in points.items():
-        cells.append(cell(name, cpu))
-        cells.append(cell(name, latency, "notify", "latency_p50_s"))
-    return judged(what, *cells, known=controls(spread, "notify", "latency_p50_s"))
-
-
-def test_the_frontier_is_passed_below_every_point_in_both_metrics() -> None:
-    record = frontier({"polling@1": ([40.0] * 5, [20.0] * 5), "polling@2": ([11.0] * 5, [80.0] * 5)})
-    assert record.verdict == "pass"
-    assert record.value == pytest.approx(1 - 10 / 11)
-    assert record.reason == "closest: cpu_cores of polling@2"
-
-
-@pytest.mark.parametrize(("cpu", "latency"), [(9.0, 80.0), (80.0, 9.0), (10.0, 80.0)])
-def test_one_point_that_is_not_beaten_fails_the_frontier(cpu: float, latency: float) -> None:
-    record = frontier({"polling@1": ([40.0] * 5, [20.0] * 5), "polling@2": ([cpu] * 5, [latency] * 5)})
-    assert record.verdict == "fail"
-    assert record.reason.endswith(f"closest: {'cpu_cores' if cpu < 20 else 'latency_p50_s'} of polling@2")
-
-
-def test_a_point_missed_for_certain_decides_before_one_less_well_known() -> None:
-    wide = [5.0, 8.0, 20.0, 20.0, 20.0]
-    assert frontier({"polling@1": (wide, [20.0] * 5)}).verdict == "inconclusive"
-    assert frontier({"polling@1": (wide, [20.0] * 5), "polling@2": ([9.0] * 5, [20.0] * 5)}).verdict == "fail"
-
-
-def test_without_points_there_is_no_frontier() -> None:
-    record = frontier({"polling": ([40.0] * 5, [20.0] * 5)})
-    assert record.verdict == "inconclusive"
-    assert record.reason == "no point of the sweep of polling was measured"
-
-
-def test_a_point_that_measured_zero_decides_nothing() -> None:
-    record = frontier({"polling@1": ([0.0] * 5, [20.0] * 5)})
-    assert (record.verdict, record.reason) == (
-        "inconclusive",
-        "polling@1 measured zero: nothing to compare with",
-    )
-
-
-def test_every_cell_of_the_sweep_must_be_usable() -> None:
-    what = criterion("frontier", workload2="notify", metric2="latency_p50_s")
-    fine = [
-        *(cell(arm, [10.0] * 5) for arm in ("push", "polling@1")),
-        cell("push", [1.0] * 5, "notify", "latency_p50_s"),
-    ]
-    assert judged(what, *fine).reason == "polling@1 did not run notify"
-    late = cell("polling@1", [9.0] * 5, "notify", "latency_p50_s")
-    late[0].metrics["lag_p99_s"] = 0.02
-    assert "polling@1 notify lagged 20.0 ms" in judged(what, *fine, late).reason
-
-
-def test_the_control_of_either_metric_can_overturn_a_frontier() -> None:
-    points = {"polling@1": ([40.0] * 5, [20.0] * 5)}
-    assert frontier(points, math.log(1.99)).verdict == "pass"
-    assert frontier(points, math.log(2.01)).verdict == "contaminated"
 
 
 # properties

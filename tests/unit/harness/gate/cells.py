@@ -1,0 +1,49 @@
+"""Cells of a run, and criteria decided on them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.gate.criteria import Criterion
+from harness.gate.decide import decide
+from harness.gate.samples import Samples
+from harness.records.schema import Control, CriterionRecord, Observation
+
+
+def cell(
+    arm: str,
+    values: Sequence[float | None],
+    workload: str = "idle",
+    metric: str = "cpu_cores",
+    **changes: Any,
+) -> list[Observation]:
+    """Return one observation a block."""
+    known: dict[str, Any] = {
+        "order": 1,
+        "arm": arm,
+        "stack": arm,
+        "loop": "asyncio",
+        "mode": "memory",
+        "workload": workload,
+        "kind": workload,
+        "params": {},
+        "status": "ok",
+    }
+    return [
+        Observation(**{**known, "block": block, "metrics": {metric: value}, **changes})
+        for block, value in enumerate(values, 1)
+    ]
+
+
+def criterion(kind: str, target: float = 0.0, **changes: str) -> Criterion:
+    known = {"arm": "push", "against": "polling" if kind in ("reduction", "ratio", "frontier") else ""}
+    return Criterion("id", "title", kind, "idle", "cpu_cores", target=target, **{**known, **changes})
+
+
+def controls(spread: float | None, workload: str = "idle", metric: str = "cpu_cores") -> dict[Any, Control]:
+    return {(workload, metric): Control(workload=workload, metric=metric, spread=spread, n=5)}
+
+
+def judged(
+    what: Criterion, *cells: list[Observation], known: Mapping[tuple[str, str], Control] | None = None
+) -> CriterionRecord:
+    return decide(what, Samples([o for group in cells for o in group]), known or {}, mode="memory")
