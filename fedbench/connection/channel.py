@@ -1,6 +1,6 @@
 """The two lanes of a connection: messages numbered on the way out, the numbers checked on the way in.
 
-A medium that cannot lose or repeat anything while both ends live needs no numbers: its messages keep 0.
+A medium that cannot lose or repeat anything while both ends live needs neither: its messages keep number 0.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ class Lane:
 
     channel: ClassVar[Channel]
 
-    __slots__ = ("_connection", "_lossless", "_received", "_sent")
+    __slots__ = ("_connection", "_received", "_sent")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._lossless = connection.lossless
         self._sent = 0
         self._received = 0
 
     def send(self, message: Message) -> Receipt:
-        """Send ``message``, numbered unless the medium is lossless. A refused one takes no number.
+        """Number ``message`` and send it. A message that is refused takes no number.
 
         Raises:
             LocalProtocolError: The message belongs on the other lane, or was sent before.
@@ -41,8 +40,6 @@ class Lane:
             raise LocalProtocolError(
                 f"a {message.kind.value} does not travel on the {self.channel.value} channel"
             )
-        if self._lossless:
-            return self._connection.send(message)
         if message.seq:
             raise LocalProtocolError(f"this {message.kind.value} was sent before: make a new message")
         self._sent += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Protocol
 
 from fedbench.connection.pool import ConnectionPool, Link
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from fedbench.ids import Role
     from fedbench.transport.base import TransportBase
-    from fedbench.transport.connection import Connection
+    from fedbench.transport.connection import Connection, Receiver
     from fedbench.transport.receipt import Delivery
 
 
@@ -105,7 +104,7 @@ class ConnectionManager:
 
     def _opened(self, connection: Connection) -> None:
         link = self.router.link(connection)
-        connection.receiver = functools.partial(self._receive, link)
+        connection.receiver = self._receiver(link)
         self.pool.add(link)
         self._listener.connected(connection.peer_id, connection.epoch)
         connection.on_closed(self._lost)
@@ -114,23 +113,33 @@ class ConnectionManager:
         if self.pool.remove(connection):
             self._listener.disconnected(connection.peer_id, reason)
 
-    def _receive(self, link: Link, message: Message, delivery: Delivery) -> None:
-        self.router.received(link, message)
+    def _receiver(self, link: Link) -> Receiver:
+        """Return what takes the messages of one link; a closure, because it is on the way of every one."""
+        owners, received = self._owners, self.router.received
+
+        def receive(message: Message, delivery: Delivery) -> None:
+            received(link, message)
+            owner = owners.get(message.kind)
+            if owner is None:
+                self._dispatch(message, delivery)
+            else:
+                owner(message)
+                delivery.apply()
+
+        return receive
+
+    def _dispatch(self, message: Message, delivery: Delivery) -> None:
         kind = message.kind
-        owner = self._owners.get(kind)
-        if owner is not None:
-            owner(message)
-            delivery.apply()
-        elif kind.channel is Channel.CONTROL:
+        if kind.channel is Channel.CONTROL:
             token = current_node.set(self.node_id)
             try:
                 self._listener.handle(message)
             finally:
                 current_node.reset(token)
             delivery.apply()
+            return
+        handlers = self._handlers.get(kind)
+        if handlers:
+            self._dispatcher.run(tuple(handlers), message, delivery)
         else:
-            handlers = self._handlers.get(kind)
-            if handlers:
-                self._dispatcher.run(tuple(handlers), message, delivery)
-            else:
-                self._transport.deliver(message, delivery)
+            self._transport.deliver(message, delivery)

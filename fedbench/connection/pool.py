@@ -21,18 +21,20 @@ class Link:
 
     Attributes:
         connection: The pipe.
+        lossless: Whether the pipe cannot lose or repeat anything while both ends live.
         business: Its business lane.
         control: Its control lane.
         sent: How many messages of each kind went out to this peer, over all connections to it.
         received: How many came in.
     """
 
-    __slots__ = ("business", "connection", "control", "received", "sent")
+    __slots__ = ("business", "connection", "control", "lossless", "received", "sent")
 
     def __init__(
         self, connection: Connection, sent: defaultdict[Kind, int], received: defaultdict[Kind, int]
     ) -> None:
         self.connection = connection
+        self.lossless = connection.lossless
         self.sent = sent
         self.received = received
         self.business = BusinessChannel(connection)

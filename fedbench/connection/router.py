@@ -38,7 +38,7 @@ class Router:
         return Link(connection, self._sent[peer_id], self._received[peer_id])
 
     def send(self, message: Message) -> Receipt:
-        """Send ``message`` to its target on the lane of its kind.
+        """Send ``message`` to its target on the lane of its kind; a lossless medium needs no lanes.
 
         Raises:
             RoutingError: The source is not this node, or there is no connection to the target.
@@ -50,8 +50,10 @@ class Router:
         link = self._pool.find(target)
         if link is None:
             raise self._refuse(message, "there is no connection to it: register or connect first")
-        lane = link.business if kind.channel is BUSINESS else link.control
-        receipt = link.connection.send(message) if link.lossless else lane.send(message)
+        if link.lossless:
+            receipt = link.connection.send(message)
+        else:
+            receipt = (link.business if kind.channel is BUSINESS else link.control).send(message)
         link.sent[kind] += 1
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s %s -> %s #%d", kind.value, message.source, target, message.seq)

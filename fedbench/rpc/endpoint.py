@@ -71,7 +71,7 @@ class RpcEndpoint:
         deadline_ns = 0 if deadline_s is None else now_ns + int(deadline_s * 1e9)
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         correlation_id = self._calls.open(peer_id, future, deadline_ns)
-        if deadline_ns:
+        if 0 < deadline_ns < self._deadlines.armed_ns:
             self._deadlines.watch(deadline_ns)
         try:
             self._send(

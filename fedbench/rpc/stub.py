@@ -148,7 +148,7 @@ class LearnerStub:
             serving = self._serve(message, number)
             task = asyncio.get_running_loop().create_task(serving, context=self._context)
             self._running[number] = (task, message.source, message.deadline_ns)
-            if message.deadline_ns:
+            if 0 < message.deadline_ns < self._deadlines.armed_ns:
                 self._deadlines.watch(message.deadline_ns)
             return
         self._reply(message, ERROR, _describe(error, ""))

@@ -141,9 +141,13 @@ class Connection(ABC):
                 raise ConnectionClosed(f"nobody receives for {self.local_id}")
             self.receiver(message, delivery)
         except Exception as error:
-            token = current_node.set(self.local_id)
-            log.warning(
-                "%s could not take %s from %s", self.local_id, message.kind.value, self.peer_id, exc_info=True
-            )
-            current_node.reset(token)
-            delivery.apply(describe(self.local_id, error))
+            self._not_taken(message, delivery, error)
+
+    def _not_taken(self, message: Message, delivery: Delivery, error: Exception) -> None:
+        """Report what the receiver raised, as this node and to the sender."""
+        token = current_node.set(self.local_id)
+        log.warning(
+            "%s could not take %s from %s", self.local_id, message.kind.value, self.peer_id, exc_info=error
+        )
+        current_node.reset(token)
+        delivery.apply(describe(self.local_id, error))

@@ -128,11 +128,15 @@ class MemoryConnection(Connection):
         receipt = Receipt(self.ledger, ACKED)
         other._taking = True
         try:
-            other._hand_over(message, receipt)
-            if other._waiting_bytes:
-                other._drain()
+            other.receiver(
+                message, receipt
+            )  # without the call of _hand_over: this is the way of every message
+        except Exception as error:
+            other._not_taken(message, receipt, error)
         finally:
             other._taking = False
+        if other._waiting_bytes:
+            other.start()
         return receipt
 
     def _enqueue(self, message: Message, sender: MemoryConnection) -> Receipt:

@@ -64,17 +64,3 @@ def test_the_next_number_is_accepted_and_no_other():
         with pytest.raises(RemoteProtocolError, match=rf"client_notify {epoch}\.{seq}, expected 2\.4"):
             lane.accept(message(seq=seq, epoch=epoch))
     lane.accept(message(seq=4, epoch=2))
-
-
-def test_a_lossless_medium_needs_no_numbers():
-    class Lossless(FakeConnection):
-        lossless = True
-
-    connection = Lossless(A, B)
-    lane = BusinessChannel(connection)
-    again = message()
-    lane.send(again)
-    lane.send(again)
-    assert [sent.seq for sent in connection.sent] == [0, 0]
-    with pytest.raises(LocalProtocolError, match="does not travel"):
-        ControlChannel(connection).send(again)

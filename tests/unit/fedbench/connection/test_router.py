@@ -95,3 +95,17 @@ def test_counts_go_on_over_a_new_connection(parts):
     again = router.link(FakeConnection(A, B, 2))
     router.received(again, message(source=B, target=A))
     assert router.counts() == {f"{B}->{A}": {"client_notify": 2}}
+
+
+def test_a_lossless_medium_needs_no_numbers():
+    class Lossless(FakeConnection):
+        lossless = True
+
+    pool = ConnectionPool()
+    router = Router(A, pool)
+    link = router.link(Lossless(A, B))
+    pool.add(link)
+    for _ in range(2):
+        router.send(message())
+    assert [sent.seq for sent in link.connection.sent] == [0, 0]
+    assert router.counts() == {f"{A}->{B}": {"client_notify": 2}}
