@@ -64,7 +64,6 @@ class PushNodes:
 
     async def stop(self) -> None:
         """Unregister the clients, close every node and wait until the learners have ended; idempotent."""
-        self.server.control.closing()
         for client_id, comm in self.clients.items():
             await self._stubs[client_id].close()
             await comm.close()

@@ -128,4 +128,3 @@ class _Expired(Exception):
 def _fail(future: asyncio.Future[Message], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-        future.exception()  # its caller may be cancelled at this very moment: then nobody looks

@@ -237,4 +237,3 @@ class LearnerProxy:
             for waiter in self._waiters:
                 if not waiter.done():
                     waiter.set_exception(PeerLost(peer_id, reason))
-                    waiter.exception()  # whoever waits may be cancelled at this very moment

@@ -185,7 +185,7 @@ def _extremes(c: Criterion, samples: Samples, confidence: float) -> tuple[Estima
     blocks = len(samples.cell(c.arm, c.workload))
     missing = blocks - len(values)
     if missing:
-        reason = f"{c.metric} could not be measured in {missing} of {blocks} blocks"
+        reason = f"{c.metric}: {METRICS[c.metric].missing} in {missing} of {blocks} blocks"
         raise _Undecidable(reason, len(values))
     return Estimate(_median(values), values[0], values[-1], len(values), confidence), ""
 
@@ -243,6 +243,7 @@ def _record(
         metric=c.metric,
         arm=c.arm,
         against=c.against,
+        against_workload=c.other_workload if c.against else "",
         unit=_UNITS[c.kind] if c.kind in _UNITS else METRICS[c.metric].unit,
         target=_target(c),
         value=None if estimate is None else estimate.value,

@@ -14,17 +14,21 @@ class Metric(NamedTuple):
         unit: Unit for people.
         direction: Which way is better.
         title: What it measures.
+        missing: Why it is null where it is.
     """
 
     unit: str
     direction: Direction
     title: str
+    missing: str = "could not be measured"
 
 
 METRICS: dict[str, Metric] = {
     "latency_p50_s": Metric("s", "lower", "median latency of one operation"),
     "latency_p99_s": Metric("s", "lower", "99th percentile of latency"),
-    "latency_p99_bound_s": Metric("s", "lower", "95 % upper bound of the 99th percentile of latency"),
+    "latency_p99_bound_s": Metric(
+        "s", "lower", "95 % upper bound of the 99th percentile of latency", "fewer than 299 operations"
+    ),
     "latency_max_s": Metric("s", "lower", "largest latency"),
     "intended_p50_s": Metric("s", "lower", "median latency from the intended time of sending"),
     "intended_p99_s": Metric("s", "lower", "99th percentile of latency from the intended time of sending"),

@@ -103,6 +103,7 @@ class CriterionRecord(msgspec.Struct, frozen=True, kw_only=True):
         kind: How it is decided; see :mod:`harness.gate.decide`.
         arm: Arm it is about.
         against: Arm it is compared with, empty where there is none.
+        against_workload: Workload of that arm.
         unit: Unit of target and value.
         value: Point estimate.
         ci_low: Lower bound, null where there is none.
@@ -119,6 +120,7 @@ class CriterionRecord(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     arm: str
     against: str
+    against_workload: str
     unit: str
     target: float
     value: float | None

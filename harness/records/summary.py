@@ -49,7 +49,7 @@ def _metric(name: str, group: Sequence[Observation]) -> MetricSummary:
     metric = METRICS[name]
     values = [value for o in group if (value := o.metrics.get(name)) is not None]
     missing = len(group) - len(values)
-    reason = f"could not be measured in {missing} of {len(group)} blocks" if missing else ""
+    reason = f"{metric.missing} in {missing} of {len(group)} blocks" if missing else ""
     if not values:
         return MetricSummary(
             unit=metric.unit,

@@ -46,7 +46,7 @@ def ratios(run: RunRecord, observations: Sequence[Observation]) -> str | None:
     rows = []
     for c in run.criteria:
         if c.kind in ("reduction", "ratio"):
-            base, candidate = samples.pairs((c.against, c.workload), (c.arm, c.workload), c.metric)
+            base, candidate = samples.pairs((c.against, c.against_workload), (c.arm, c.workload), c.metric)
             found = [after / before for before, after in zip(base, candidate, strict=True) if before > 0]
             if found:
                 rows.append((c, found))

@@ -57,6 +57,7 @@ def _criterion(
         metric=metric,
         arm=arm,
         against=against,
+        against_workload=workload if against else "",
         unit=units[kind] if kind in units else METRICS[metric].unit,
         target=target,
         value=value,

@@ -23,7 +23,9 @@ def looks_in_loops(source: str) -> list[str]:
             if not isinstance(call, ast.Call):
                 continue
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-            timed = name in TIMED and any(keyword.arg in ("timeout", "timeout_s") for keyword in call.keywords)
+            timed = name in TIMED and any(
+                keyword.arg in ("timeout", "timeout_s") for keyword in call.keywords
+            )
             if name in LOOKS or timed:
                 found.append(f"{call.lineno}: {name}")
     return found
@@ -51,5 +53,7 @@ def test_a_planted_violation_is_found(source: str) -> None:
 
 
 def test_the_polling_architecture_is_what_the_check_looks_for() -> None:
-    found = [line for path in (FEDBENCH / "polling").rglob("*.py") for line in looks_in_loops(path.read_text())]
+    found = [
+        line for path in (FEDBENCH / "polling").rglob("*.py") for line in looks_in_loops(path.read_text())
+    ]
     assert found

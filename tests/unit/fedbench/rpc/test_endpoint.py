@@ -105,6 +105,22 @@ async def test_no_answer_in_time(world):
     assert len(server.endpoint._calls) == 0
 
 
+async def test_each_call_has_a_deadline_of_its_own(world):
+    clock = FakeClock()
+    server, client = await world.server(clock=clock), await world.client()
+    record_requests(client)
+    calls = [
+        asyncio.create_task(server.endpoint.call(CLIENT, "slow", deadline_s=seconds)) for seconds in (3, 1, 2)
+    ]
+    await asyncio.sleep(0)
+    for index in (1, 2, 0):
+        assert not calls[index].done()
+        clock.advance(1)
+        with pytest.raises(DeadlineExceeded):
+            await calls[index]
+    assert clock.pending == 0
+
+
 async def test_the_deadline_travels_with_the_request(world):
     clock = FakeClock()
     server, client = await world.server(clock=clock), await world.client()

@@ -147,7 +147,7 @@ def test_a_limit_of_zero_holds_only_without_any() -> None:
 def test_a_block_without_the_metric_leaves_a_limit_open(kind: str) -> None:
     record = judged(criterion(kind, 3.0), cell("push", [3.0, None, 3.0]))
     assert (record.verdict, record.n) == ("inconclusive", 2)
-    assert record.reason == "cpu_cores could not be measured in 1 of 3 blocks"
+    assert record.reason == "cpu_cores: could not be measured in 1 of 3 blocks"
 
 
 # the A/A control

@@ -32,6 +32,7 @@ def criterion(verdict: Verdict, identity: str = "cpu") -> CriterionRecord:
         metric="cpu_cores",
         arm="push",
         against="",
+        against_workload="",
         unit="cores",
         target=1.0,
         value=None,

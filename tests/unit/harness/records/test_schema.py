@@ -105,6 +105,7 @@ def test_a_run_comes_back_from_json() -> None:
                 metric="cpu_cores",
                 arm="push",
                 against="",
+                against_workload="",
                 unit="cores",
                 target=1.0,
                 value=0.5,

@@ -52,7 +52,7 @@ def test_what_is_missing_has_a_reason() -> None:
     assert cell.metrics["cpu_cores"].reason == "could not be measured in 2 of 3 blocks"
     bound = cell.metrics["latency_p99_bound_s"]
     assert (bound.value, bound.ci_low, bound.ci_high, bound.n) == (None, None, None, 0)
-    assert (bound.unit, bound.reason) == ("s", "could not be measured in 3 of 3 blocks")
+    assert (bound.unit, bound.reason) == ("s", "fewer than 299 operations in 3 of 3 blocks")
 
 
 @pytest.mark.parametrize(
