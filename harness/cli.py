@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from fedbench.errors import ConfigError, Problem
 from harness.gate.outcome import ExitCode
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+class _Console(Console):
+    """Falls silent when its reader has gone, as with ``fedbench run | head``: the work is done all the same."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
 
 app = typer.Typer(
     name="fedbench",
@@ -21,8 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console()
-err = Console(stderr=True)
+out = _Console()
+err = _Console(stderr=True)
 
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; twice for everything.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say only what went wrong, and the verdict.")]
@@ -103,9 +117,8 @@ def run(
     if dry_run:
         print_plan(chosen, seed, out)
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = _console(quiet)
-    with create_progress(console, verbose) as progress:
+    with create_progress(out, -1 if quiet else verbose) as progress:
         request = Request(chosen, seed, output, shlex.join(["fedbench", *sys.argv[1:]]), budget_s)
         record, folder = run_suite(request, progress)
     print_verdict(record, folder, console, out)
@@ -123,7 +136,7 @@ def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folde
         raise ConfigError(str(run_folder), [Problem("", "is no folder: name the folder of a run")])
     store = Store(run_folder)
     record = store.read_run()
-    render(record, store.observations(), run_folder)
+    render(record, store.observations() if record.cells else [], run_folder)
     print_verdict(record, run_folder, out, out)
 
 
@@ -137,6 +150,7 @@ def list_all() -> None:
 
 def main() -> None:
     """Run the command line; every expected error is a message and an exit code, never a traceback."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except ConfigError as error:
@@ -144,11 +158,16 @@ def main() -> None:
         for problem in error.problems:
             err.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(ExitCode.USAGE)
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone: nothing can be said any more
-        sys.exit(ExitCode.OK)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, also where that is ignored, as it is for a job in the background."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)
 
 
 def _console(quiet: bool) -> Console:

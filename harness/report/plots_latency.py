@@ -54,13 +54,13 @@ def latency(run: RunRecord, observations: Sequence[Observation]) -> str | None:
 
 
 def _panels(observations: Sequence[Observation]) -> Panels:
-    """Return line by line the merged histograms of each panel; all floors share one."""
+    """Return line by line the merged histograms of each panel; all floors share one, a line for each loop."""
     panels: Panels = {}
     for o in observations:
         data = o.histograms.get("latency")
         if data is None or not data["count"]:
             continue
-        panel, line = ("floors", o.workload) if o.kind == "floor" else (o.workload, o.arm)
+        panel, line = ("floors", f"{o.workload} {o.loop}") if o.kind == "floor" else (o.workload, o.arm)
         panels.setdefault(panel, {}).setdefault(line, Histogram()).merge(Histogram.from_dict(data))
     return {name: panels[name] for name in sorted(panels, key=lambda name: (name == "floors", name))}
 

@@ -34,7 +34,7 @@ from harness.run.protocol import (
 from harness.workloads.registry import create_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from harness.run.plan import ArmRun
     from harness.suite import WorkloadSpec
@@ -53,14 +53,14 @@ class Executor:
 
     Args:
         mode: Mode of the suite.
-        log_dir: Where the workers' output goes; that of an arm that ended well is deleted.
+        log_dir: Where the workers' output goes; that of an arm is deleted unless a workload failed.
     """
 
     def __init__(self, mode: str, log_dir: Path) -> None:
         self._mode = mode
         self._log_dir = log_dir
 
-    def run(self, arm_run: ArmRun, on_cell: Callable[[str], None]) -> Iterator[Observation]:
+    def run(self, arm_run: ArmRun, on_cell: Callable[[str], None]) -> Generator[Observation]:
         """Run one arm and yield an observation for each of its workloads as it ends.
 
         No process outlives this: not when the worker hangs, not when the consumer stops or is interrupted.
@@ -72,9 +72,11 @@ class Executor:
         capture = LogCapture(self._log_dir)
         worker = _Worker(_job(arm_run, self._mode), capture)
         pending = {workload.name: workload for workload in arm_run.workloads}
+        failed = False
         try:
             for finished, sampled in worker.cells(on_cell, pending):
                 workload = pending.pop(finished.workload)
+                failed = failed or finished.status == "failed"
                 yield _observe(arm_run, self._mode, workload, finished, sampled)
             worker.wait()
             reason = worker.epitaph() if pending else ""
@@ -89,7 +91,7 @@ class Executor:
             capture.close()
         for workload in pending.values():
             yield self._lost(arm_run, workload, "failed", reason)
-        if not pending and not reason:
+        if not (failed or reason):
             os.unlink(capture.path)
 
     def _lost(self, arm_run: ArmRun, workload: WorkloadSpec, status: Status, reason: str) -> Observation:
@@ -150,13 +152,12 @@ class _Worker:
     def epitaph(self) -> str:
         """Return how the worker ended and the last line it wrote."""
         lines = Path(self._capture.path).read_text(errors="replace").strip().splitlines()
-        return (
-            f"the worker ended with {self._process.returncode}: {lines[-1] if lines else 'it wrote nothing'}"
-        )
+        code = self._process.returncode
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"the worker ended with {how}: {lines[-1] if lines else 'it wrote nothing'}"
 
     def kill(self) -> None:
         """End the worker and everything it started; idempotent."""
-        self._probing.stop()
         with contextlib.suppress(ProcessLookupError):  # the whole group has ended already
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -164,6 +165,7 @@ class _Worker:
             if fd >= 0:
                 os.close(fd)
         self._command_fd = self._event_fd = -1
+        self._probing.stop()
 
     def _serve(self, event: Event) -> None:
         if isinstance(event, Begin):

@@ -38,8 +38,9 @@ class Probing:
         self._sampled = Sampled()
         if memory:
             self._sampled.memory_start_bytes = headline_bytes(process_tree(self._root_pid))
-            self._memory = MemorySampler(self._root_pid)
-            self._memory.start()
+            sampler = MemorySampler(self._root_pid)
+            sampler.start()
+            self._memory = sampler
         self._mark = self._capture.mark()
         self._wakeups.start()
         self._cpu.start()
@@ -66,7 +67,8 @@ class Probing:
         sampled.log_bytes = counts.bytes
 
     def take(self) -> Sampled:
-        """Return what was sampled; the next begin starts anew."""
+        """Return what was sampled; the next begin starts anew, even if no end came."""
+        self.stop()
         sampled, self._sampled = self._sampled, Sampled()
         return sampled
 

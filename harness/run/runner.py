@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
+from fedbench.errors import ConfigError, Problem
 from harness.gate.decide import decide
 from harness.gate.outcome import conclude
 from harness.gate.samples import Samples, control
@@ -66,7 +68,7 @@ class Request:
         seed: Seed of the order.
         out: Parent of the run's folder.
         command: How it was asked for.
-        budget_s: Time after which no further worker is started, None for no limit.
+        budget_s: Time after which no further worker is started, None for no limit. One runs in any case.
     """
 
     suite: Suite
@@ -80,10 +82,17 @@ def run_suite(request: Request, progress: Progress) -> tuple[RunRecord, Path]:
     """Run a suite and return its record and folder. Every observation is kept as it is made.
 
     Ctrl-C ends the run at once: what was measured is kept and reported, no process is left.
+
+    Raises:
+        ConfigError: The run's folder cannot be made.
     """
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{request.suite.name}-{short_commit()}"
-    store = Store(_free(request.out / run_id))
+    try:
+        store = Store(_free(request.out / run_id))
+    except OSError as error:
+        problem = Problem("", f"no folder can be made in {request.out}: {error.strerror}")
+        raise ConfigError("--output", [problem]) from error
     runs = plan(request.suite, request.seed)
     environment = {**fingerprint(), "before": pressure()}
     start_s = time.monotonic()
@@ -108,14 +117,15 @@ def _execute(
     ended: Ended = "complete"
     try:
         for arm_run in runs:
-            if request.budget_s is not None and time.monotonic() - start_s > request.budget_s:
+            if observations and request.budget_s is not None and time.monotonic() - start_s > request.budget_s:
                 ended = "budget"
                 break
             progress.arm(arm_run)
-            for observation in executor.run(arm_run, progress.cell):
-                store.append(observation)
-                observations.append(observation)
-                progress.observed(observation)
+            with closing(executor.run(arm_run, progress.cell)) as made:
+                for observation in made:
+                    store.append(observation)
+                    observations.append(observation)
+                    progress.observed(observation)
             progress.arm_done(arm_run)
     except KeyboardInterrupt:
         ended = "interrupted"

@@ -27,7 +27,6 @@ PR_SET_PDEATHSIG = 1
 
 def main(command_fd: int, event_fd: int) -> None:
     """Read a job from one pipe, do it, and report on the other."""
-    _die_with_parent()
     counter = RecordCounter()
     logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=[logging.StreamHandler(), counter])
     with os.fdopen(command_fd, "rb", buffering=0) as commands:
@@ -76,4 +75,5 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    _die_with_parent()
     main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""Nothing polls outside of ``polling/``: no loop around a sleep, a timed receive or a look that does not wait."""
+"""Nothing polls outside of ``polling/``: no loop around a sleep, a timed receive or a look that waits not."""
 
 from __future__ import annotations
 
