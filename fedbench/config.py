@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -21,8 +21,6 @@ DEFAULT_SERVER_ID = "yaml_fed_server"
 MAX_CLIENTS = 100_000
 MAX_DEADLINE_S = 1e9
 LEGACY_SERVER_IDS = ("memory_server", "yaml_fed_server", "fed_server")
-
-CheckLearner = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +51,9 @@ class ClientConfig:
     client_id: str
     learner: ComponentConfig = ComponentConfig("SimpleLearner")
     allowed_methods: tuple[str, ...] | None = None
+
+
+CheckLearner = Callable[[ClientConfig], Iterable[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ def load(path: str | Path, *, check_learner: CheckLearner | None = None) -> Fede
 
     Args:
         path: The file.
-        check_learner: Called with each learner's type and args; raises ValueError where they are wrong.
+        check_learner: Called with each client; yields what is wrong with its learner, as pairs of a path
+            within the client and a message.
 
     Raises:
         ConfigError: With every problem and its path.
@@ -228,17 +230,11 @@ class _ClientReader:
         _check_transport(transport, transport.choice("type", MODES, self._mode), self._mode)
         learner = section.section("learner")
         component = ComponentConfig(learner.string("type", "SimpleLearner"), learner.mapping("args"))
-        self._check(component, learner)
         rpc = section.section("rpc")
-        allowed = rpc.strings("allowed_methods", None)
+        client = ClientConfig(client_id, component, rpc.strings("allowed_methods", None))
+        if self._check_learner is not None:
+            for path, message in self._check_learner(client):
+                section.problem(path, message)
         for part in (transport, learner, rpc, section):
             part.finish()
-        return ClientConfig(client_id, component, allowed)
-
-    def _check(self, component: ComponentConfig, section: Section) -> None:
-        if self._check_learner is None:
-            return
-        try:
-            self._check_learner(component.type, component.args)
-        except ValueError as error:
-            section.problem("", str(error))
+        return client

@@ -29,6 +29,21 @@ _NOT_YAML = (
 _MAX_SHOWN = 60
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a mapping that has a key twice: one of the two would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: str | Path) -> Any:
     """Return what a YAML file holds.
 
@@ -41,7 +56,7 @@ def read_yaml(path: str | Path) -> Any:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ConfigError(str(path), [Problem("", f"cannot be read: {reason}")]) from error
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _StrictLoader)
     except _NOT_YAML as error:
         raise ConfigError(str(path), [Problem("", f"is not YAML: {' '.join(str(error).split())}")]) from error
 

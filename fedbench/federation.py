@@ -6,10 +6,10 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fedbench.config import ComponentConfig, FederationConfig, from_mapping, load
+from fedbench.config import ClientConfig, ComponentConfig, FederationConfig, from_mapping, load
 from fedbench.errors import FedbenchError, TrainingError
 from fedbench.ids import current_node
-from fedbench.learning.dispatch import LearnerDispatcher
+from fedbench.learning.dispatch import LearnerDispatcher, check_methods
 from fedbench.learning.learner import Learner, resolve_learner
 from fedbench.learning.trainer import FedAvgTrainer, RemoteLearner
 from fedbench.polling.nodes import PollingNodes
@@ -17,7 +17,7 @@ from fedbench.push import PushNodes
 from fedbench.values import ClientInfo, History, RoundRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fedbench.tensors.model import ModelState
@@ -213,11 +213,21 @@ def _dispatcher(
     return LearnerDispatcher(learner, info.id, methods)
 
 
-def _check_learner(type_name: str, args: Mapping[str, Any]) -> None:
+def _check_learner(client: ClientConfig) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a client's learner: its type, its arguments, the methods it allows."""
     try:
-        inspect.signature(resolve_learner(type_name)).bind(None, **args)
+        learner = resolve_learner(client.learner.type)
+    except ValueError as error:
+        yield "learner.type", str(error)
+        return
+    try:
+        inspect.signature(learner).bind(None, **client.learner.args)
     except TypeError as error:
-        raise ValueError(f"the arguments of {type_name} are wrong: {error}") from error
+        yield "learner.args", f"do not fit {client.learner.type}: {error}"
+    try:
+        check_methods(learner, client.allowed_methods or ())
+    except ValueError as error:
+        yield "rpc.allowed_methods", str(error)
 
 
 def _shapes(model: ModelState) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column, Table
+from rich.text import Text
 
 from fedbench.errors import ConfigError, Problem
 from harness.records.metrics import METRICS
+from harness.report.format import clean, quantity
 from harness.report.text import criteria_table, verdict_line
 from harness.run.plan import ArmRun, expected_s, plan
 from harness.stacks.registry import stack_names
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from harness.records.schema import Observation, RunRecord
     from harness.suite import Suite
 
+_ARROWS = {"lower": "↓", "higher": "↑"}
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -56,7 +61,7 @@ class PlainProgress:
 
     Args:
         console: Where to print.
-        verbose: 1 for a line a cell.
+        verbose: 1 for a line a cell; -1 for what went wrong alone.
     """
 
     def __init__(self, console: Console, verbose: int = 0) -> None:
@@ -68,7 +73,8 @@ class PlainProgress:
     def started(self, runs: int, expected_s: float) -> None:
         """Say how long it will take."""
         self._runs, self._expected_s = runs, expected_s
-        self._print(f"{runs} workers, about {duration(expected_s)}")
+        if self._verbose >= 0:
+            self._print(f"{runs} workers, about {duration(expected_s)}")
 
     def arm(self, arm_run: ArmRun) -> None:
         """A worker starts: nothing to say yet."""
@@ -78,20 +84,28 @@ class PlainProgress:
 
     def observed(self, observation: Observation) -> None:
         """Say what went wrong; with ``verbose`` also what went well."""
-        title = f"{observation.arm} {observation.workload}"
-        if observation.status != "ok":
-            self._print(f"  {title}: {observation.status}: {'; '.join(observation.reasons)}")
-        elif self._verbose:
-            self._print(
-                f"  {title}: ok, {observation.operations} operations in {observation.elapsed_s:.2f} s"
-            )
+        o = observation
+        if o.status != "ok":
+            reasons = clean("; ".join(o.reasons))
+            self._print(f"  {o.arm} {o.workload}: {o.status}: {reasons}")
+        elif self._verbose > 0:
+            operations = f"{o.operations} operations in " if o.operations else ""
+            self._print(f"  {o.arm} {o.workload}: ok, {operations}{quantity(o.elapsed_s, 's')}")
 
     def arm_done(self, arm_run: ArmRun) -> None:
         """Say how far it is."""
+        self._advance(arm_run)
+        if self._verbose >= 0:
+            left = f", {self._left()}" if self._done < self._runs else ""
+            width = len(str(self._runs))
+            self._print(f"{self._done:>{width}}/{self._runs} {arm_run.title} done{left}")
+
+    def _advance(self, arm_run: ArmRun) -> None:
         self._done += 1
         self._done_s += arm_run.expected_s()
-        left = duration(max(self._expected_s - self._done_s, 0))
-        self._print(f"{self._done}/{self._runs} {arm_run.title} done, about {left} left")
+
+    def _left(self) -> str:
+        return f"about {duration(max(self._expected_s - self._done_s, 0))} left"
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -117,28 +131,32 @@ class BarProgress(PlainProgress):
 
     def cell(self, name: str) -> None:
         """Show which workload runs."""
-        left = duration(max(self._expected_s - self._done_s, 0))
-        self._bar.update(self._task, description=f"{self._title} {name}", left=f"about {left} left")
+        self._bar.update(self._task, description=f"{self._title} {name}", left=self._left())
 
     def arm_done(self, arm_run: ArmRun) -> None:
         """Move the bar."""
-        self._done += 1
-        self._done_s += arm_run.expected_s()
+        self._advance(arm_run)
         self._bar.update(self._task, completed=self._done_s)
 
 
 @contextmanager
 def create_progress(console: Console, verbose: int) -> Iterator[PlainProgress]:
-    """Show a bar while the block runs if ``console`` is a terminal, else plain lines."""
-    if not console.is_terminal or console.quiet:
+    """Show a bar while the block runs if ``console`` is a terminal, else plain lines.
+
+    Args:
+        console: Where to print.
+        verbose: As for :class:`PlainProgress`; below 0 there is no bar.
+    """
+    if not console.is_terminal or verbose < 0:
         yield PlainProgress(console, verbose)
         return
     columns = (
-        BarColumn(bar_width=30),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[left]}"),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        TextColumn("{task.percentage:>3.0f} %", markup=False),
+        TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True)),
+        TextColumn(
+            "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
+        ),
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield BarProgress(console, bar, verbose)
@@ -154,38 +172,62 @@ def print_verdict(record: RunRecord, folder: Path, console: Console, last: Conso
 
 
 def print_plan(suite: Suite, seed: int, console: Console) -> None:
-    """Print what would be run, in order, and how long it would take."""
+    """Print what would be run, in order, and how long it would take: a line a block, or a line a cell of it."""
     runs = plan(suite, seed)
-    table = Table(title=f"{suite.name}: {suite.blocks} blocks, about {duration(expected_s(runs))}")
-    for column in ("block", "order", "arm", "workloads"):
-        table.add_column(column)
-    for arm_run in runs:
-        names = " ".join(workload.name for workload in arm_run.workloads)
-        table.add_row(str(arm_run.block), str(arm_run.order), arm_run.arm.name, names)
-    console.print(table)
-    console.print("criteria: " + ", ".join(criterion.id for criterion in suite.criteria), highlight=False)
+    console.print(
+        f"{suite.name}: {suite.blocks} blocks, {len(runs)} workers, {suite.mode} mode, seed {seed}, "
+        f"about {duration(expected_s(runs))}",
+        style="bold",
+        highlight=False,
+    )
+    order = _listing()
+    for heading, group in groupby(runs, lambda run: _heading(suite, run)):
+        order.add_row(heading, " ".join(run.arm.name for run in group))
+    arms = _listing()
+    for arm in suite.arms.values():
+        arms.add_row(arm.name, " ".join(arm.workloads))
+    criteria = " ".join(criterion.id for criterion in suite.criteria) or "none"
+    _print_parts(console, ("Order", order), ("Arms and their workloads", arms), ("Criteria", criteria))
+
+
+def _heading(suite: Suite, arm_run: ArmRun) -> str:
+    cell = f" {arm_run.workloads[0].name}" if suite.tree == "cell" else ""
+    return f"block {arm_run.block:>{len(str(suite.blocks))}}{cell}"
 
 
 def print_catalogue(console: Console) -> None:
     """Print suites, stacks, workloads and metrics."""
-    suites = _table("Suites", "name", "takes about", "title")
+    suites, workloads, metrics = _listing(), _listing(), _listing(2)
     for name in suite_names():
         suite = load_suite(name, catalogue(), stack_names())
-        suites.add_row(name, duration(expected_s(plan(suite, 0))), suite.title)
-    workloads = _table("Workloads", "kind", "parameters", "what it does")
+        takes = duration(expected_s(plan(suite, 0)))
+        suites.add_row(name, Text.assemble(suite.title, (f"\nabout {takes}, {suite.mode} mode", "dim")))
     for kind, workload in WORKLOADS.items():
         parameters = " ".join(f"{name}={value}" for name, value in workload.defaults.items())
-        workloads.add_row(kind, parameters, (workload.__doc__ or "").splitlines()[0])
-    metrics = _table("Metrics", "name", "unit", "better", "what it measures")
+        summary = (workload.__doc__ or "").splitlines()[0]
+        workloads.add_row(kind, Text.assemble(summary, (f"\n{parameters}", "dim")))
     for name, metric in METRICS.items():
-        metrics.add_row(name, metric.unit, metric.direction, metric.title)
-    for table in (suites, workloads, metrics):
-        console.print(table)
-    console.print(f"Stacks: {', '.join(stack_names())}", highlight=False)
+        metrics.add_row(name, f"{_ARROWS[metric.direction]} {metric.unit}", metric.title)
+    _print_parts(
+        console,
+        ("Suites", suites),
+        ("Stacks", " ".join(stack_names())),
+        ("Workloads and their parameters", workloads),
+        ("Metrics (↓ less is better, ↑ more is better)", metrics),
+    )
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+def _listing(names: int = 1) -> Table:
+    """Return a table whose first ``names`` columns are never cut, however narrow the terminal."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for _ in range(names):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     return table
+
+
+def _print_parts(console: Console, *parts: tuple[str, Table | str]) -> None:
+    for title, content in parts:
+        console.print()
+        console.print(title, style="bold", highlight=False)
+        console.print(Padding(content, (0, 0, 0, 2)), highlight=False)

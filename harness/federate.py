@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import zlib
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 import typer
@@ -37,8 +39,8 @@ def federate(
     """
     federation = Federation.from_yaml(config)
     initial = None if init is None else load_model(init)
-    if save is not None and not save.resolve().parent.is_dir():
-        raise ConfigError("--save", [Problem("", f"the folder of {save} does not exist: make it first")])
+    if save is not None:
+        _check_place(save)
     clients = [client.client_id for client in federation.config.clients]
     with NodeLogs(log_dir, clients, _LEVELS[min(verbose, 2)]) as logs:
         code = _train(federation, initial, console)
@@ -62,8 +64,23 @@ def load_model(path: Path) -> ModelState:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return ModelState.from_arrays({name: arrays[name] for name in arrays.files})
-    except (OSError, ValueError, TypeError, AttributeError, EOFError) as error:
+    except OSError as error:
+        raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
+    except (ValueError, TypeError, AttributeError, EOFError, BadZipFile, zlib.error) as error:
         raise ConfigError(str(path), [Problem("", f"holds no model: {error}")]) from error
+
+
+def _check_place(path: Path) -> None:
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        problem = f"the folder of {path} does not exist: make it first"
+    elif path.is_dir():
+        problem = f"{path} is a folder: name a file in it"
+    elif not os.access(folder, os.W_OK):
+        problem = f"nothing can be written into the folder of {path}"
+    else:
+        return
+    raise ConfigError("--save", [Problem("", problem)])
 
 
 def save_model(path: Path, model: ModelState) -> None:
@@ -101,6 +118,8 @@ def _train(federation: Federation, initial: ModelState | None, console: Console)
             console.print("interrupted", highlight=False)
             return ExitCode.INTERRUPTED
         except FedbenchError as error:
+            if initial is not None and federation.global_model is None:  # training has not begun
+                raise ConfigError("--init", [Problem("", str(error))]) from error
             Console(stderr=True).print(f"failed: {error}", markup=False, highlight=False, soft_wrap=True)
             return ExitCode.STACK_FAILED
     console.print(_summary(history), markup=False, highlight=False, soft_wrap=True)

@@ -45,6 +45,9 @@ def leaks(before: Resources) -> list[str]:
     if not _new(before, resources()):
         return []
     gc.collect()
+    for thread in threading.enumerate():
+        if thread not in before.threads:
+            thread.join(0.2)  # one that is about to end does not leak
     return _new(before, resources())
 
 

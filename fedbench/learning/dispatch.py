@@ -58,8 +58,7 @@ class LearnerDispatcher:
         }
         self._executor: ThreadPoolExecutor | None = None
         self._closed = False
-        for name in self._allowed:
-            self._check_method(name)
+        check_methods(type(learner), self._allowed)
 
     async def call(self, method: str, body: Any, tensors: ModelState | None) -> Answer:
         """Run a method and return its result as plain data and a model.
@@ -194,13 +193,18 @@ class LearnerDispatcher:
         work = functools.partial(contextvars.copy_context().run, method, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    def _check_method(self, name: str) -> None:
+
+def check_methods(learner: type[Learner], names: Iterable[str]) -> None:
+    """Check that a learner's methods may be allowed by name.
+
+    Raises:
+        ValueError: One begins with an underscore, or the learner has no such method.
+    """
+    for name in names:
         if name.startswith("_"):
             raise ValueError(f"method {name!r} cannot be allowed: it is private to the learner")
-        if name not in DEFAULT_METHODS and not callable(getattr(self.learner, name, None)):
-            raise ValueError(
-                f"method {name!r} cannot be allowed: {type(self.learner).__name__} has no such method"
-            )
+        if name not in DEFAULT_METHODS and not callable(getattr(learner, name, None)):
+            raise ValueError(f"method {name!r} cannot be allowed: {learner.__name__} has no such method")
 
 
 def _needed(tensors: ModelState | None, method: str) -> ModelState:

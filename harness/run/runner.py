@@ -117,7 +117,11 @@ def _execute(
     ended: Ended = "complete"
     try:
         for arm_run in runs:
-            if observations and request.budget_s is not None and time.monotonic() - start_s > request.budget_s:
+            if (
+                observations
+                and request.budget_s is not None
+                and time.monotonic() - start_s > request.budget_s
+            ):
                 ended = "budget"
                 break
             progress.arm(arm_run)

@@ -6,7 +6,8 @@ import pytest
 
 from fedbench.transport import registry
 from fedbench.transport.memory import Hub
-from tests.conformance.transport_suite import Backend, TransportSuite
+from tests.conformance.backend import Backend
+from tests.conformance.transport_suite import TransportSuite
 from tests.fakes.connection import FakeHub, FakeTransport
 
 

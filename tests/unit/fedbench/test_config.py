@@ -112,9 +112,9 @@ def test_load_reads_a_file(tmp_path):
     path = tmp_path / "f.yaml"
     path.write_text("clients: {count: 2, learner: {type: 'mine:Own'}}\n")
     seen = []
-    config = load(path, check_learner=lambda kind, args: seen.append((kind, args)))
+    config = load(path, check_learner=lambda client: seen.append(client) or ())
     assert [client.client_id for client in config.clients] == ["yaml_client_1", "yaml_client_2"]
-    assert seen == [("mine:Own", {})]
+    assert [client.learner.type for client in seen] == ["mine:Own"]
 
 
 def test_load_names_the_file(tmp_path):
@@ -315,18 +315,25 @@ def test_an_id_given_by_default_can_be_a_duplicate_too():
 
 
 def test_learners_are_checked_by_whoever_knows_them():
-    def check(kind, args):
-        if kind != "SimpleLearner" or args:
-            raise ValueError(f"no {kind} with {args}")
+    def check(client):
+        if client.learner.type != "SimpleLearner":
+            yield "learner.type", "no such learner"
+        if client.learner.args:
+            yield "learner.args", "not these"
+        if client.allowed_methods:
+            yield "rpc.allowed_methods", "nor those"
 
     assert from_mapping({"clients": [{}]}, check_learner=check).clients[0].client_id == "yaml_client_1"
-    data = {"clients": [{}, {"learner": {"type": "m:C"}}, {"learner": {"args": {"x": 1}}}]}
+    data = {
+        "clients": [{}, {"learner": {"type": "m:C", "args": {"x": 1}}, "rpc": {"allowed_methods": ["m"]}}]
+    }
     assert problems_of(data, check_learner=check) == [
-        "clients[1].learner: no m:C with {}",
-        "clients[2].learner: no SimpleLearner with {'x': 1}",
+        "clients[1].learner.type: no such learner",
+        "clients[1].learner.args: not these",
+        "clients[1].rpc.allowed_methods: nor those",
     ]
     assert problems_of({"clients": {"count": 3, "learner": {"type": "m:C"}}}, check_learner=check) == [
-        "clients.learner: no m:C with {}"
+        "clients.learner.type: no such learner"
     ]
 
 

@@ -319,3 +319,16 @@ def test_bounds_belong_to_the_range_where_they_say_so():
 def test_keys_of_a_mapping_become_text():
     section, _ = read({"key": {1: "a", "b": [2]}})
     assert section.mapping("key") == {"1": "a", "b": [2]}
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_place(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("seed: 1\nserver: {server_id: a}\nseed: 2\n")
+    with pytest.raises(ConfigError, match=r"key 'seed' stands twice.*line 3"):
+        read_yaml(path)
+
+
+def test_merged_keys_may_be_overridden(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text("base: &base {a: 1, b: 2}\nmine: {<<: *base, b: 3}\n")
+    assert read_yaml(path)["mine"] == {"a": 1, "b": 3}
