@@ -165,8 +165,11 @@ class Federation:
             initial_model: Start from this model; by default from the learner's own.
 
         Raises:
+            FedbenchError: The federation was stopped.
             TrainingError: The initial model does not fit the learner, or a round missed its quorum.
         """
+        if self._state == "stopped":
+            raise FedbenchError("this federation is stopped: make a new one")
         if self._state == "new":
             async with self:
                 return await self.run(on_round=on_round, initial_model=initial_model)

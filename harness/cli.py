@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Console(Console):
-    """Falls silent when its reader has gone, as with ``fedbench run | head``: the work is done all the same."""
+    """Falls silent when its reader has gone (``fedbench run | head``); the work is done all the same."""
 
     def on_broken_pipe(self) -> None:
         """Say nothing more."""

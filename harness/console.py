@@ -172,11 +172,11 @@ def print_verdict(record: RunRecord, folder: Path, console: Console, last: Conso
 
 
 def print_plan(suite: Suite, seed: int, console: Console) -> None:
-    """Print what would be run, in order, and how long it would take: a line a block, or a line a cell of it."""
+    """Print what would be run, in order, and how long it would take: a line a block, or one a workload."""
     runs = plan(suite, seed)
     console.print(
         f"{suite.name}: {suite.blocks} blocks, {len(runs)} workers, {suite.mode} mode, seed {seed}, "
-        f"about {duration(expected_s(runs))}",
+        f"about {duration(expected_s(runs))}\n",
         style="bold",
         highlight=False,
     )
@@ -227,7 +227,6 @@ def _listing(names: int = 1) -> Table:
 
 
 def _print_parts(console: Console, *parts: tuple[str, Table | str]) -> None:
-    for title, content in parts:
-        console.print()
-        console.print(title, style="bold", highlight=False)
-        console.print(Padding(content, (0, 0, 0, 2)), highlight=False)
+    for number, (title, content) in enumerate(parts):
+        console.print("\n" * (number > 0) + title, style="bold", highlight=False)
+        console.print(Padding(content, (0, 0, 0, 2), expand=False), highlight=False)

@@ -23,9 +23,11 @@ def test_every_module_has_its_mirror_test(module: Path) -> None:
 
 
 def test_no_mirror_test_is_left_behind() -> None:
-    expected = {Path("tests/unit") / module.parent / f"test_{module.name}" for module in MODULES}
-    found = {path.relative_to(ROOT) for path in (ROOT / "tests" / "unit").rglob("test_*.py")}
-    assert found - expected == set()
+    """A test belongs to a module by name, with a topic behind it where one file would be too long."""
+    expected = [Path("tests/unit") / module.parent / f"test_{module.stem}" for module in MODULES]
+    for path in (ROOT / "tests" / "unit").rglob("test_*.py"):
+        found = path.relative_to(ROOT).with_suffix("")
+        assert any(found == mirror or str(found).startswith(f"{mirror}_") for mirror in expected), found
 
 
 def test_files_stay_small() -> None:

@@ -1,0 +1,218 @@
+import asyncio
+import logging
+
+import numpy as np
+import pytest
+
+from fedbench.errors import ConfigError, FedbenchError, QuorumNotReached, TrainingError
+from fedbench.federation import Federation
+from fedbench.ids import current_node
+from fedbench.learning.learner import Learner
+from fedbench.tensors.model import ModelState
+from fedbench.values import TrainResult
+
+WARNING = logging.WARNING
+
+
+class Adder(Learner):
+    """Adds the client's number to the model; ``faulty`` clients raise, ``refuses`` ones take no model."""
+
+    def __init__(self, client, *, faulty=(), refuses=(), start=0.0):
+        super().__init__(client)
+        self.faulty, self.refuses, self.start = faulty, refuses, start
+        self.versions = []
+        self.nodes = []
+
+    def initial_model(self):
+        return ModelState.from_arrays({"w": np.full(2, self.start)})
+
+    def train(self, model, round_info):
+        self.nodes.append(current_node.get())
+        if self.client.index in self.faulty:
+            raise ZeroDivisionError("no data today")
+        draft = model.draft()
+        draft["w"] = model["w"] + self.client.index
+        return TrainResult(draft.freeze(), 1, {"index": self.client.index})
+
+    def evaluate(self, model):
+        self.nodes.append(current_node.get())
+        return {"sum": float(model["w"].sum())}
+
+    async def on_model_update(self, model, version):
+        if self.client.index in self.refuses:
+            raise OSError("disk full")
+        self.versions.append(version)
+
+
+@pytest.fixture(params=["push", "polling"])
+def make(request):
+    def build(clients=3, rounds=2, quorum=1.0, deadline_s=5.0, **args):
+        return Federation.from_mapping(
+            {
+                "architecture": request.param,
+                "server": {
+                    "trainer": {"args": {"rounds": rounds, "quorum": quorum, "deadline_s": deadline_s}}
+                },
+                "polling": {"warn_on_timeout": False},
+                "clients": {"count": clients, "learner": {"type": f"{__name__}:Adder", "args": args}},
+            }
+        )
+
+    return build
+
+
+def warnings_of(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= WARNING]
+
+
+async def test_a_run_trains_every_round_and_hands_the_model_to_every_client(make, caplog):
+    federation = make()
+    told = []
+    history = await federation.run(on_round=told.append)
+    assert [record.number for record in history.rounds] == [1, 2]
+    assert tuple(told) == history.rounds
+    assert history.model == ModelState.from_arrays({"w": np.full(2, 2.0)})
+    assert history.metrics == {"index": 1.0, "sum": 4.0}
+    assert federation.global_model is history.model
+    assert [learner.versions for learner in federation.learner_instances] == [[1, 2]] * 3
+    assert warnings_of(caplog) == []
+
+
+async def test_a_second_run_goes_on_with_newer_versions(make):
+    async with make(rounds=1) as federation:
+        first = await federation.run()
+        second = await federation.run()
+        assert (first.model.version, second.model.version) == (1, 2)
+        assert [learner.versions for learner in federation.learner_instances] == [[1, 2]] * 3
+
+
+async def test_training_goes_on_from_a_given_model(make):
+    given = ModelState.from_arrays({"w": np.array([10.0, 20.0])}, version=5)
+    history = await make(rounds=1).run(initial_model=given)
+    assert history.model["w"].tolist() == [11.0, 21.0]
+    assert history.model.version == 6
+
+
+async def test_a_model_that_does_not_fit_is_refused_by_name(make):
+    wrong = ModelState.from_arrays({"v": np.zeros(3, np.float32)})
+    with pytest.raises(TrainingError, match=r"holds v \(3,\) <f4, the learner needs w \(2,\) <f8"):
+        await make().run(initial_model=wrong)
+
+
+async def test_a_raising_client_leaves_one_warning_a_round_and_the_rest_goes_on(make, caplog):
+    history = await make(quorum=0.5, faulty=[1]).run()
+    assert [record.arrived for record in history.rounds] == [("yaml_client_1", "yaml_client_3")] * 2
+    assert [list(record.failures) for record in history.rounds] == [["yaml_client_2"]] * 2
+    server = [text for text in warnings_of(caplog) if "gave no update" in text]
+    assert len(server) == 2
+    for text in server:
+        assert "yaml_client_2" in text
+        assert "ZeroDivisionError: no data today" in text
+
+
+async def test_a_missed_quorum_names_who_failed_and_why(make):
+    with pytest.raises(QuorumNotReached, match="2 of the required 3 updates") as missed:
+        await make(faulty=[0]).run()
+    assert list(missed.value.failures) == ["yaml_client_1"]
+
+
+async def test_a_client_that_is_lost_is_missed_and_the_rest_goes_on(make, caplog):
+    federation = make(rounds=2, quorum=0.6, deadline_s=0.3)
+
+    def lose(record):
+        if record.number == 1:
+            federation.nodes.lose("yaml_client_3")
+
+    history = await federation.run(on_round=lose)
+    assert [len(record.arrived) for record in history.rounds] == [3, 2]
+    assert list(history.rounds[1].failures) == ["yaml_client_3"]
+    assert any("yaml_client_3" in text for text in warnings_of(caplog))
+
+
+async def test_a_client_that_does_not_take_the_model_is_named_and_the_others_take_it(make, caplog):
+    federation = make(rounds=1, refuses=[1])
+    await federation.run()
+    assert [learner.versions for learner in federation.learner_instances] == [[1], [], [1]]
+    (text,) = [text for text in warnings_of(caplog) if "did not apply model version 1" in text]
+    assert "yaml_client_2" in text
+    assert "disk full" in text
+
+
+async def test_code_runs_as_its_node(make):
+    federation = make(clients=2, rounds=1)
+    await federation.run()
+    assert [learner.nodes for learner in federation.learner_instances] == [
+        ["yaml_client_1"],
+        ["yaml_client_2"],
+    ]
+    assert federation._server_learner.learner.nodes == ["yaml_fed_server"]
+    assert current_node.get() == ""
+
+
+async def test_a_federation_starts_once(make):
+    federation = make()
+    async with federation:
+        assert [proxy.client_id for proxy in federation.learners()] == [f"yaml_client_{n}" for n in (1, 2, 3)]
+        with pytest.raises(FedbenchError, match="is running: make a new one"):
+            await federation.start()
+    await federation.stop()
+    with pytest.raises(FedbenchError, match="is stopped: make a new one"):
+        await federation.start()
+    with pytest.raises(FedbenchError, match="is stopped: make a new one"):
+        await federation.run()
+
+
+async def test_a_start_that_fails_leaves_nothing_behind(make, monkeypatch):
+    federation = make()
+
+    async def fail():
+        raise OSError("no room")
+
+    monkeypatch.setattr(federation.nodes, "start", fail)
+    with pytest.raises(OSError, match="no room"):
+        await federation.run()
+    with pytest.raises(FedbenchError, match="is stopped"):
+        await federation.start()
+
+
+async def test_cancelling_a_run_leaves_nothing_behind(make):
+    federation = make(rounds=100_000)
+    first = asyncio.Event()
+    task = asyncio.create_task(federation.run(on_round=lambda record: first.set()))
+    await first.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert federation.global_model is not None
+
+
+async def test_a_learner_that_returns_no_model_is_named(make):
+    federation = make()
+    federation._server_learner.learner.initial_model = lambda: "nothing"
+    with pytest.raises(TrainingError, match="returned no ModelState"):
+        await federation.run()
+
+
+def test_a_wrong_learner_is_reported_with_its_path_before_anything_is_made():
+    with pytest.raises(ConfigError) as wrong:
+        Federation.from_mapping(
+            {
+                "clients": [
+                    {"learner": {"type": "nowhere:Nothing"}},
+                    {"learner": {"args": {"alpah": 1}}, "rpc": {"allowed_methods": ["_secret"]}},
+                ]
+            },
+            source="mine",
+        )
+    assert wrong.value.source == "mine"
+    assert [problem.path for problem in wrong.value.problems] == [
+        "clients[0].learner.type",
+        "clients[1].learner.args",
+        "clients[1].rpc.allowed_methods",
+    ]
+
+
+def test_a_file_is_read_by_path(tmp_path):
+    path = tmp_path / "f.yaml"
+    path.write_text("clients: {count: 2}\n")
+    assert len(Federation.from_yaml(path).learner_instances) == 2

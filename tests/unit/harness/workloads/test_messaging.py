@@ -1,0 +1,173 @@
+from typing import Any
+
+import pytest
+
+from fedbench.errors import PeerLost
+from fedbench.tensors.model import ModelState
+from harness.stacks.federation import FederationStack
+from harness.stats.histogram import Histogram
+from harness.workloads.registry import create_workload
+
+pytestmark = pytest.mark.slow
+
+
+def count(outcome: Any, name: str) -> int:
+    return Histogram.from_dict(outcome.histograms[name]).count
+
+
+async def test_calls_are_answered_by_every_client_in_turn(stack, session, drive) -> None:
+    outcome = await drive(
+        "rpc_ping", stack, clients=3, operations=6, duration_s=5.0, warmup=3, payload_bytes=16
+    )
+    assert (outcome.operations, outcome.clients, outcome.wrong) == (6, 3, [])
+    assert count(outcome, "latency") == 6
+    assert session.asked == [("begin", False), "end"]
+
+
+async def test_calls_stop_when_the_time_is_up_and_so_does_the_warm_up(drive) -> None:
+    stack = FederationStack("polling", "memory", {})
+    outcome = await drive("rpc_ping", stack, clients=2, operations=10_000, duration_s=0.1, warmup=10_000)
+    assert 1 <= outcome.operations < 1000
+
+
+async def test_a_wrong_answer_to_a_call_is_found(tapped, drive) -> None:
+    class Forgetful(tapped):
+        async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
+            answer = await super().ping(client, payload, deadline_s=deadline_s)
+            return b"?" if payload[0] == 4 else answer
+
+    outcome = await drive("rpc_ping", Forgetful(), clients=2, operations=6)
+    assert outcome.wrong == ["ping 4 was answered with b'?'"]
+
+
+async def test_every_notification_is_handled_once_and_in_order(stack, session, drive) -> None:
+    outcome = await drive("push_notify", stack, clients=3, operations=20, rate_per_s=400.0)
+    assert (outcome.operations, outcome.clients, outcome.wrong) == (20, 3, [])
+    assert {name: count(outcome, name) for name in outcome.histograms} == {
+        "latency": 20,
+        "intended": 20,
+        "lag": 20,
+    }
+    assert session.asked == [("begin", False), "end"]
+
+
+async def test_latency_from_the_intended_time_includes_the_lag(drive) -> None:
+    stack = FederationStack("push", "memory", {})
+    outcome = await drive("push_notify", stack, clients=1, operations=50, rate_per_s=1e6)
+    sent, intended, lag = (
+        Histogram.from_dict(outcome.histograms[n]).percentile(1.0) for n in ("latency", "intended", "lag")
+    )
+    assert intended >= max(sent, lag) * 0.95  # buckets are coarse
+
+
+async def test_a_lost_notification_is_missed(tapped, drive) -> None:
+    class Lossy(tapped):
+        def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
+            if data[0] != 5:
+                super().notify(client, data, intended_ns=intended_ns)
+
+    stack = Lossy()
+    with pytest.raises(TimeoutError, match=r"1 notifications were not handled within 0\.05 s"):
+        await drive("push_notify", stack, clients=2, operations=10, rate_per_s=1e4, drain_s=0.05)
+    assert stack.stops == 1
+
+
+async def test_notifications_out_of_order_are_found(tapped, drive) -> None:
+    class Swapping(tapped):
+        held: Any = None
+
+        def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
+            if data[0] == 2:
+                self.held = data
+                return
+            super().notify(client, data, intended_ns=intended_ns)
+            if data[0] == 3:
+                super().notify(client, self.held, intended_ns=intended_ns)
+
+    outcome = await drive("push_notify", Swapping(), clients=1, operations=5, rate_per_s=1e4)
+    assert outcome.wrong == ["client 0 was sent [0, 1, 2, 3, 4] and handled [0, 1, 3, 2, 4]"]
+
+
+async def test_a_notification_at_another_address_is_found(tapped, drive) -> None:
+    class Astray(tapped):
+        def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
+            super().notify(1 - client if data[0] == 0 else client, data, intended_ns=intended_ns)
+
+    outcome = await drive("push_notify", Astray(), clients=2, operations=4, rate_per_s=1e4)
+    assert len(outcome.wrong) == 2
+
+
+async def test_every_client_applies_every_broadcast(stack, session, drive) -> None:
+    outcome = await drive("broadcast", stack, clients=3, model_bytes=64, operations=4, duration_s=5.0)
+    assert (outcome.operations, outcome.clients, outcome.wrong) == (4, 3, [])
+    assert count(outcome, "latency") == 4
+    assert session.asked == [("begin", False), "end"]
+
+
+async def test_broadcasts_stop_when_the_time_is_up(stack, drive) -> None:
+    outcome = await drive("broadcast", stack, clients=2, model_bytes=64, operations=9, duration_s=1e-6)
+    assert (outcome.operations, outcome.wrong) == (1, [])
+
+
+async def test_a_broadcast_that_fails_is_found(tapped, drive) -> None:
+    class Failing(tapped):
+        async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
+            outcomes = await super().broadcast(model)
+            return outcomes | {"yaml_client_2": PeerLost("yaml_client_2", "it died")}
+
+    outcome = await drive("broadcast", Failing(), clients=2, model_bytes=64, operations=1)
+    assert outcome.wrong == ["yaml_client_2: lost yaml_client_2: it died"]
+
+
+async def test_a_broadcast_that_is_acknowledged_and_not_applied_is_found(tapped, drive) -> None:
+    class Deaf(tapped):
+        async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
+            outcomes = await super().broadcast(model)
+            if model.version == 2:
+                self.echoes[1].versions.remove(2)
+            return outcomes
+
+    outcome = await drive("broadcast", Deaf(), clients=2, model_bytes=64, operations=3)
+    assert outcome.wrong == ["client 1 applied versions [1, 3]"]
+
+
+async def test_every_client_has_its_own_address(stack, session, drive) -> None:
+    outcome = await drive("addressing", stack, clients=20, messages=2)
+    assert (outcome.operations, outcome.clients, outcome.wrong) == (60, 20, [])
+    assert outcome.values == {"clients": 20.0}
+    assert session.asked == [("begin", False), "end"]
+
+
+async def test_clients_that_get_what_is_not_theirs_do_not_count(tapped, drive) -> None:
+    class Crossed(tapped):
+        async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
+            answer = await super().ping(client, payload, deadline_s=deadline_s)
+            return "to 9" if client == 3 else answer
+
+        def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
+            super().notify({0: 1, 1: 0}.get(client, client), data, intended_ns=intended_ns)
+
+    outcome = await drive("addressing", Crossed(), clients=5, messages=1)
+    assert outcome.values == {"clients": 2.0}
+    assert [line.split(" answered")[0] for line in outcome.wrong] == ["client 0", "client 1", "client 3"]
+    assert "client 0 answered 'to 0' and handled [[1, 0]]" in outcome.wrong
+
+
+async def test_addresses_that_nothing_reaches_are_missed(tapped, drive) -> None:
+    class Silent(tapped):
+        def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
+            pass
+
+    with pytest.raises(TimeoutError, match="6 notifications were not handled"):
+        await drive("addressing", Silent(), clients=3, messages=2, drain_s=0.01)
+
+
+@pytest.mark.parametrize("kind", ["rpc_ping", "broadcast", "addressing"])
+def test_a_poller_is_expected_to_take_longer(kind: str) -> None:
+    workload = create_workload(kind, {})
+    assert workload.expected_s(polls=True) > workload.expected_s(polls=False) > 0
+
+
+def test_arrivals_take_the_same_time_whoever_receives() -> None:
+    workload = create_workload("push_notify", {"operations": 100, "rate_per_s": 50.0})
+    assert workload.expected_s(polls=True) == workload.expected_s(polls=False) == pytest.approx(2.0, abs=0.1)

@@ -1,0 +1,108 @@
+import dataclasses
+from typing import Any
+
+import pytest
+
+from fedbench.values import History, RoundRecord
+from harness.workloads.registry import create_workload
+
+pytestmark = pytest.mark.slow
+
+
+async def test_the_average_of_equal_models_is_that_model(stack, session, drive) -> None:
+    outcome = await drive("fedavg_round", stack, clients=3, rounds=2, model_bytes=64)
+    assert (outcome.operations, outcome.clients, outcome.wrong) == (2, 3, [])
+    assert outcome.values["round_s"] > 0
+    assert session.asked == [("begin", False), "end"]
+
+
+async def test_a_wrong_average_is_found(tapped, drive, shifted) -> None:
+    class Biased(tapped):
+        async def run(self, **options: Any) -> History:
+            history = await super().run(**options)
+            return dataclasses.replace(history, model=shifted(history.model, 1e-3))
+
+    outcome = await drive("fedavg_round", Biased(), clients=2, rounds=1, model_bytes=64)
+    assert outcome.wrong == ["the average of equal models is another model"]
+
+
+async def test_rounds_and_clients_that_are_missing_are_found(tapped, drive) -> None:
+    class Short(tapped):
+        async def run(self, **options: Any) -> History:
+            history = await super().run(**options)
+            first = history.rounds[0]
+            partial = dataclasses.replace(
+                first, arrived=first.arrived[:1], failures={"yaml_client_2": "it died"}
+            )
+            return dataclasses.replace(history, rounds=(partial,))
+
+    outcome = await drive("fedavg_round", Short(), clients=2, rounds=2, model_bytes=64)
+    assert outcome.wrong == ["round 1: {'yaml_client_2': 'it died'}", "1 rounds instead of 2"]
+
+
+async def test_the_digits_are_learnt_alike_by_both(stack, session, drive) -> None:
+    outcome = await drive("digits_training", stack, clients=2, rounds=2, least_accuracy=0.5)
+    assert (outcome.operations, outcome.clients, outcome.wrong) == (2, 2, [])
+    assert outcome.values["accuracy"] > 0.5
+    digests = {"push": None, "polling": None}
+    digests[stack.name] = outcome.texts["model_digest"]
+    again = type(stack)("polling" if stack.name == "push" else "push", "memory", {})
+    other = await drive("digits_training", again, clients=2, rounds=2, least_accuracy=0.5)
+    assert other.texts == outcome.texts
+    assert session.asked == [("begin", False), "end"] * 2
+
+
+async def test_an_accuracy_below_what_is_needed_is_found(tapped, drive) -> None:
+    outcome = await drive("digits_training", tapped(), clients=2, rounds=1, least_accuracy=0.999)
+    assert len(outcome.wrong) == 1
+    assert outcome.wrong[0].endswith("is below 0.999")
+    assert f"{outcome.values['accuracy']:.3f}" in outcome.wrong[0]
+
+
+async def test_memory_is_sampled_once_a_round_while_every_update_is_held(stack, session, drive) -> None:
+    outcome = await drive("memory_round", stack, clients=3, rounds=2, model_bytes=4096)
+    assert (outcome.operations, outcome.clients, outcome.wrong) == (2, 3, [])
+    assert session.asked == [("begin", True), "sample", "sample", "end"]
+
+
+async def test_a_model_that_lacks_a_round_is_found(tapped, drive, shifted) -> None:
+    class Lagging(tapped):
+        async def run(self, **options: Any) -> History:
+            history = await super().run(**options)
+            return dataclasses.replace(history, model=shifted(history.model, -1))
+
+    outcome = await drive("memory_round", Lagging(), clients=2, rounds=2, model_bytes=64)
+    assert outcome.wrong == ["the model is not the first plus one a round"]
+
+
+async def test_a_raising_handler_and_a_lost_client_are_each_reported(stack, drive) -> None:
+    outcome = await drive("fault_logs", stack, clients=4, deadline_s=0.3)
+    assert (outcome.operations, outcome.wrong) == (3, [])
+    assert outcome.values == {"faults_reported": 2.0}
+
+
+async def test_silence_about_faults_is_found(tapped, drive, session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "warnings_naming", lambda text: 0)
+    outcome = await drive("fault_logs", tapped(), clients=4, deadline_s=0.3)
+    assert outcome.values == {"faults_reported": 0.0}
+    assert outcome.wrong == [
+        "yaml_client_1 raised and no WARNING named it",
+        "yaml_client_2 was lost and no WARNING named it",
+    ]
+
+
+async def test_failures_that_the_rounds_do_not_report_are_found(tapped, drive) -> None:
+    class Hushed(tapped):
+        async def run(self, **options: Any) -> History:
+            history = await super().run(**options)
+            rounds: list[RoundRecord] = [dataclasses.replace(r, failures={}) for r in history.rounds]
+            return dataclasses.replace(history, rounds=tuple(rounds))
+
+    outcome = await drive("fault_logs", Hushed(), clients=4, deadline_s=0.3)
+    assert outcome.wrong == ["the rounds report failures of [[], [], []]"]
+
+
+@pytest.mark.parametrize("kind", ["fedavg_round", "digits_training", "memory_round", "fault_logs"])
+def test_a_poller_is_expected_to_take_longer(kind: str) -> None:
+    workload = create_workload(kind, {})
+    assert workload.expected_s(polls=True) > workload.expected_s(polls=False) > 0
