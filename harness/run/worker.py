@@ -51,8 +51,8 @@ async def _work(job: Job, commands: object, event_fd: int, counter: RecordCounte
 async def _measure(job: Job, cell: CellJob, session: WorkerSession) -> Finished:
     status: Status = "ok"
     outcome, reasons = Outcome(), []
-    stack = create_stack(job.stack, job.mode, job.settings)
     try:
+        stack = create_stack(job.stack, job.mode, job.settings)
         outcome = await create_workload(cell.kind, cell.params).run(stack, session)
         outcome.logged = session.logged
     except Unsupported as error:

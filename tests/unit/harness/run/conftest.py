@@ -1,0 +1,56 @@
+import os
+import select
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.run.plan import ArmRun
+from harness.suite import Arm, WorkloadSpec
+
+SMALL: dict[str, dict[str, Any]] = {
+    "rpc_ping": {"clients": 2, "operations": 320, "duration_s": 2.0, "warmup": 2},
+    "memory_round": {"clients": 2, "rounds": 1, "model_bytes": 65536},
+    "idle_federation": {"clients": 2, "idle_s": 0.1, "settle_s": 0.05},
+    "digits_training": {"clients": 2, "rounds": 1, "least_accuracy": 0.999},
+    "floor": {"operations": 100},
+}
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the workers that a process has started."""
+    children: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        children += map(int, (task / "children").read_text().split())
+    return [c for c in children if b"harness.run.worker" in Path(f"/proc/{c}/cmdline").read_bytes()]
+
+
+@pytest.fixture
+def workers() -> Callable[..., list[int]]:
+    return lambda pid=None: workers_of(os.getpid() if pid is None else pid)
+
+
+@pytest.fixture
+def ends_within() -> Callable[[int, float], bool]:
+    """Wait for a process that is nobody's child here."""
+
+    def wait(pidfd: int, seconds: float) -> bool:
+        try:
+            return bool(select.select([pidfd], [], [], seconds)[0])
+        finally:
+            os.close(pidfd)
+
+    return wait
+
+
+@pytest.fixture
+def arm_run() -> Callable[..., ArmRun]:
+    """Make a worker's task of small workloads."""
+
+    def make(stack: str, *kinds: str, **settings: Any) -> ArmRun:
+        arm = Arm(stack, stack, "asyncio", settings, kinds)
+        specs = tuple(WorkloadSpec(kind, kind, SMALL.get(kind, {})) for kind in kinds)
+        return ArmRun(1, 1, arm, specs)
+
+    return make

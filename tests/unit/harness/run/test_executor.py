@@ -1,0 +1,203 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.records.schema import Observation
+from harness.run import executor as executor_module
+from harness.run.executor import Executor
+
+pytestmark = pytest.mark.slow
+
+PARENT = """
+import sys
+from pathlib import Path
+from harness.run.executor import Executor
+from harness.run.plan import ArmRun
+from harness.suite import Arm, WorkloadSpec
+idle = WorkloadSpec("idle", "idle_federation", {"clients": 1, "idle_s": 60.0})
+arm = ArmRun(1, 1, Arm("push", "push", "asyncio", {}, ("idle",)), (idle,))
+list(Executor("memory", Path(sys.argv[1])).run(arm, lambda name: print(name, flush=True)))
+"""
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Executor:
+    return Executor("memory", tmp_path)
+
+
+def nothing(name: str) -> None:
+    """Nobody wants to know which workload begins."""
+
+
+def on(name: str, act: Callable[[], None]) -> Callable[[str], None]:
+    """Act when a workload begins."""
+    return lambda begun: act() if begun == name else None
+
+
+def endings(observations: list[Observation]) -> list[tuple[str, str]]:
+    return [(o.workload, o.status) for o in observations]
+
+
+def test_an_arm_is_run_and_measured_from_outside(executor, arm_run, tmp_path: Path, workers) -> None:
+    begun: list[str] = []
+    made = list(executor.run(arm_run("push", "memory_round", "rpc_ping"), begun.append))
+    assert endings(made) == [("memory_round", "ok"), ("rpc_ping", "ok")]
+    assert begun == ["memory_round", "rpc_ping"]
+    memory, ping = (o.metrics for o in made)
+    assert memory["memory_peak_bytes"] > 10e6
+    assert "memory_peak_bytes" not in ping
+    assert 0 < ping["latency_p50_s"] < ping["latency_p99_bound_s"]
+    assert ping["cpu_s_per_op"] > 0
+    assert made[1].elapsed_s > 0
+    assert made[1].operations == 320
+    assert (made[1].stack, made[1].loop, made[1].mode, made[1].kind) == (
+        "push",
+        "asyncio",
+        "memory",
+        "rpc_ping",
+    )
+    assert workers() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_result_fails_its_workload_alone_and_keeps_the_log(executor, arm_run, tmp_path: Path) -> None:
+    made = list(executor.run(arm_run("push", "digits_training", "floor", "rpc_ping"), nothing))
+    assert endings(made) == [("digits_training", "failed"), ("floor", "unsupported"), ("rpc_ping", "ok")]
+    assert made[0].reasons[0].endswith("is below 0.999")
+    assert made[0].metrics == {}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_a_stack_cannot_do_is_unsupported(executor, arm_run, tmp_path: Path) -> None:
+    made = list(executor.run(arm_run("floors", "rpc_ping", "floor"), nothing))
+    assert endings(made) == [("rpc_ping", "unsupported"), ("floor", "ok")]
+    assert made[0].reasons == ["floors are operations of the event loop, not a federation"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_settings_fail_every_workload_of_the_arm(executor, arm_run) -> None:
+    made = list(executor.run(arm_run("push", "rpc_ping", "idle_federation", interval_s=1.0), nothing))
+    assert endings(made) == [("rpc_ping", "failed"), ("idle_federation", "failed")]
+    assert made[0].reasons == ["ValueError: the stack 'push' has no settings, found interval_s"]
+    assert made[0].params["interval_s"] == 1.0
+
+
+def test_a_worker_that_is_killed_fails_the_rest_of_its_arm(
+    executor, arm_run, tmp_path: Path, workers
+) -> None:
+    def kill() -> None:
+        os.kill(workers()[0], signal.SIGKILL)
+
+    run = arm_run("polling", "idle_federation", "rpc_ping", "memory_round")
+    made = list(executor.run(run, on("rpc_ping", kill)))
+    assert endings(made) == [("idle_federation", "ok"), ("rpc_ping", "failed"), ("memory_round", "failed")]
+    assert made[1].reasons == made[2].reasons
+    (log,) = tmp_path.iterdir()
+    last_line = log.read_text().strip().splitlines()[-1]
+    assert last_line.startswith(("INFO ", "WARNING "))
+    assert made[1].reasons == [f"the worker ended with SIGKILL: {last_line}"]
+    assert workers() == []
+
+
+def test_a_worker_that_hangs_is_ended(
+    executor, arm_run, tmp_path: Path, workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(name: str) -> None:
+        monkeypatch.setattr(executor_module, "TIMEOUT_FLOOR_S", 0.2)  # holds from the next workload on
+        if name == "floor":
+            os.kill(workers()[0], signal.SIGSTOP)
+
+    made = list(executor.run(arm_run("floors", "rpc_ping", "floor", "idle_federation"), stop))
+    assert endings(made) == [("rpc_ping", "unsupported"), ("floor", "timeout"), ("idle_federation", "failed")]
+    assert made[1].reasons == ["the worker gave no sign within its time limit"]
+    assert made[2].reasons[0].startswith("its process was ended because an earlier workload took too long")
+    assert workers() == []
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_consumer_that_stops_leaves_no_worker(executor, arm_run, workers) -> None:
+    running = executor.run(arm_run("push", "rpc_ping", "idle_federation"), nothing)
+    assert next(running).status == "ok"
+    assert len(workers()) == 1
+    running.close()
+    assert workers() == []
+
+
+def test_an_interruption_leaves_no_worker(executor, arm_run, workers) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(executor.run(arm_run("push", "memory_round"), on("memory_round", interrupt)))
+    assert workers() == []
+
+
+def test_a_worker_dies_with_its_parent(tmp_path: Path, workers, ends_within) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "idle\n"
+        (worker,) = workers(parent.pid)
+        pidfd = os.pidfd_open(worker)
+        parent.kill()
+    assert ends_within(pidfd, 5.0)
+
+
+# workers that are not what they should be
+
+
+@pytest.fixture
+def worker_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Have workers run a shell script; $3 and $4 are its ends of the pipes."""
+
+    def make(script: str) -> Path:
+        path = tmp_path / "worker"
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+        logs = tmp_path / "logs"
+        logs.mkdir()
+        return logs
+
+    return make
+
+
+def test_a_worker_that_does_not_even_start_is_explained(worker_script, arm_run) -> None:
+    logs = worker_script("echo first; echo no module named numpy >&2; exit 3")
+    made = list(Executor("memory", logs).run(arm_run("push", "rpc_ping", "floor"), nothing))
+    assert endings(made) == [("rpc_ping", "failed"), ("floor", "failed")]
+    assert made[0].reasons == ["the worker ended with exit code 3: no module named numpy"]
+    assert len(list(logs.iterdir())) == 1
+
+
+def test_a_worker_that_ends_in_silence_is_explained(worker_script, arm_run) -> None:
+    logs = worker_script("kill -ABRT $$")
+    (made,) = Executor("memory", logs).run(arm_run("push", "rpc_ping"), nothing)
+    assert made.reasons == ["the worker ended with SIGABRT: it wrote nothing"]
+
+
+def test_a_worker_that_closes_its_pipe_and_lives_on_is_ended(
+    worker_script, arm_run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = worker_script('eval "exec $4>&-"; sleep 60')
+    monkeypatch.setattr(executor_module, "TIMEOUT_FLOOR_S", 0.3)
+    made = list(Executor("memory", logs).run(arm_run("push", "rpc_ping", "floor"), nothing))
+    assert endings(made) == [("rpc_ping", "timeout"), ("floor", "failed")]
+    assert made[0].reasons == ["the worker closed its pipe and did not end"]
+
+
+def test_a_worker_that_has_done_everything_and_does_not_end_keeps_its_log(
+    worker_script, arm_run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = '{"type":"finished","workload":"floor","status":"ok","reasons":[],"outcome":{}}'
+    logs = worker_script(f"echo '{done}' >&$4; eval \"exec $4>&-\"; sleep 60")
+    monkeypatch.setattr(executor_module, "TIMEOUT_FLOOR_S", 0.3)
+    made = list(Executor("memory", logs).run(arm_run("floors", "floor"), nothing))
+    assert endings(made) == [("floor", "ok")]
+    assert len(list(logs.iterdir())) == 1
