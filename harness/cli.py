@@ -25,7 +25,8 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Say nothing more."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), self.file.fileno())
 
 
 app = typer.Typer(

@@ -40,7 +40,7 @@ def parse_duration(text: str) -> float:
     Raises:
         ConfigError: It is none.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip(), re.ASCII)
     if not match or float(match[1]) == 0:
         raise ConfigError("--budget", [Problem("", f"{text!r} is no time: write 90s, 5m or 1h")])
     return float(match[1]) * _UNITS_S[match[2]]
@@ -74,7 +74,7 @@ class PlainProgress:
         """Say how long it will take."""
         self._runs, self._expected_s = runs, expected_s
         if self._verbose >= 0:
-            self._print(f"{runs} workers, about {duration(expected_s)}")
+            self._print(f"{runs} worker{'s' * (runs != 1)}, about {duration(expected_s)}")
 
     def arm(self, arm_run: ArmRun) -> None:
         """A worker starts: nothing to say yet."""
@@ -108,7 +108,7 @@ class PlainProgress:
         return f"about {duration(max(self._expected_s - self._done_s, 0))} left"
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _print_line(self._console, line)
 
 
 class BarProgress(PlainProgress):
@@ -167,8 +167,13 @@ def print_verdict(record: RunRecord, folder: Path, console: Console, last: Conso
     if record.criteria:
         console.print(criteria_table(record))
     for warning in record.warnings:
-        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+        _print_line(console, f"warning: {warning}")
     last.print(verdict_line(record, folder / "report.html"), markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_line(console: Console, line: str) -> None:
+    """Print text as it is: broken between words on a terminal, a line for other programs."""
+    console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def print_plan(suite: Suite, seed: int, console: Console) -> None:

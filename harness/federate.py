@@ -41,12 +41,17 @@ def federate(
     initial = None if init is None else load_model(init)
     if save is not None:
         _check_place(save)
+    if log_dir.exists() and not log_dir.is_dir():
+        raise ConfigError("--log-dir", [Problem("", f"{log_dir} is a file: name a folder")])
     clients = [client.client_id for client in federation.config.clients]
     with NodeLogs(log_dir, clients, _LEVELS[min(verbose, 2)]) as logs:
         code = _train(federation, initial, console)
     if save is not None and federation.global_model is not None:
         save_model(save, federation.global_model)
-        console.print(f"saved the model to {save}", markup=False, highlight=False, soft_wrap=True)
+        version = federation.global_model.version
+        console.print(
+            f"saved model version {version} to {save}", markup=False, highlight=False, soft_wrap=True
+        )
     if logs.written:
         console.print(
             f"{len(logs.written)} clients logged to {log_dir}", markup=False, highlight=False, soft_wrap=True
@@ -62,7 +67,10 @@ def load_model(path: Path) -> ModelState:
         ConfigError: It cannot be read, or holds no model.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                raise ValueError("it is one array without a name, no .npz file")
             return ModelState.from_arrays({name: arrays[name] for name in arrays.files})
     except OSError as error:
         raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
@@ -138,8 +146,8 @@ def _summary(history: History) -> str:
     total_s = sum(record.round_s for record in history.rounds)
     failures = sum(len(record.failures) for record in history.rounds)
     return (
-        f"{len(history.rounds)} rounds in {total_s:.2f} s, {failures} missing updates, "
-        f"model version {history.model.version}; {_metrics(history.metrics)}"
+        f"{len(history.rounds)} rounds in {total_s:.2f} s, {failures} updates missing; "
+        f"{_metrics(history.metrics)}"
     )
 
 

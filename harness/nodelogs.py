@@ -60,10 +60,13 @@ class NodeLogs(logging.Handler):
             file.close()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record where it belongs."""
+        """Write one record where it belongs. As with any handler, a failure is reported on stderr."""
         node_id = current_node.get()
         if node_id in self._client_ids:
-            self._file(node_id).write(self.format(record) + "\n")
+            try:
+                self._file(node_id).write(self.format(record) + "\n")
+            except Exception:
+                self.handleError(record)
         elif record.levelno >= self._stderr.level:
             self._stderr.emit(record)
 

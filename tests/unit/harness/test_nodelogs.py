@@ -77,9 +77,9 @@ async def test_a_thread_that_works_for_a_client_logs_to_its_file(tmp_path: Path)
 def test_handlers_and_level_are_restored_whatever_happens(tmp_path: Path) -> None:
     root = logging.getLogger()
     before = root.level, list(root.handlers)
-    with pytest.raises(RuntimeError), NodeLogs(tmp_path, ["a"], logging.DEBUG) as logs:
-        assert root.handlers == [logs]
-        assert root.level == logging.DEBUG
+    with pytest.raises(RuntimeError), NodeLogs(tmp_path, ["a"], logging.DEBUG):  # noqa: PT012
+        assert isinstance(root.handlers[0], NodeLogs)
+        assert (len(root.handlers), root.level) == (1, logging.DEBUG)
         raise RuntimeError
     assert (root.level, root.handlers) == before
 
@@ -96,6 +96,16 @@ def test_a_file_of_an_earlier_run_is_replaced_and_lines_are_there_at_once(tmp_pa
         say("a", logging.INFO, "now")
         assert (tmp_path / "a.log").read_text().endswith("INFO tests.nodelogs now\n")
         assert "long ago" not in (tmp_path / "a.log").read_text()
+
+
+def test_a_file_that_cannot_be_written_stops_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "logs").write_text("in the way")
+    with NodeLogs(tmp_path / "logs", ["a"], logging.WARNING) as logs:
+        say("a", logging.INFO, "lost")
+        assert logs.written == []
+    assert "Logging error" in capsys.readouterr().err
 
 
 def test_markup_in_a_message_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

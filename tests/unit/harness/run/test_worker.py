@@ -1,7 +1,6 @@
 import ctypes
 import logging
 import os
-import posix
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,10 +30,7 @@ FLOOR = CellJob("floor", "floor", {"operation": "hop", "operations": 10})
 DIGITS = CellJob("digits", "digits_training", {"clients": 2, "rounds": 1, "least_accuracy": 0.999})
 
 
-@pytest.fixture(autouse=True)
-def may_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker stops on purpose while it tells its parent something: lift the ban on that."""
-    monkeypatch.setattr(os, "write", posix.write)
+pytestmark = pytest.mark.usefixtures("may_block")  # a worker stops while it tells its parent something
 
 
 @contextmanager

@@ -1,0 +1,292 @@
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from harness import cli
+from harness.suitefile import suite_names
+
+SUITE = """
+title: Floors
+blocks: {blocks}
+workloads:
+  floor: {{operations: 300}}
+  idle: {{workload: idle_federation, clients: 2, idle_s: 0.05, settle_s: 0.01}}
+arms:
+  floors: {{workloads: [{workload}]}}
+criteria:
+  - {{id: fast, arm: floors, metric: latency_p50_s,
+     kind: {kind}, target: {target}, workload: {workload}{more}}}
+"""
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last(self) -> str:
+        return self.out.splitlines()[-1]
+
+
+@pytest.fixture
+def fedbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Run the command line in this process."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["fedbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Callable[..., Path]:
+    """Write a suite with one criterion, which holds."""
+
+    def write(kind: str = "limit", target: float | str = 10.0, blocks: int = 1, **more: str) -> Path:
+        path = tmp_path / "floors.yaml"
+        values = {"workload": "floor", "more": "", **more}
+        path.write_text(SUITE.format(kind=kind, target=target, blocks=blocks, **values))
+        return path
+
+    return write
+
+
+# what runs nothing
+
+
+def test_the_version_is_that_of_the_package(fedbench) -> None:
+    assert fedbench("--version") == (0, f"fedbench {version('fedbench')}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",), ("--",)])
+def test_help_lists_the_commands(fedbench, arguments: tuple[str, ...]) -> None:
+    done = fedbench(*arguments)
+    assert done.code == (0 if arguments else 2)
+    for command in ("run", "report", "federate", "list"):
+        assert command in done.out + done.err
+
+
+def test_the_list_names_everything_there_is(fedbench) -> None:
+    done = fedbench("list")
+    assert done.code == 0
+    for name in (*suite_names(), "push polling floors", "rpc_ping", "latency_p50_s"):
+        assert name in done.out
+
+
+def test_a_dry_run_prints_the_plan_and_runs_nothing(fedbench, tmp_path: Path) -> None:
+    done = fedbench("run", "quick", "--dry-run", "--blocks", 3, "--seed", 4, "-o", tmp_path / "results")
+    assert done.code == 0
+    assert done.out.startswith("quick: 3 blocks, 18 workers, memory mode, seed 4, about ")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "blocks"),
+    [((), 3), (("--quick",), 5), (("--rigorous",), 20), (("--rigorous", "--blocks", 2), 2)],
+)
+def test_presets_choose_the_blocks(fedbench, suite, options: tuple[object, ...], blocks: int) -> None:
+    assert f": {blocks} blocks, " in fedbench("run", suite(blocks=3), "--dry-run", *options).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("quik",), "quik:\n  is no suite; did you mean 'quick'?"),
+        (("no/such.yaml",), "no/such.yaml:\n  cannot be read"),
+        (("smoke", "--set", "operations=3.5"), "--set:\n  operations=3.5: expected a whole number"),
+        (("smoke", "--set", "clients"), "write [workload.]param=value"),
+        (("smoke", "--set", "rpc_pong.clients=3"), "did you mean 'rpc_ping'"),
+        (("smoke", "--set", "clients=-1", "--set", "clients=many"), "clients=many: expected a whole number"),
+        (("smoke", "-k", "push("), "-k:\n  'push(' is no regular expression"),
+        (("smoke", "--budget", "soon"), "--budget:\n  'soon' is no time: write 90s, 5m or 1h"),
+        (("smoke", "--quick", "--rigorous"), "--quick:\n  contradicts --rigorous: give one of them"),
+        (("smoke", "--blocks", "0"), "--blocks"),
+        (("smoke", "--seed", "-1"), "--seed"),
+        (("smoke", "--fast"), "No such option: --fast"),
+        (("smoke", "smoke"), "unexpected extra argument"),
+    ],
+)
+def test_a_wrong_argument_is_explained(fedbench, arguments: tuple[str, ...], message: str) -> None:
+    done = fedbench("run", *arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_an_unknown_command_is_a_wrong_argument(fedbench) -> None:
+    assert fedbench("runn")[0] == 2
+
+
+# runs
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_verdict_reason_and_report(fedbench, suite, tmp_path: Path) -> None:
+    done = fedbench("run", suite(), "-o", tmp_path / "results")
+    (folder,) = (tmp_path / "results").iterdir()
+    assert done.code == 0
+    assert done.last == f"PASS: 1 pass — {folder / 'report.html'}"
+    assert done.out.splitlines()[:2] == ["1 worker, about 0 s", "1/1 block 1 floors done"]
+    assert "fast" in done.out
+    command = json.loads((folder / "run.json").read_bytes())["command"]
+    assert command == f"fedbench run {tmp_path}/floors.yaml -o {tmp_path}/results"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("write", "options", "code", "verdict"),
+    [
+        ({"target": "0.000000001"}, (), 1, "FAIL: 1 fail; first failed: fast"),
+        ({"workload": "idle"}, (), 5, "NOTHING RAN: no cell was measured: 1 were unsupported"),
+        (
+            {"kind": "ratio", "target": 1.0, "more": ", against: floors"},
+            (),
+            4,
+            "INCONCLUSIVE: 1 inconclusive",
+        ),
+        ({}, ("-k", "nothing"), 5, "NOTHING RAN: no cell was measured"),
+        ({"blocks": 3}, ("--budget", "0.000001s"), 6, "BUDGET EXHAUSTED: 1 cells were measured and kept"),
+    ],
+)
+def test_the_exit_code_says_how_it_ended(
+    fedbench, suite, tmp_path: Path, write, options, code: int, verdict: str
+) -> None:
+    done = fedbench("run", suite(**write), "-o", tmp_path, *options)
+    assert (done.code, done.last.split(" — ")[0]) == (code, verdict)
+
+
+@pytest.mark.slow
+def test_a_stack_that_fails_is_named_even_when_quiet(fedbench, tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(
+        "blocks: 1\n"
+        "workloads: {digits: {workload: digits_training, clients: 2, rounds: 1, least_accuracy: 0.999}}\n"
+        "arms: {push: {workloads: [digits]}}\n"
+    )
+    done = fedbench("run", path, "-o", tmp_path, "-q")
+    first, last = done.out.splitlines()
+    assert done.code == 3
+    assert first.startswith("  push digits: failed: accuracy 0.")
+    assert last.startswith("FAILED: 1 cells failed, first push digits in block 1: accuracy 0.")
+
+
+@pytest.mark.slow
+def test_quiet_prints_the_verdict_and_verbose_every_workload(fedbench, suite, tmp_path: Path) -> None:
+    quiet = fedbench("run", suite(), "-o", tmp_path, "-q").out
+    assert len(quiet.splitlines()) == 1
+    assert "  floors floor: ok, 300 operations in " in fedbench("run", suite(), "-o", tmp_path, "-v").out
+
+
+def test_a_place_that_is_no_folder_is_a_wrong_argument(fedbench, suite) -> None:
+    path = suite()
+    done = fedbench("run", path, "-o", path)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"--output:\n  no folder can be made in {path}: ")
+
+
+# federations
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("may_block")
+def test_a_federation_is_run_from_a_file(fedbench, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("server: {trainer: {args: {rounds: 1}}}\nclients: {count: 2}\n")
+    done = fedbench("federate", config, "--log-dir", tmp_path / "logs")
+    assert (done.code, done.err) == (0, "")
+    assert done.last.startswith("1 rounds in ")
+    assert fedbench("federate", config, "-q") == (0, "", "")
+
+
+def test_a_federation_that_is_not_there_is_a_wrong_argument(fedbench, tmp_path: Path) -> None:
+    done = fedbench("federate", tmp_path / "config.yaml")
+    assert done.code == 2
+    assert "cannot be read" in done.err
+
+
+# reports
+
+
+@pytest.mark.slow
+def test_a_report_is_rendered_again_as_it_was(fedbench, suite, tmp_path: Path) -> None:
+    run = fedbench("run", suite(), "-o", tmp_path / "results", "-q")
+    (folder,) = (tmp_path / "results").iterdir()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    (folder / "report.md").write_text("gone")
+    done = fedbench("report", folder)
+    assert done.code == 0
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert done.last == run.last
+
+
+@pytest.mark.slow
+def test_the_report_of_a_run_of_nothing_is_rendered_again(fedbench, suite, tmp_path: Path) -> None:
+    fedbench("run", suite(), "-o", tmp_path / "results", "-k", "nothing")
+    (folder,) = (tmp_path / "results").iterdir()
+    assert fedbench("report", folder)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (None, "is no folder: name the folder of a run"),
+        ({}, "cannot be read"),
+        ({"run.json": "{}"}, "schema version"),
+        ({"run.json": "{"}, "is damaged"),
+        ({"run.json": '{"schema_version": 1}'}, "is damaged"),
+    ],
+)
+def test_a_folder_that_holds_no_run_is_explained(fedbench, tmp_path: Path, files, message: str) -> None:
+    folder = tmp_path / "run"
+    if files is not None:
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    done = fedbench("report", folder)
+    assert done.code == 2
+    assert message in done.err
+    assert done.out == ""
+
+
+# signals and readers that go away
+
+
+def test_terminate_interrupts_as_ctrl_c_does(fedbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.console.print_catalogue", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    assert fedbench("list")[0] == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_terminate_interrupts_also_where_ctrl_c_is_ignored(fedbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.console.print_catalogue", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert fedbench("list")[0] == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_console_without_a_reader_falls_silent() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as file:
+        console = cli._Console(file=file)
+        console.print("anybody there?")
+        console.print("nobody")
+        assert console.quiet
