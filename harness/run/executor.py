@@ -31,6 +31,7 @@ from harness.run.protocol import (
     encode,
     event_decoder,
 )
+from harness.workloads.base import USUAL_POLL_S
 from harness.workloads.registry import create_workload
 
 if TYPE_CHECKING:
@@ -132,9 +133,7 @@ class _Worker:
         deadline_s = time.monotonic() + TIMEOUT_FLOOR_S
         while (event := self._next(deadline_s)) is not None:
             if isinstance(event, Cell):
-                workload = workloads[event.workload]
-                expected_s = create_workload(workload.kind, workload.params).expected_s(polls=True)
-                deadline_s = time.monotonic() + TIMEOUT_FLOOR_S + TIMEOUT_FACTOR * expected_s
+                deadline_s = time.monotonic() + _limit_s(workloads[event.workload])
                 on_cell(event.workload)
             elif isinstance(event, Finished):
                 yield event, self._probing.take()
@@ -198,6 +197,13 @@ class _Worker:
         return event_decoder.decode(line)
 
 
+def _limit_s(workload: WorkloadSpec) -> float:
+    """Return after how many seconds a workload must have gone wrong."""
+    expected_s = create_workload(workload.kind, workload.params).expected_s(poll_s=USUAL_POLL_S)
+    drain_s = float(workload.params.get("drain_s", 0.0))
+    return TIMEOUT_FLOOR_S + TIMEOUT_FACTOR * expected_s + drain_s
+
+
 def _job(arm_run: ArmRun, mode: str) -> Job:
     arm = arm_run.arm
     cells = [CellJob(w.name, w.kind, w.params) for w in arm_run.workloads]
@@ -208,7 +214,12 @@ def _observe(
     arm_run: ArmRun, mode: str, workload: WorkloadSpec, finished: Finished, sampled: Sampled | None
 ) -> Observation:
     arm, outcome = arm_run.arm, finished.outcome
-    metrics = {} if sampled is None or finished.status != "ok" else derive(sampled, outcome)
+    status, reasons, metrics = finished.status, finished.reasons, {}
+    if sampled is not None and status == "ok":
+        try:
+            metrics = derive(sampled, outcome)
+        except ValueError as error:
+            status, reasons = "failed", [str(error)]
     return Observation(
         block=arm_run.block,
         order=arm_run.order,
@@ -219,8 +230,8 @@ def _observe(
         workload=workload.name,
         kind=workload.kind,
         params={**workload.params, **arm.settings},
-        status=finished.status,
-        reasons=finished.reasons,
+        status=status,
+        reasons=reasons,
         elapsed_s=0.0 if sampled is None else sampled.elapsed_s,
         operations=outcome.operations,
         metrics=metrics,

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.workloads.base import USUAL_POLL_S
 from harness.workloads.registry import create_workload
 
 if TYPE_CHECKING:
@@ -31,8 +32,12 @@ class ArmRun:
 
     def expected_s(self) -> float:
         """Return about how long it takes, in seconds."""
-        polls = self.arm.stack == "polling"
-        return TREE_S + sum(create_workload(w.kind, w.params).expected_s(polls=polls) for w in self.workloads)
+        poll_s = (
+            self.arm.settings.get("poll_interval_s", USUAL_POLL_S) if self.arm.stack == "polling" else 0.0
+        )
+        return TREE_S + sum(
+            create_workload(w.kind, w.params).expected_s(poll_s=poll_s) for w in self.workloads
+        )
 
 
 def plan(suite: Suite, seed: int) -> list[ArmRun]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 TIMEOUT_TEXT = "receive timed out"
 
 
+class ParentGone(Exception):
+    """The measuring process is gone: there is nobody to measure for."""
+
+
 class RecordCounter(logging.Handler):
     """Counts log records by level, and keeps the texts of those from WARNING on.
 
@@ -92,4 +96,4 @@ class WorkerSession:
         self.tell(event)
         answer = await self._reader.readline()
         if answer != GO:
-            raise EOFError("the measuring process is gone")
+            raise ParentGone("the measuring process is gone")

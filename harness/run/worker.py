@@ -14,7 +14,7 @@ from fedbench.loop import LoopName, run
 from harness.probes.lognoise import FORMAT
 from harness.records.derive import Outcome
 from harness.run.protocol import Cell, CellJob, Finished, Job, job_decoder
-from harness.run.session import RecordCounter, WorkerSession
+from harness.run.session import ParentGone, RecordCounter, WorkerSession
 from harness.stacks.base import Unsupported
 from harness.stacks.registry import create_stack
 from harness.workloads.registry import create_workload
@@ -57,7 +57,7 @@ async def _measure(job: Job, cell: CellJob, session: WorkerSession) -> Finished:
         outcome.logged = session.logged
     except Unsupported as error:
         status, reasons = "unsupported", [str(error)]
-    except EOFError:
+    except ParentGone:
         raise
     except Exception as error:
         logging.getLogger("harness.worker").exception("%s under %s failed", job.arm, cell.workload)

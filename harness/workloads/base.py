@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LEARNERS = "harness.workloads.learners"
 SETUP_S = 0.05
+USUAL_POLL_S = 0.001
 
 
 class Session(Protocol):
@@ -56,8 +57,12 @@ class Workload(ABC):
         self.params = {**self.defaults, **params}
 
     @abstractmethod
-    def expected_s(self, *, polls: bool) -> float:
-        """Return about how long it takes, in seconds; ``polls`` for a stack that looks for its messages."""
+    def expected_s(self, *, poll_s: float) -> float:
+        """Return about how long it takes, in seconds.
+
+        Args:
+            poll_s: Seconds between two looks of a stack that polls, 0 for one that does not.
+        """
 
     @abstractmethod
     async def run(self, stack: Stack, session: Session) -> Outcome:

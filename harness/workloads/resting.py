@@ -20,9 +20,9 @@ class IdleFederation(Workload):
     kind = "idle_federation"
     defaults: ClassVar[Mapping[str, Any]] = {"clients": 100, "idle_s": 2.0, "settle_s": 0.2}
 
-    def expected_s(self, *, polls: bool) -> float:
-        """Return how long it idles."""
-        return SETUP_S + float(self.params["idle_s"] + self.params["settle_s"])
+    def expected_s(self, *, poll_s: float) -> float:
+        """Return how long it idles, and a poller to answer once afterwards."""
+        return SETUP_S + float(self.params["idle_s"] + self.params["settle_s"]) + 3 * poll_s
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Do nothing; afterwards every client must still answer."""
@@ -44,7 +44,7 @@ class Floor(Workload):
     kind = "floor"
     defaults: ClassVar[Mapping[str, Any]] = {"operation": "hop", "operations": 5000}
 
-    def expected_s(self, *, polls: bool) -> float:
+    def expected_s(self, *, poll_s: float) -> float:
         """Return about how long it takes."""
         return 10e-6 * float(self.params["operations"])
 

@@ -23,9 +23,9 @@ class FedAvgRound(Workload):
     kind = "fedavg_round"
     defaults: ClassVar[Mapping[str, Any]] = {"clients": 20, "rounds": 20, "model_bytes": 4096}
 
-    def expected_s(self, *, polls: bool) -> float:
+    def expected_s(self, *, poll_s: float) -> float:
         """Return about how long it takes: a poller waits twice a round, for up to 30 ms each."""
-        return SETUP_S + (0.05 if polls else 0.002) * float(self.params["rounds"])
+        return SETUP_S + (0.05 if poll_s else 0.002) * float(self.params["rounds"])
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Run the rounds; every client must take part, and the average of equal models be that model."""
@@ -56,9 +56,9 @@ class DigitsTraining(Workload):
         "least_accuracy": 0.90,
     }
 
-    def expected_s(self, *, polls: bool) -> float:
+    def expected_s(self, *, poll_s: float) -> float:
         """Return about how long the training takes."""
-        return SETUP_S + (0.06 if polls else 0.025) * float(self.params["rounds"])
+        return SETUP_S + (0.06 if poll_s else 0.025) * float(self.params["rounds"])
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Train; the test accuracy must be reached."""
@@ -87,10 +87,10 @@ class MemoryRound(Workload):
     kind = "memory_round"
     defaults: ClassVar[Mapping[str, Any]] = {"clients": 20, "rounds": 3, "model_bytes": 16 << 20}
 
-    def expected_s(self, *, polls: bool) -> float:
+    def expected_s(self, *, poll_s: float) -> float:
         """Return about how long it takes: a poller copies every model twice more."""
         total_bytes = self.params["clients"] * self.params["rounds"] * self.params["model_bytes"]
-        return SETUP_S + (2.8e-9 if polls else 1e-9) * float(total_bytes)
+        return SETUP_S + (2.8e-9 if poll_s else 1e-9) * float(total_bytes)
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Run the rounds; each adds one to every value."""
@@ -140,9 +140,9 @@ class FaultLogs(Workload):
     kind = "fault_logs"
     defaults: ClassVar[Mapping[str, Any]] = {"clients": 4, "deadline_s": 0.5}
 
-    def expected_s(self, *, polls: bool) -> float:
+    def expected_s(self, *, poll_s: float) -> float:
         """Return about how long it takes: only a poller has to wait until it misses the lost client."""
-        return SETUP_S + (2.2 * float(self.params["deadline_s"]) if polls else 0.0)
+        return SETUP_S + (2.2 * float(self.params["deadline_s"]) if poll_s else 0.0)
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Run three rounds; the first client raises in the first, the second is lost after the second."""

@@ -92,7 +92,7 @@ def test_acceptance_decides_what_quick_decides_and_the_frontier() -> None:
     assert acceptance.criteria[:-1] == quick.criteria
     assert acceptance.criteria[-1].kind == "frontier"
     swept = [arm.sweep_value for arm in acceptance.arms.values() if arm.name.startswith("polling@")]
-    assert (min(swept), max(swept), len(swept)) == (0.001, 5.0, 7)
+    assert (min(swept), max(swept), len(swept)) == (0.001, 5.0, 6)
     assert acceptance.workloads["idle_federation"].params["idle_s"] == 60.0
 
 

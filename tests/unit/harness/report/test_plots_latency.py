@@ -13,7 +13,7 @@ def test_each_workload_has_a_panel_and_the_floors_share_one():
     svg = latency(fake_run(), fake_observations())
     for title in ("broadcast", "push_notify", "rpc_ping", "floors"):
         assert f">{title}<" in svg
-    for line in ("push", "polling", "push_again", "push_asyncio", "hop", "future", "sweep"):
+    for line in ("push", "polling", "push_again", "push_asyncio", "hop uvloop", "future uvloop", "sweep"):
         assert f">{line}<" in svg
     assert "polling@" not in svg
     assert all(colour in svg for colour in (BLUE, RED, GREY))

@@ -201,3 +201,13 @@ def test_a_worker_that_has_done_everything_and_does_not_end_keeps_its_log(
     made = list(Executor("memory", logs).run(arm_run("floors", "floor"), nothing))
     assert endings(made) == [("floor", "ok")]
     assert len(list(logs.iterdir())) == 1
+
+
+def test_a_metric_that_nobody_knows_fails_its_cell_only(executor, arm_run, monkeypatch) -> None:
+    def refuse(sampled, outcome):
+        raise ValueError("unknown metrics ['speed']")
+
+    monkeypatch.setattr(executor_module, "derive", refuse)
+    (observation,) = executor.run(arm_run("push", "rpc_ping"), nothing)
+    assert (observation.status, observation.reasons) == ("failed", ["unknown metrics ['speed']"])
+    assert observation.metrics == {}

@@ -10,7 +10,7 @@ import pytest
 
 from harness.records.derive import Outcome
 from harness.run.protocol import GO, Begin, Cell, End, Event, Finished, Hold, Sample, event_decoder
-from harness.run.session import TIMEOUT_TEXT, RecordCounter, WorkerSession
+from harness.run.session import TIMEOUT_TEXT, ParentGone, RecordCounter, WorkerSession
 
 
 @pytest.fixture
@@ -133,14 +133,14 @@ async def test_a_workload_that_raises_is_not_measured_to_its_end(counter: Record
 
 async def test_a_parent_that_is_gone_ends_the_worker(counter: RecordCounter) -> None:
     async with joined(counter, answers=1) as (session, _):
-        with pytest.raises(EOFError, match="measuring process is gone"):
+        with pytest.raises(ParentGone, match="measuring process is gone"):
             async with session.measured():
                 await session.hold(0.1)
 
 
 async def test_a_parent_that_says_something_else_ends_the_worker(counter: RecordCounter) -> None:
     async with joined(counter, answer=b"stop\n") as (session, _):
-        with pytest.raises(EOFError):
+        with pytest.raises(ParentGone):
             await session.sample_memory()
 
 

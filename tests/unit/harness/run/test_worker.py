@@ -22,6 +22,7 @@ from harness.run.protocol import (
     encode,
     event_decoder,
 )
+from harness.run.session import ParentGone
 
 PING = CellJob("ping", "rpc_ping", {"clients": 2, "operations": 5, "warmup": 0, "duration_s": 5.0})
 MEMORY = CellJob("memory", "memory_round", {"clients": 2, "rounds": 1, "model_bytes": 64})
@@ -143,7 +144,7 @@ def test_a_wrong_result_is_a_failure() -> None:
 
 
 def test_a_worker_whose_parent_is_gone_ends() -> None:
-    with pytest.raises(EOFError, match="measuring process is gone"):
+    with pytest.raises(ParentGone, match="measuring process is gone"):
         work([PING, FLOOR], answers=1)
 
 

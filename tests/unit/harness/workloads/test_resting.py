@@ -45,5 +45,6 @@ async def test_floors_are_no_federation(session, drive) -> None:
 
 def test_idling_takes_what_it_is_told() -> None:
     workload = create_workload("idle_federation", {"idle_s": 60.0, "settle_s": 0.5})
-    assert workload.expected_s(polls=True) == workload.expected_s(polls=False) == pytest.approx(60.5, abs=0.1)
-    assert create_workload("floor", {"operations": 1000}).expected_s(polls=False) == pytest.approx(0.01)
+    for poll_s in (0.0, 0.001):
+        assert workload.expected_s(poll_s=poll_s) == pytest.approx(60.5, abs=0.1)
+    assert create_workload("floor", {"operations": 1000}).expected_s(poll_s=0.0) == pytest.approx(0.01)

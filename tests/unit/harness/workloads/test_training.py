@@ -104,4 +104,4 @@ async def test_failures_that_the_rounds_do_not_report_are_found(tapped, drive) -
 @pytest.mark.parametrize("kind", ["fedavg_round", "digits_training", "memory_round", "fault_logs"])
 def test_a_poller_is_expected_to_take_longer(kind: str) -> None:
     workload = create_workload(kind, {})
-    assert workload.expected_s(polls=True) > workload.expected_s(polls=False) > 0
+    assert workload.expected_s(poll_s=0.001) > workload.expected_s(poll_s=0.0) > 0
