@@ -2,7 +2,7 @@
 
     pytest tests/benchmarks --benchmark-enable
 
-They decide nothing: budgets are ratios that the harness measures. In the suite each runs once, as a plain test.
+They decide nothing: budgets are ratios that the harness measures. In the suite each runs once, as a test.
 """
 
 import numpy as np
