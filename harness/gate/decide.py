@@ -43,7 +43,7 @@ class _Undecidable(Exception):
 def decide(
     criterion: Criterion,
     samples: Samples,
-    controls: Mapping[tuple[str, str], Control],
+    controls: Mapping[tuple[str, str, str], Control],
     *,
     mode: str,
     confidence: float = 0.95,
@@ -53,7 +53,7 @@ def decide(
     Args:
         criterion: What must hold.
         samples: The run's observations.
-        controls: A/A controls by workload and metric; a missing one means that nothing was controlled.
+        controls: A/A controls by arm, workload and metric; a missing one means that nothing was controlled.
         mode: Mode of the run.
         confidence: One-sided confidence of each bound.
     """
@@ -62,12 +62,12 @@ def decide(
         estimate, note = _ESTIMATES[criterion.kind](criterion, samples, confidence)
     except _Undecidable as error:
         return _record(criterion, mode, None, error.n, ("inconclusive", str(error)))
-    verdict, reason = _judge(criterion, estimate, _spread(criterion, controls))
+    verdict, reason = _judge(criterion, estimate, _controls(criterion, controls))
     reason = note if criterion.kind == "equal" else "; ".join(filter(None, (reason, note)))
     return _record(criterion, mode, estimate, estimate.n, (verdict, reason))
 
 
-def _judge(c: Criterion, estimate: Estimate, spread: float) -> tuple[Verdict, str]:
+def _judge(c: Criterion, estimate: Estimate, controls: Sequence[Control]) -> tuple[Verdict, str]:
     worse, better = estimate.low, estimate.high
     if c.kind in ("ratio", "limit", "equal"):
         worse, better = better, worse
@@ -81,12 +81,29 @@ def _judge(c: Criterion, estimate: Estimate, spread: float) -> tuple[Verdict, st
         return "fail", "the whole interval misses the target"
     if not _holds(c, worse):
         return "inconclusive", f"the interval of {estimate.n} blocks spans the target"
-    if spread and not _holds(c, _worsened(c, worse, spread)):
-        return (
-            "contaminated",
-            f"two runs of the same arm lay a factor {math.exp(spread):.2f} apart: that could overturn it",
-        )
+    for control in controls:
+        if not _survives(c, worse, control):
+            return "contaminated", _overturned(control)
     return "pass", ""
+
+
+def _survives(c: Criterion, bound: float, control: Control) -> bool:
+    """Whether the claim would hold had the arm measured worse by what the A/A control shows."""
+    if control.spread == 0.0:
+        return True
+    if control.spread is not None:
+        return _holds(c, _worsened(c, bound, control.spread))
+    if c.kind in ("limit", "at_least"):
+        return _holds(c, bound - control.difference if c.kind == "at_least" else bound + control.difference)
+    return False
+
+
+def _overturned(control: Control) -> str:
+    if control.spread is None:
+        return f"one of two runs of {control.arm} measured zero {control.metric}: their spread cannot be told"
+    return (
+        f"two runs of the same arm lay a factor {math.exp(control.spread):.2f} apart: that could overturn it"
+    )
 
 
 def _target(c: Criterion) -> float:
@@ -109,10 +126,10 @@ def _worsened(c: Criterion, bound: float, spread: float) -> float:
     return bound / factor if c.kind == "at_least" else bound * factor
 
 
-def _spread(c: Criterion, controls: Mapping[tuple[str, str], Control]) -> float:
-    """Return the largest A/A spread of the criterion's metrics, 0 where none could be told."""
-    keys = ((c.workload, c.metric), (c.workload2, c.metric2))
-    return max((controls[key].spread or 0.0 for key in keys if key in controls), default=0.0)
+def _controls(c: Criterion, controls: Mapping[tuple[str, str, str], Control]) -> list[Control]:
+    """Return the A/A controls of the criterion's metrics, as far as there are any with pairs."""
+    keys = ((c.arm, c.workload, c.metric), (c.arm, c.workload2, c.metric2))
+    return [controls[key] for key in keys if key in controls and controls[key].n]
 
 
 def _check_cells(c: Criterion, samples: Samples) -> None:

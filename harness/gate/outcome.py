@@ -40,7 +40,7 @@ class RunOutcome(NamedTuple):
 
 
 def conclude(
-    criteria: Sequence[CriterionRecord], observations: Sequence[Observation], ended: str
+    criteria: Sequence[CriterionRecord], observations: Sequence[Observation], ended: str, *, dropped: int = 0
 ) -> RunOutcome:
     """Return the verdict of a run.
 
@@ -48,6 +48,7 @@ def conclude(
         criteria: As decided.
         observations: Everything that was measured, or tried.
         ended: How the run ended: ``complete``, ``interrupted`` or ``budget``.
+        dropped: Criteria that a filter left without their cells.
 
     Returns:
         Where several exit codes apply, the first of 130, 3, 5, 6, 1, 4.
@@ -75,10 +76,13 @@ def conclude(
             "budget exhausted", f"{len(observations)} cells were measured and kept", ExitCode.BUDGET
         )
     counts = Counter(criterion.verdict for criterion in criteria)
-    summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "no criteria"
+    parts = [f"{count} {verdict}" for verdict, count in sorted(counts.items())]
+    if dropped:
+        parts.append(f"{dropped} dropped by the filter")
+    summary = ", ".join(parts) or "the suite has no criteria"
     if counts["fail"]:
         first_failed = next(c for c in criteria if c.verdict == "fail")
         return RunOutcome("fail", f"{summary}; first failed: {first_failed.id}", ExitCode.FAILED)
-    if counts["inconclusive"] or counts["contaminated"]:
+    if counts["inconclusive"] or counts["contaminated"] or (dropped and not criteria):
         return RunOutcome("inconclusive", summary, ExitCode.INCONCLUSIVE)
-    return RunOutcome("pass", summary, ExitCode.OK)
+    return RunOutcome("pass" if criteria else "measured", summary, ExitCode.OK)

@@ -52,14 +52,20 @@ class Samples:
 
 
 def control(samples: Samples, base: str, again: str, workload: str, metric: str) -> Control:
-    """Return how far two runs of the same arm lay apart: the largest ``|ln(again / base)|`` over the blocks.
+    """Return how far two runs of the same arm lay apart, as largest log-ratio and as largest difference.
 
     Two equal values are no spread, zeros included. The spread is null where only one of two is zero, or there
     is no pair: it cannot be told.
     """
     left, right = samples.pairs((base, workload), (again, workload), metric)
-    spread = _spread(left, right)
-    return Control(workload=workload, metric=metric, spread=spread, n=len(left))
+    return Control(
+        arm=base,
+        workload=workload,
+        metric=metric,
+        spread=_spread(left, right),
+        difference=max((abs(b - a) for a, b in zip(left, right, strict=True)), default=0.0),
+        n=len(left),
+    )
 
 
 def _spread(left: Sequence[float], right: Sequence[float]) -> float | None:

@@ -22,6 +22,7 @@ class Sampled(msgspec.Struct, kw_only=True):
         cpu_s: CPU time of all processes.
         wakeups: Voluntary switches of all threads.
         log_records: Log records written.
+        log_levels: The same by level.
         log_warnings: Of these, WARNING and above.
         log_bytes: Bytes written to stdout and stderr.
         memory_start_bytes: Memory at the first begin, None where it was not asked for.
@@ -33,6 +34,7 @@ class Sampled(msgspec.Struct, kw_only=True):
     cpu_s: float = 0.0
     wakeups: int = 0
     log_records: int = 0
+    log_levels: dict[str, int] = {}
     log_warnings: int = 0
     log_bytes: int = 0
     memory_start_bytes: int | None = None

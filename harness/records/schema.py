@@ -36,6 +36,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         reasons: Why it did not end well, or what to know about it.
         elapsed_s: Measured time.
         operations: Operations measured.
+        log_levels: Log records by level, ``RAW`` for what bypassed logging.
         metrics: Metric name to value, null where it could not be measured.
         texts: Answers that are compared, such as a model's digest.
         histograms: Latency distributions, as :meth:`harness.stats.histogram.Histogram.to_dict` gives them.
@@ -54,6 +55,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     reasons: list[str] = []
     elapsed_s: float = 0.0
     operations: int = 0
+    log_levels: dict[str, int] = {}
     metrics: dict[str, float | None] = {}
     texts: dict[str, str] = {}
     histograms: dict[str, HistogramData] = {}
@@ -135,13 +137,17 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     """The A/A control of one metric: how far two runs of the same arm lay apart.
 
     Attributes:
-        spread: Largest absolute log-ratio between the two over the blocks; null where one of them was zero.
+        arm: The arm that ran twice.
+        spread: Largest absolute log-ratio between the two; null where only one of two was zero.
+        difference: Largest absolute difference between the two, in the metric's unit.
         n: Pairs.
     """
 
+    arm: str
     workload: str
     metric: str
     spread: float | None
+    difference: float
     n: int
 
 

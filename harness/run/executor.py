@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fedbench.loop import resolve_loop
 from harness.probes.lognoise import LogCapture
 from harness.records.derive import Outcome, Sampled, derive
@@ -42,7 +44,15 @@ if TYPE_CHECKING:
 
 TIMEOUT_FACTOR = 5.0
 TIMEOUT_FLOOR_S = 30.0
-PINS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+PINS = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+}
+DISTORTING = ("PYTHONASYNCIODEBUG", "PYTHONDEVMODE", "PYTHONMALLOC", "PYTHONTRACEMALLOC")
+KEPT_LOG_BYTES = 1 << 20
+"""Output of an arm that went well is kept up to this size: what it logged may explain a failed criterion."""
 
 
 class WorkerTimeout(Exception):
@@ -54,7 +64,7 @@ class Executor:
 
     Args:
         mode: Mode of the suite.
-        log_dir: Where the workers' output goes; that of an arm is deleted unless a workload failed.
+        log_dir: Where the workers' output goes; long output of an arm that went well is deleted.
     """
 
     def __init__(self, mode: str, log_dir: Path) -> None:
@@ -73,26 +83,29 @@ class Executor:
         capture = LogCapture(self._log_dir)
         worker = _Worker(_job(arm_run, self._mode), capture)
         pending = {workload.name: workload for workload in arm_run.workloads}
-        failed = False
+        held: Observation | None = None  # the last one waits for the end of its process, which may be bad
+        status, reason, failed = "failed", "", False
         try:
             for finished, sampled in worker.cells(on_cell, pending):
-                workload = pending.pop(finished.workload)
-                failed = failed or finished.status == "failed"
-                yield _observe(arm_run, self._mode, workload, finished, sampled)
+                held = _observe(arm_run, self._mode, pending.pop(finished.workload), finished, sampled)
+                failed = failed or held.status == "failed"
+                if pending:
+                    yield held
             worker.wait()
-            reason = worker.epitaph() if pending else ""
+            reason = worker.epitaph() if pending or worker.ended_badly() else ""
         except WorkerTimeout as error:
-            worker.kill()
-            reason = str(error)
-            if pending:
-                yield self._lost(arm_run, pending.pop(next(iter(pending))), "timeout", reason)
-                reason = f"its process was ended because an earlier workload took too long: {reason}"
+            status, reason = "timeout", str(error)
+        except (msgspec.DecodeError, OSError) as error:
+            reason = f"measuring it went wrong: {type(error).__name__}: {error}"
         finally:
             worker.kill()
             capture.close()
+        if held is not None and not pending:
+            yield _spoilt(held, reason) if reason else held
         for workload in pending.values():
-            yield self._lost(arm_run, workload, "failed", reason)
-        if not (failed or reason):
+            yield self._lost(arm_run, workload, "timeout" if status == "timeout" else "failed", reason)
+            status, reason = "failed", f"its process had ended before: {reason}"
+        if not (failed or reason) and not 0 < os.path.getsize(capture.path) <= KEPT_LOG_BYTES:
             os.unlink(capture.path)
 
     def _lost(self, arm_run: ArmRun, workload: WorkloadSpec, status: Status, reason: str) -> Observation:
@@ -107,14 +120,16 @@ class _Worker:
         command_read, self._command_fd = os.pipe()
         self._event_fd, event_write = os.pipe()
         self._capture = capture
+        arguments = (command_read, event_write, os.getpid())
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "harness.run.worker", str(command_read), str(event_write)],
+            # -P: the code that is installed, not what happens to lie in the current folder
+            [sys.executable, "-P", "-m", "harness.run.worker", *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stdout=capture.fileno(),
             stderr=capture.fileno(),
             pass_fds=(command_read, event_write),
             start_new_session=True,
-            env={**os.environ, **PINS},
+            env={name: value for name, value in os.environ.items() if name not in DISTORTING} | PINS,
         )
         os.close(command_read)
         os.close(event_write)
@@ -147,6 +162,10 @@ class _Worker:
             self._process.wait(TIMEOUT_FLOOR_S)
         except subprocess.TimeoutExpired:
             raise WorkerTimeout("the worker closed its pipe and did not end") from None
+
+    def ended_badly(self) -> bool:
+        """Whether the process has ended with anything but exit code 0."""
+        return self._process.returncode != 0
 
     def epitaph(self) -> str:
         """Return how the worker ended and the last line it wrote."""
@@ -197,6 +216,13 @@ class _Worker:
         return event_decoder.decode(line)
 
 
+def _spoilt(observation: Observation, reason: str) -> Observation:
+    """Return an observation whose process ended badly afterwards: its numbers do not count."""
+    return msgspec.structs.replace(
+        observation, status="failed", reasons=[*observation.reasons, reason], metrics={}, histograms={}
+    )
+
+
 def _limit_s(workload: WorkloadSpec) -> float:
     """Return after how many seconds a workload must have gone wrong."""
     expected_s = create_workload(workload.kind, workload.params).expected_s(poll_s=USUAL_POLL_S)
@@ -234,6 +260,7 @@ def _observe(
         reasons=reasons,
         elapsed_s=0.0 if sampled is None else sampled.elapsed_s,
         operations=outcome.operations,
+        log_levels={} if sampled is None else sampled.log_levels,
         metrics=metrics,
         texts=outcome.texts,
         histograms=outcome.histograms,

@@ -63,6 +63,7 @@ class Probing:
             sampled.memory_hwm_bytes = tree_memory(process_tree(self._root_pid)).vm_hwm_bytes
         counts = self._capture.count(self._mark)
         sampled.log_records = counts.records
+        sampled.log_levels = counts.by_level
         sampled.log_warnings = counts.warnings + counts.errors
         sampled.log_bytes = counts.bytes
 

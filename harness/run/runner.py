@@ -148,7 +148,7 @@ def _record(
     suite = request.suite
     samples = Samples(observations)
     controls = _controls(suite, samples)
-    by_metric = {(c.workload, c.metric): c for c in controls}
+    by_metric = {(c.arm, c.workload, c.metric): c for c in controls}
     criteria = [decide(criterion, samples, by_metric, mode=suite.mode) for criterion in suite.criteria]
     outcome = conclude(criteria, observations, ended)
     arm_blocks = {(o.block, o.arm) for o in observations}

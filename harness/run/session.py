@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -22,29 +23,26 @@ class ParentGone(Exception):
 
 
 class RecordCounter(logging.Handler):
-    """Counts log records by level, and keeps the texts of those from WARNING on.
+    """Counts log records by level; keeps the texts of those from WARNING on only while asked to.
 
     Attributes:
         counts: Records by level number.
-        warnings: Messages of records from WARNING on, timeouts of polling aside; at most 10 000.
+        warnings: Where texts go, None while nobody asked: formatting costs time inside the measured process.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.counts: Counter[int] = Counter()
-        self.warnings: list[str] = []
+        self.warnings: list[str] | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count one record. As with any handler, one that cannot be formatted is reported on stderr."""
         self.counts[record.levelno] += 1
-        if record.levelno >= logging.WARNING and len(self.warnings) < 10_000:
+        if self.warnings is not None and record.levelno >= logging.WARNING:
             try:
-                message = record.getMessage()
+                self.warnings.append(record.getMessage())
             except Exception:
                 self.handleError(record)
-                return
-            if not message.startswith(TIMEOUT_TEXT):
-                self.warnings.append(message)
 
 
 class WorkerSession:
@@ -63,6 +61,7 @@ class WorkerSession:
         self._reader = reader
         self._event_fd = event_fd
         self._counter = counter
+        self._counter.warnings = None
         self.logged = 0
 
     @asynccontextmanager
@@ -82,9 +81,15 @@ class WorkerSession:
         """Have memory sampled now."""
         await self._ask(Sample())
 
-    def warnings_naming(self, text: str) -> int:
-        """Return how many records from WARNING on have named ``text``, timeouts of polling aside."""
-        return sum(text in message for message in self._counter.warnings)
+    def keep_warnings(self) -> None:
+        """Keep the texts of records from WARNING on, from now on."""
+        self._counter.warnings = []
+
+    def warnings_naming(self, node_id: str) -> int:
+        """Return how many of the kept records name a node, timeouts of polling aside."""
+        name = re.compile(rf"(?<![\w.-]){re.escape(node_id)}(?![\w-])")
+        kept = self._counter.warnings or []
+        return sum(name.search(text) is not None for text in kept if not text.startswith(TIMEOUT_TEXT))
 
     def tell(self, event: Event) -> None:
         """Send a message that has no answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import math
 import os
 import signal
 import sys
@@ -55,6 +56,7 @@ async def _measure(job: Job, cell: CellJob, session: WorkerSession) -> Finished:
         stack = create_stack(job.stack, job.mode, job.settings)
         outcome = await create_workload(cell.kind, cell.params).run(stack, session)
         outcome.logged = session.logged
+        _check_finite(outcome)
     except Unsupported as error:
         status, reasons = "unsupported", [str(error)]
     except ParentGone:
@@ -67,13 +69,19 @@ async def _measure(job: Job, cell: CellJob, session: WorkerSession) -> Finished:
     return Finished(cell.workload, status, reasons, outcome)
 
 
-def _die_with_parent() -> None:
+def _check_finite(outcome: Outcome) -> None:
+    strange = {name: value for name, value in outcome.values.items() if not math.isfinite(value)}
+    if strange:
+        raise ValueError(f"values are not finite: {strange}")
+
+
+def _die_with_parent(parent_pid: int) -> None:
     """Have the kernel end this process with its parent, so that nothing is left behind."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
+    if os.getppid() != parent_pid:
         sys.exit("the measuring process is gone")
 
 
 if __name__ == "__main__":
-    _die_with_parent()
+    _die_with_parent(int(sys.argv[3]))
     main(int(sys.argv[1]), int(sys.argv[2]))

@@ -34,8 +34,12 @@ class Session(Protocol):
         """Have memory sampled now."""
         ...
 
-    def warnings_naming(self, text: str) -> int:
-        """Return how many records from WARNING on have named ``text``, timeouts of polling aside."""
+    def keep_warnings(self) -> None:
+        """Keep the texts of records from WARNING on, from now on."""
+        ...
+
+    def warnings_naming(self, node_id: str) -> int:
+        """Return how many of the kept records name a node, timeouts of polling aside."""
         ...
 
 

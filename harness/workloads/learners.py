@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from fedbench.learning.learner import Learner
 
+from fedbench.learning.learner import Learner
 from fedbench.tensors.model import ModelState
 from fedbench.values import ClientInfo, RoundInfo, TrainResult
 
@@ -26,6 +26,7 @@ class EchoLearner(Learner):
     Attributes:
         events: ``(handled_ns, data)`` of every event, in order of handling.
         versions: Versions of the models handed to it, in order.
+        ends: First and last value of each of these models.
         on_handled: Called after every event.
     """
 
@@ -34,6 +35,7 @@ class EchoLearner(Learner):
         self._values = max(model_bytes // 4, 1)
         self.events: list[tuple[int, Any]] = []
         self.versions: list[int] = []
+        self.ends: list[tuple[float, float]] = []
         self.on_handled: Callable[[], None] = lambda: None
 
     async def initial_model(self) -> ModelState:
@@ -49,8 +51,10 @@ class EchoLearner(Learner):
         return {}
 
     async def on_model_update(self, model: ModelState, version: int) -> None:
-        """Remember the version."""
+        """Remember the version, and the ends of the model."""
         self.versions.append(version)
+        values = model["values"]
+        self.ends.append((float(values[0]), float(values[-1])))
 
     async def on_event(self, event_type: str, data: Any) -> None:
         """Remember the data and when it was handled."""
@@ -59,17 +63,23 @@ class EchoLearner(Learner):
 
 
 class DraftLearner(EchoLearner):
-    """Builds its update in a draft: the model plus one. Calls ``on_built`` with the update in hand."""
+    """Builds its update in a draft: the model plus its number, from 1. Next to zero compute.
+
+    The average of all updates of n clients is then the model plus (n + 1) / 2, exactly.
+
+    Attributes:
+        on_built: Awaited with the round once the update is built.
+    """
 
     def __init__(self, client: ClientInfo, *, model_bytes: int = 4096) -> None:
         super().__init__(client, model_bytes=model_bytes)
         self.on_built: Callable[[RoundInfo], Any] | None = None
 
     async def train(self, model: ModelState, round_info: RoundInfo) -> TrainResult:
-        """Return the model plus one, built in a draft, weight 1."""
+        """Return the model plus the client's number, built in a draft, weight 1."""
         draft = model.draft()
         for name, array in model.items():
-            np.add(array, 1, out=draft[name])
+            np.add(array, self.client.index + 1, out=draft[name])
         update = draft.freeze()
         if self.on_built is not None:
             await self.on_built(round_info)

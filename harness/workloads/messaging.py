@@ -158,13 +158,14 @@ class Broadcast(Workload):
         """Broadcast until the operations or the duration are used up; every client must apply each once."""
         latency = Histogram()
         wrong: list[str] = []
-        values = np.zeros(self.params["model_bytes"] // 4, np.float32)
+        values = np.empty(self.params["model_bytes"] // 4, np.float32)
         spec = FederationSpec(self.params["clients"], ECHO, {"model_bytes": self.params["model_bytes"]})
         async with running(stack, spec):
             learners = cast("list[EchoLearner]", list(stack.learners))
             async with session.measured():
                 end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
                 for version in range(1, self.params["operations"] + 1):
+                    values.fill(version)
                     model = ModelState.from_arrays({"values": values}, version)
                     start_ns = time.perf_counter_ns()
                     wrong += failures(await stack.broadcast(model))
@@ -174,9 +175,9 @@ class Broadcast(Workload):
                         break
             expected = list(range(1, latency.count + 1))
             wrong += [
-                f"client {i} applied versions {learner.versions}"
+                f"client {i} applied versions {learner.versions} with ends {learner.ends}"
                 for i, learner in enumerate(learners)
-                if learner.versions != expected
+                if learner.versions != expected or learner.ends != [(v, v) for v in expected]
             ]
         return Outcome(
             operations=latency.count,

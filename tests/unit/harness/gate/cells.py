@@ -39,11 +39,14 @@ def criterion(kind: str, target: float = 0.0, **changes: str) -> Criterion:
     return Criterion("id", "title", kind, "idle", "cpu_cores", target=target, **{**known, **changes})
 
 
-def controls(spread: float | None, workload: str = "idle", metric: str = "cpu_cores") -> dict[Any, Control]:
-    return {(workload, metric): Control(workload=workload, metric=metric, spread=spread, n=5)}
+def controls(
+    spread: float | None, workload: str = "idle", metric: str = "cpu_cores", difference: float = 0.0
+) -> dict[Any, Control]:
+    known = Control(arm="push", workload=workload, metric=metric, spread=spread, difference=difference, n=5)
+    return {("push", workload, metric): known}
 
 
 def judged(
-    what: Criterion, *cells: list[Observation], known: Mapping[tuple[str, str], Control] | None = None
+    what: Criterion, *cells: list[Observation], known: Mapping[tuple[str, str, str], Control] | None = None
 ) -> CriterionRecord:
     return decide(what, Samples([o for group in cells for o in group]), known or {}, mode="memory")

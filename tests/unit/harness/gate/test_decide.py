@@ -1,6 +1,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ fives = st.lists(positive, min_size=5, max_size=8)
 
 
 def against(
-    kind: str, target: float, push: Sequence[float | None], spread: float | None = None
+    kind: str, target: float, push: Sequence[float | None], spread: float | None = 0.0
 ) -> CriterionRecord:
     """Decide ``push`` against a base of 100 in the same blocks."""
     polling = cell("polling", [100.0] * len(push))
@@ -168,8 +169,34 @@ def test_a_pass_that_the_control_could_overturn_is_contaminated(
     def verdict(spread: float | None) -> str:
         return against(kind, target, [value] * 5, spread).verdict
 
-    assert verdict(None) == verdict(0.0) == verdict(just_held) == verdict(just_held - 1e-9) == "pass"
+    assert verdict(0.0) == verdict(just_held) == verdict(just_held - 1e-9) == "pass"
     assert verdict(just_held + 1e-9) == "contaminated"
+
+
+@pytest.mark.parametrize("kind", ["reduction", "ratio"])
+def test_a_control_that_cannot_be_told_lets_nothing_pass(kind: str) -> None:
+    record = against(kind, 0.5, [25.0] * 5, None)
+    assert record.verdict == "contaminated"
+    assert record.reason == "one of two runs of push measured zero cpu_cores: their spread cannot be told"
+
+
+@pytest.mark.parametrize(("kind", "value"), [("limit", 4.0), ("at_least", 6.0)])
+def test_limits_bear_the_difference_where_the_ratio_cannot_be_told(kind: str, value: float) -> None:
+    def verdict(difference: float) -> str:
+        known = controls(None, difference=difference)
+        return judged(criterion(kind, 5.0), cell("push", [value] * 5), known=known).verdict
+
+    assert verdict(1.0) == "pass"
+    assert verdict(1.1) == "contaminated"
+
+
+def test_a_control_of_another_arm_or_without_pairs_overturns_nothing() -> None:
+    cells = [cell("polling", [100.0] * 5), cell("push_asyncio", [45.0] * 5)]
+    what = criterion("reduction", 0.5, arm="push_asyncio")
+    assert judged(what, *cells, known=controls(9.0)).verdict == "pass"
+    empty = {key: msgspec.structs.replace(known, n=0) for key, known in controls(None).items()}
+    push = [cells[0], cell("push", [45.0] * 5)]
+    assert judged(criterion("reduction", 0.5), *push, known=empty).verdict == "pass"
 
 
 def test_the_control_says_how_far_apart_its_runs_lay() -> None:

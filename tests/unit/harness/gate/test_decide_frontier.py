@@ -8,7 +8,7 @@ from tests.unit.harness.gate.cells import cell, controls, criterion, judged
 
 
 def frontier(
-    points: Mapping[str, tuple[Sequence[float], Sequence[float]]], spread: float | None = None
+    points: Mapping[str, tuple[Sequence[float], Sequence[float]]], spread: float | None = 0.0
 ) -> CriterionRecord:
     """Decide push, which measures 10 in both metrics, against points of a sweep."""
     what = criterion("frontier", workload2="notify", metric2="latency_p50_s")

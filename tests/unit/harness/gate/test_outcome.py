@@ -46,7 +46,7 @@ def criterion(verdict: Verdict, identity: str = "cpu") -> CriterionRecord:
 @pytest.mark.parametrize(
     ("verdicts", "verdict", "code"),
     [
-        ([], "pass", 0),
+        ([], "measured", 0),
         (["pass", "pass"], "pass", 0),
         (["pass", "inconclusive"], "inconclusive", 4),
         (["pass", "contaminated"], "inconclusive", 4),
@@ -108,6 +108,13 @@ def test_where_all_cells_are_unsupported_nothing_ran() -> None:
 def test_reasons_count_what_was_kept_and_name_the_first_failure() -> None:
     assert "after 1 cells" in conclude([], [observation()], "interrupted").reason
     assert "1 cells were measured" in conclude([], [observation()], "budget").reason
-    assert conclude([], [observation()], "complete").reason == "no criteria"
+    assert conclude([], [observation()], "complete").reason == "the suite has no criteria"
     several = [criterion("pass"), criterion("fail", "first"), criterion("fail", "second")]
     assert conclude(several, [observation()], "complete").reason == "2 fail, 1 pass; first failed: first"
+
+
+def test_criteria_that_a_filter_dropped_are_told_and_none_left_is_no_pass() -> None:
+    some = conclude([criterion("pass")], [observation()], "complete", dropped=3)
+    assert (some.verdict, some.exit_code, some.reason) == ("pass", 0, "1 pass, 3 dropped by the filter")
+    none = conclude([], [observation()], "complete", dropped=3)
+    assert (none.verdict, none.exit_code) == ("inconclusive", 4)

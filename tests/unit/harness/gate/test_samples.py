@@ -83,3 +83,5 @@ def test_the_control_is_the_largest_distance_of_two_runs_of_one_arm(
     found = control(samples, "push", "push_again", "idle", "cpu_cores")
     assert (found.workload, found.metric, found.n) == ("idle", "cpu_cores", len(base))
     assert found.spread == (None if spread is None else pytest.approx(spread))
+    assert found.arm == "push"
+    assert found.difference == max((abs(b - a) for a, b in zip(base, again, strict=True)), default=0.0)

@@ -115,7 +115,7 @@ def test_a_run_comes_back_from_json() -> None:
                 verdict="pass",
             )
         ],
-        controls=[Control(workload="idle", metric="cpu_cores", spread=None, n=0)],
+        controls=[Control(arm="push", workload="idle", metric="cpu_cores", spread=None, difference=0.0, n=0)],
         warnings=["w"],
         not_measured=["n"],
         ended="complete",

@@ -62,7 +62,8 @@ def test_an_arm_is_run_and_measured_from_outside(executor, arm_run, tmp_path: Pa
         "rpc_ping",
     )
     assert workers() == []
-    assert list(tmp_path.iterdir()) == []
+    (log,) = tmp_path.iterdir()
+    assert "INFO" in log.read_text()
 
 
 def test_a_wrong_result_fails_its_workload_alone_and_keeps_the_log(executor, arm_run, tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_what_a_stack_cannot_do_is_unsupported(executor, arm_run, tmp_path: Path
     made = list(executor.run(arm_run("floors", "rpc_ping", "floor"), nothing))
     assert endings(made) == [("rpc_ping", "unsupported"), ("floor", "ok")]
     assert made[0].reasons == ["floors are operations of the event loop, not a federation"]
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [], "nothing was logged"
 
 
 def test_wrong_settings_fail_every_workload_of_the_arm(executor, arm_run) -> None:
@@ -96,11 +97,11 @@ def test_a_worker_that_is_killed_fails_the_rest_of_its_arm(
     run = arm_run("polling", "idle_federation", "rpc_ping", "memory_round")
     made = list(executor.run(run, on("rpc_ping", kill)))
     assert endings(made) == [("idle_federation", "ok"), ("rpc_ping", "failed"), ("memory_round", "failed")]
-    assert made[1].reasons == made[2].reasons
     (log,) = tmp_path.iterdir()
     last_line = log.read_text().strip().splitlines()[-1]
     assert last_line.startswith(("INFO ", "WARNING "))
     assert made[1].reasons == [f"the worker ended with SIGKILL: {last_line}"]
+    assert made[2].reasons == [f"its process had ended before: {made[1].reasons[0]}"]
     assert workers() == []
 
 
@@ -115,7 +116,7 @@ def test_a_worker_that_hangs_is_ended(
     made = list(executor.run(arm_run("floors", "rpc_ping", "floor", "idle_federation"), stop))
     assert endings(made) == [("rpc_ping", "unsupported"), ("floor", "timeout"), ("idle_federation", "failed")]
     assert made[1].reasons == ["the worker gave no sign within its time limit"]
-    assert made[2].reasons[0].startswith("its process was ended because an earlier workload took too long")
+    assert made[2].reasons[0].startswith("its process had ended before: the worker gave no sign")
     assert workers() == []
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -154,7 +155,7 @@ def test_a_worker_dies_with_its_parent(tmp_path: Path, workers, ends_within) -> 
 
 @pytest.fixture
 def worker_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Have workers run a shell script; $3 and $4 are its ends of the pipes."""
+    """Have workers run a shell script; $4 and $5 are its ends of the pipes."""
 
     def make(script: str) -> Path:
         path = tmp_path / "worker"
@@ -185,21 +186,23 @@ def test_a_worker_that_ends_in_silence_is_explained(worker_script, arm_run) -> N
 def test_a_worker_that_closes_its_pipe_and_lives_on_is_ended(
     worker_script, arm_run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logs = worker_script('eval "exec $4>&-"; sleep 60')
+    logs = worker_script('eval "exec $5>&-"; sleep 60')
     monkeypatch.setattr(executor_module, "TIMEOUT_FLOOR_S", 0.3)
     made = list(Executor("memory", logs).run(arm_run("push", "rpc_ping", "floor"), nothing))
     assert endings(made) == [("rpc_ping", "timeout"), ("floor", "failed")]
     assert made[0].reasons == ["the worker closed its pipe and did not end"]
 
 
-def test_a_worker_that_has_done_everything_and_does_not_end_keeps_its_log(
+def test_a_worker_that_has_done_everything_and_does_not_end_has_failed(
     worker_script, arm_run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = '{"type":"finished","workload":"floor","status":"ok","reasons":[],"outcome":{}}'
-    logs = worker_script(f"echo '{done}' >&$4; eval \"exec $4>&-\"; sleep 60")
+    logs = worker_script(f"echo '{done}' >&$5; eval \"exec $5>&-\"; sleep 60")
     monkeypatch.setattr(executor_module, "TIMEOUT_FLOOR_S", 0.3)
     made = list(Executor("memory", logs).run(arm_run("floors", "floor"), nothing))
-    assert endings(made) == [("floor", "ok")]
+    assert endings(made) == [("floor", "failed")]
+    assert made[0].reasons == ["the worker closed its pipe and did not end"]
+    assert made[0].metrics == {}
     assert len(list(logs.iterdir())) == 1
 
 
@@ -211,3 +214,28 @@ def test_a_metric_that_nobody_knows_fails_its_cell_only(executor, arm_run, monke
     (observation,) = executor.run(arm_run("push", "rpc_ping"), nothing)
     assert (observation.status, observation.reasons) == ("failed", ["unknown metrics ['speed']"])
     assert observation.metrics == {}
+
+
+@pytest.mark.parametrize(("ending", "how"), [("exit 4", "exit code 4"), ("kill -SEGV $$", "SIGSEGV")])
+def test_a_worker_that_ends_badly_after_its_work_has_failed(worker_script, arm_run, ending, how) -> None:
+    done = '{"type":"finished","workload":"floor","status":"ok","reasons":[],"outcome":{}}'
+    logs = worker_script(f"echo '{done}' >&$5; echo ERROR harness late >&2; {ending}")
+    (made,) = Executor("memory", logs).run(arm_run("floors", "floor"), nothing)
+    assert (made.status, made.reasons) == ("failed", [f"the worker ended with {how}: ERROR harness late"])
+
+
+def test_a_line_that_nobody_understands_fails_the_arm(worker_script, arm_run) -> None:
+    logs = worker_script('echo \'{"type":"riddle"}\' >&$5; sleep 60')
+    made = list(Executor("memory", logs).run(arm_run("floors", "floor", "rpc_ping"), nothing))
+    assert endings(made) == [("floor", "failed"), ("rpc_ping", "failed")]
+    assert "riddle" in made[0].reasons[0]
+
+
+def test_the_code_in_the_current_folder_is_not_what_is_measured(
+    executor, arm_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impostor = tmp_path / "elsewhere" / "harness"
+    impostor.mkdir(parents=True)
+    (impostor / "__init__.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(impostor.parent)
+    assert endings(list(executor.run(arm_run("push", "rpc_ping"), nothing))) == [("rpc_ping", "ok")]

@@ -159,36 +159,30 @@ def test_records_are_counted_by_level(counter: RecordCounter, logger: logging.Lo
     for level in (logging.DEBUG, logging.INFO, logging.INFO, logging.WARNING, logging.CRITICAL):
         logger.log(level, "level %d", level)
     assert counter.counts == {10: 1, 20: 2, 30: 1, 50: 1}
-    assert counter.warnings == ["level 30", "level 50"]
-
-
-def test_timeouts_of_polling_are_counted_and_not_kept(counter: RecordCounter, logger: logging.Logger) -> None:
-    logger.warning("%s: yaml_client_1 found nothing", TIMEOUT_TEXT)
-    logger.warning("yaml_client_1 failed: it said %s", TIMEOUT_TEXT)
-    assert counter.counts.total() == 2
-    assert counter.warnings == [f"yaml_client_1 failed: it said {TIMEOUT_TEXT}"]
-
-
-def test_the_warnings_kept_are_bounded(counter: RecordCounter, logger: logging.Logger) -> None:
-    for number in range(10_005):
-        logger.warning("%d", number)
-    assert len(counter.warnings) == 10_000
-    assert counter.counts[logging.WARNING] == 10_005
+    assert counter.warnings is None, "nobody asked for texts, which cost time"
 
 
 def test_a_record_that_cannot_be_formatted_does_not_stop_who_logs_it(
     counter: RecordCounter, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    counter.warnings = []
     counter.handle(logging.LogRecord("x", logging.WARNING, "x.py", 1, "%d clients", ("many",), None))
     assert "Logging error" in capsys.readouterr().err
     assert (counter.counts.total(), counter.warnings) == (1, [])
 
 
-async def test_warnings_that_name_something_are_found(counter: RecordCounter, logger: logging.Logger) -> None:
+async def test_warnings_that_name_a_node_are_found(counter: RecordCounter, logger: logging.Logger) -> None:
     async with joined(counter) as (session, _):
+        logger.warning("lost client_1 before anybody asked")
+        assert session.warnings_naming("client_1") == 0
+        session.keep_warnings()
         logger.info("lost client_1")
         logger.warning("lost %s", "client_1")
-        logger.error("client_1 raised")
-        logger.warning("lost client_2")
+        logger.error("client_1: raised")
+        logger.warning("lost client_2 and client_10")
+        logger.warning("%s: client_1 found nothing", TIMEOUT_TEXT)
         assert session.warnings_naming("client_1") == 2
         assert session.warnings_naming("client_3") == 0
+    counter.warnings = ["lost client_1"]
+    another = WorkerSession(asyncio.StreamReader(), -1, counter)
+    assert another.warnings_naming("client_1") == 0, "another workload's warnings do not count"

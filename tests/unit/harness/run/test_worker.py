@@ -153,11 +153,11 @@ def test_the_kernel_is_asked_to_end_a_worker_with_its_parent(monkeypatch: pytest
     signal_number = ctypes.c_int()
     get, off = 2, 0
     try:
-        worker._die_with_parent()
+        worker._die_with_parent(os.getppid())
         libc.prctl(get, ctypes.byref(signal_number))
         assert signal_number.value == 9
         monkeypatch.setattr(os, "getppid", lambda: 1)
         with pytest.raises(SystemExit, match="measuring process is gone"):
-            worker._die_with_parent()
+            worker._die_with_parent(4711)
     finally:
         libc.prctl(worker.PR_SET_PDEATHSIG, off)

@@ -38,8 +38,11 @@ class QuietSession:
     async def sample_memory(self) -> None:
         self.asked.append("sample")
 
-    def warnings_naming(self, text: str) -> int:
-        return sum(text in message for message in self.counter.warnings)
+    def keep_warnings(self) -> None:
+        self.counter.warnings = []
+
+    def warnings_naming(self, node_id: str) -> int:
+        return sum(node_id in message for message in self.counter.warnings or [])
 
 
 class TappedStack(FederationStack):

@@ -128,7 +128,9 @@ async def test_a_broadcast_that_is_acknowledged_and_not_applied_is_found(tapped,
             return outcomes
 
     outcome = await drive("broadcast", Deaf(), clients=2, model_bytes=64, operations=3)
-    assert outcome.wrong == ["client 1 applied versions [1, 3]"]
+    assert outcome.wrong == [
+        "client 1 applied versions [1, 3] with ends [(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]"
+    ]
 
 
 async def test_every_client_has_its_own_address(stack, session, drive) -> None:

