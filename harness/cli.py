@@ -103,14 +103,14 @@ def run(
 
     from harness.console import create_progress, parse_duration, print_plan, print_verdict
     from harness.run.runner import Request, run_suite
-    from harness.stacks.registry import stack_names
+    from harness.stacks.registry import check_settings, stack_names
     from harness.suitefile import load_suite
     from harness.workloads.registry import catalogue
 
     if quick and rigorous:
         raise ConfigError("--quick", [Problem("", "contradicts --rigorous: give one of them")])
     budget_s = parse_duration(budget) if budget else None
-    chosen = load_suite(suite, catalogue(), stack_names()).override(assignments or [])
+    chosen = load_suite(suite, catalogue(), stack_names(), check=check_settings).override(assignments or [])
     if select:
         chosen = chosen.select(select)
     preset = 5 if quick else max(20, 2 * chosen.blocks) if rigorous else chosen.blocks

@@ -122,7 +122,7 @@ class Suite:
                 continue
             try:
                 changed = [
-                    replace(w, params={**w.params, parameter: _convert(text, w.params[parameter])})
+                    replace(w, params={**w.params, parameter: _convert(parameter, text, w.params[parameter])})
                     for w in touched
                 ]
             except ValueError as error:
@@ -155,7 +155,12 @@ def cells_of(criterion: Criterion, arms: Mapping[str, Arm]) -> set[tuple[str, st
     return cells | {(name, c.valid_if) for name in sides if c.valid_if}
 
 
-def _convert(text: str, current: Any) -> Any:
+def least(parameter: str) -> int:
+    """Return the least value of a whole-number parameter: 1, but for what may well be none at all."""
+    return 0 if parameter in ("warmup", "seed") else 1
+
+
+def _convert(name: str, text: str, current: Any) -> Any:
     if not text:
         raise ValueError("expected a value, found nothing")
     try:
@@ -165,8 +170,8 @@ def _convert(text: str, current: Any) -> Any:
     except (ValueError, KeyError):
         expected = {bool: "true or false", int: "a whole number", float: "a number"}[type(current)]
         raise ValueError(f"expected {expected}, found {text!r}") from None
-    if isinstance(value, int) and value < 0:
-        raise ValueError(f"{value} is below 0")
+    if isinstance(value, int) and value < least(name):
+        raise ValueError(f"{value} is below {least(name)}")
     if isinstance(value, float) and not 0 < value < math.inf:
         raise ValueError(f"{value} is out of range: more than 0 is needed")
     return value

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from fedbench.configfile import Section, nearest, read_yaml
 from fedbench.errors import ConfigError, Problem
-from fedbench.ids import MODES
+from fedbench.ids import MODES, Mode
 from fedbench.loop import LOOPS
 from harness.gate.criteria import KINDS, Criterion
 from harness.records.metrics import METRICS
-from harness.suite import Arm, Suite, Tree, WorkloadSpec, cells_of
+from harness.suite import Arm, Suite, Tree, WorkloadSpec, cells_of, least
 
 TEXTS = ("model_digest",)
 SUITES = Path(__file__).parent / "suites"
@@ -21,19 +21,25 @@ SUITES = Path(__file__).parent / "suites"
 Catalogue = Mapping[str, Mapping[str, Any]]
 """Workload kinds with their parameters and defaults."""
 
+CheckSettings = Callable[[str, Mode, Mapping[str, Any]], Iterable[str]]
+"""``check(stack, mode, settings)`` gives what is wrong, nothing if all is well."""
+
 
 def suite_names() -> list[str]:
     """Return the suites that come with the harness."""
     return sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
-def load_suite(name: str, catalogue: Catalogue, stacks: Sequence[str]) -> Suite:
+def load_suite(
+    name: str, catalogue: Catalogue, stacks: Sequence[str], *, check: CheckSettings | None = None
+) -> Suite:
     """Read a suite by name or from a YAML file.
 
     Args:
         name: One of :func:`suite_names`, or the path of a file.
         catalogue: Workload kinds with their parameters and defaults.
         stacks: Known systems under test.
+        check: Says what is wrong with the settings of a system under test.
 
     Raises:
         ConfigError: With every problem and its path.
@@ -43,14 +49,17 @@ def load_suite(name: str, catalogue: Catalogue, stacks: Sequence[str]) -> Suite:
         path = Path(name)
         if path.suffix not in (".yaml", ".yml") and not path.is_file():
             raise ConfigError(name, [Problem("", f"is no suite{nearest(name, suite_names())}")])
-    return _Reader(path, catalogue, stacks).read()
+    return _Reader(path, catalogue, stacks, check).read()
 
 
 class _Reader:
-    def __init__(self, path: Path, catalogue: Catalogue, stacks: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, catalogue: Catalogue, stacks: Sequence[str], check: CheckSettings | None
+    ) -> None:
         self._path = path
         self._catalogue = catalogue
         self._stacks = stacks
+        self._check = check
         self._problems: list[Problem] = []
 
     def read(self) -> Suite:
@@ -58,10 +67,12 @@ class _Reader:
         workloads = self._workloads(root.section("workloads"))
         arms = self._arms(root.section("arms"), workloads)
         arms |= self._sweep(root.section("sweep"), arms, workloads)
+        mode: Mode = root.choice("mode", MODES, "memory")
+        self._check_settings(root, arms, mode)
         suite = Suite(
             root.string("suite", self._path.stem),
             root.string("title", self._path.stem),
-            root.choice("mode", MODES, "memory"),
+            mode,
             root.integer("blocks", 5, least=1),
             root.choice("tree", get_args(Tree), "arm"),
             arms,
@@ -84,7 +95,7 @@ class _Reader:
                 where = "workload" if part.has("workload") else ""
                 part.problem(where, f"unknown workload {kind!r}{nearest(kind, list(self._catalogue))}")
                 continue
-            blocks = part.integer("blocks", 0, least=0) or None
+            blocks = part.integer("blocks", None, least=1) if part.has("blocks") else None
             params = {key: _parameter(part, key, value) for key, value in self._catalogue[kind].items()}
             part.finish()
             specs[name] = WorkloadSpec(name, kind, params, blocks)
@@ -106,7 +117,7 @@ class _Reader:
                     "control_of",
                     f"no arm {control_of!r} stands before this one{nearest(control_of, list(arms))}",
                 )
-            blocks = part.integer("blocks", 0, least=0) or None
+            blocks = part.integer("blocks", None, least=1) if part.has("blocks") else None
             loop = part.choice("loop", LOOPS, "auto")
             arms[name] = Arm(name, stack, loop, part.mapping("settings"), names, control_of, blocks)
             part.finish()
@@ -123,8 +134,9 @@ class _Reader:
         base = arms.get(base_name)
         setting = section.string("setting", "poll_interval_s")
         values = section.value("values")
+        shared = section.mapping("settings")
         names = _workload_names(section, base.workloads if base else (), workloads)
-        blocks = section.integer("blocks", 0, least=0) or None
+        blocks = section.integer("blocks", None, least=1) if section.has("blocks") else None
         section.finish()
         if base is None:
             wrong = f"no arm {base_name!r}" if base_name else "is missing"
@@ -138,9 +150,18 @@ class _Reader:
             name = f"{base_name}@{value:g}"
             if name in swept or name in arms:
                 section.problem("values", f"there are two arms {name!r}")
-            settings = {**base.settings, setting: value}
+            settings = {**base.settings, **shared, setting: value}
             swept[name] = Arm(name, base.stack, base.loop, settings, names, "", blocks, float(value))
         return swept
+
+    def _check_settings(self, root: Section, arms: Mapping[str, Arm], mode: Mode) -> None:
+        if self._check is None:
+            return
+        for name, arm in arms.items():
+            if arm.stack in self._stacks:
+                where = "sweep.settings" if arm.sweep_value is not None else f"arms.{name}.settings"
+                for message in self._check(arm.stack, mode, arm.settings):
+                    root.problem(where, message)
 
     def _criteria(
         self, value: Any, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
@@ -233,7 +254,7 @@ def _parameter(section: Section, key: str, default: Any) -> Any:
     if isinstance(default, bool):
         return section.boolean(key, default=default)
     if isinstance(default, int):
-        return section.integer(key, default, least=0)
+        return section.integer(key, default, least=least(key))
     if isinstance(default, float):
         return section.number(key, default, above=0.0)
     return section.string(key, default)

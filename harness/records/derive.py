@@ -75,6 +75,7 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     """
     metrics: dict[str, float | None] = {
         "cpu_cores": _per(sampled.cpu_s, sampled.elapsed_s),
+        "wakeups_per_s": _per(sampled.wakeups, sampled.elapsed_s),
         "log_records_per_s": _per(sampled.log_records, sampled.elapsed_s),
         "log_bytes_per_s": _per(sampled.log_bytes, sampled.elapsed_s),
     }

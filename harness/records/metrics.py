@@ -36,6 +36,7 @@ METRICS: dict[str, Metric] = {
     "cpu_cores": Metric("cores", "lower", "CPU time of all processes per second"),
     "cpu_s_per_op": Metric("s/op", "lower", "CPU time of all processes per operation"),
     "ops_per_s": Metric("op/s", "higher", "operations per second"),
+    "wakeups_per_s": Metric("1/s", "lower", "voluntary switches of all threads"),
     "wakeups_per_client_per_s": Metric("1/s", "lower", "voluntary switches of all threads per client"),
     "wakeups_per_op": Metric("1/op", "lower", "voluntary switches of all threads per operation"),
     "log_records_per_s": Metric("1/s", "lower", "log records written per second"),

@@ -44,24 +44,15 @@ class FederationStack:
         Raises:
             ConfigError: The specification or the settings are wrong.
         """
-        self._federation = Federation.from_mapping(
-            {
-                "seed": spec.seed,
-                "mode": self._mode,
-                "architecture": self.name,
-                "server": {"trainer": {"args": dict(spec.trainer_args)}},
-                "clients": {
-                    "count": spec.clients,
-                    "learner": {"type": spec.learner, "args": dict(spec.learner_args)},
-                },
-                "polling": self._polling(),
-            },
-            source=f"stack {self.name}",
-        )
+        self._federation = Federation.from_mapping(self._mapping(spec), source=f"stack {self.name}")
         await self._federation.start()
         for proxy in self._federation.learners():
             assert isinstance(proxy, LearnerProxy | PollingProxy)
             self._proxies.append(proxy)
+
+    def check(self) -> None:
+        """Raise ConfigError if the mode or the settings are wrong."""
+        Federation.from_mapping(self._mapping(FederationSpec(1, "SimpleLearner")), source=self.name)
 
     async def stop(self) -> None:
         """Take it down; idempotent."""
@@ -122,6 +113,19 @@ class FederationStack:
         if not self._proxies:
             raise Unsupported(f"{self.name} is not running")
         return self._proxies[client]
+
+    def _mapping(self, spec: FederationSpec) -> dict[str, Any]:
+        return {
+            "seed": spec.seed,
+            "mode": self._mode,
+            "architecture": self.name,
+            "server": {"trainer": {"args": dict(spec.trainer_args)}},
+            "clients": {
+                "count": spec.clients,
+                "learner": {"type": spec.learner, "args": dict(spec.learner_args)},
+            },
+            "polling": self._polling(),
+        }
 
     def _polling(self) -> dict[str, Any]:
         """Return the settings; a receive looks for at least as long as one interval."""

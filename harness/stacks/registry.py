@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from fedbench.errors import ConfigError
 from harness.stacks.federation import FederationStack
 from harness.stacks.floors import FloorStack
 
@@ -39,3 +40,16 @@ def create_stack(name: str, mode: str, settings: Mapping[str, Any]) -> Stack:
             stack: Stack = entry.load()(mode=mode, settings=settings)
             return stack
     raise ValueError(f"unknown stack {name!r}: known are {', '.join(stack_names())}")
+
+
+def check_settings(name: str, mode: str, settings: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the settings of a stack, as far as it can be told before it runs."""
+    try:
+        stack = create_stack(name, mode, settings)
+        if isinstance(stack, FederationStack):
+            stack.check()
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems]
+    except ValueError as error:
+        return [str(error)]
+    return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.workloads.messaging import Addressing, Broadcast, PushNotify, RpcPing
-from harness.workloads.resting import Floor, IdleFederation
+from harness.workloads.resting import Floor, IdleFederation, ImportTime
 from harness.workloads.training import DigitsTraining, FaultLogs, FedAvgRound, MemoryRound
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ WORKLOADS: dict[str, type[Workload]] = {
         FaultLogs,
         IdleFederation,
         Floor,
+        ImportTime,
     )
 }
 

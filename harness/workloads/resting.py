@@ -1,8 +1,9 @@
-"""Workloads without traffic: an idle federation, and the floors of the event loop."""
+"""Workloads without traffic: an idle federation, the floors of the event loop, the import."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.records.derive import Outcome
@@ -56,3 +57,35 @@ class Floor(Workload):
             for time_ns in await stack.floor(self.params["operation"], self.params["operations"]):
                 latency.record(time_ns)
         return Outcome(operations=latency.count, histograms={"latency": latency.to_dict()})
+
+
+class ImportTime(Workload):
+    """How long ``import fedbench`` takes in a new interpreter."""
+
+    kind = "import_time"
+    defaults: ClassVar[Mapping[str, Any]] = {"operations": 3}
+    code = (
+        "import time; start = time.perf_counter_ns(); import fedbench; print(time.perf_counter_ns() - start)"
+    )
+
+    def expected_s(self, *, poll_s: float) -> float:
+        """Return about how long it takes."""
+        return 0.25 * float(self.params["operations"])
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Import once to warm the file cache, then time every import from within its interpreter."""
+        await self._import_ns()
+        latency = Histogram()
+        async with session.measured():
+            for _ in range(self.params["operations"]):
+                latency.record(await self._import_ns())
+        return Outcome(operations=latency.count, histograms={"latency": latency.to_dict()})
+
+    async def _import_ns(self) -> int:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-c", self.code, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"importing fedbench ended with exit code {process.returncode}")
+        return int(output)

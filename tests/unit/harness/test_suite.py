@@ -135,7 +135,7 @@ def test_a_parameter_is_changed_everywhere_or_in_one_workload(suite: Suite) -> N
 @pytest.mark.parametrize(
     ("assignment", "workload", "name", "value"),
     [
-        ("clients=0", "ping", "clients", 0),
+        ("warmup=0", "ping", "warmup", 0),
         ("duration_s=0.5", "ping", "duration_s", 0.5),
         ("exact=True", "idle", "exact", True),
         ("exact=false", "idle", "exact", False),
@@ -160,7 +160,7 @@ def test_a_value_takes_the_type_of_its_parameter(
         ("pong.clients=3", "changes nothing: unknown workload 'pong'; did you mean 'ping'?"),
         ("clients=many", "clients=many: expected a whole number, found 'many'"),
         ("clients=1.5", "expected a whole number, found '1.5'"),
-        ("clients=-1", "-1 is below 0"),
+        ("clients=-1", "-1 is below 1"),
         ("clients=", "expected a value, found nothing"),
         ("operation=", "expected a value, found nothing"),
         ("duration_s=long", "expected a number, found 'long'"),

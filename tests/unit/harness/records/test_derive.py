@@ -31,6 +31,7 @@ def test_everything_counted_outside_is_put_in_relation_to_time_and_operations() 
         "cpu_s_per_op": 0.1,
         "ops_per_s": 5.0,
         "wakeups_per_op": 40.0,
+        "wakeups_per_s": 200.0,
         "wakeups_per_client_per_s": 50.0,
         "log_records_per_s": 10.0,
         "log_records_per_op": 2.0,
@@ -45,7 +46,9 @@ def test_everything_counted_outside_is_put_in_relation_to_time_and_operations() 
 
 def test_without_operations_clients_and_memory_their_metrics_are_not_claimed() -> None:
     metrics = derive(Sampled(elapsed_s=1.0), Outcome())
-    assert metrics == {"cpu_cores": 0.0, "log_records_per_s": 0.0, "log_bytes_per_s": 0.0}
+    assert metrics == dict.fromkeys(
+        ("cpu_cores", "wakeups_per_s", "log_records_per_s", "log_bytes_per_s"), 0.0
+    )
 
 
 def test_memory_of_zero_bytes_is_a_value() -> None:
@@ -60,6 +63,7 @@ def test_a_rate_over_no_time_is_no_value() -> None:
         "log_records_per_s",
         "log_bytes_per_s",
         "ops_per_s",
+        "wakeups_per_s",
         "wakeups_per_client_per_s",
     }
 

@@ -48,3 +48,18 @@ def test_idling_takes_what_it_is_told() -> None:
     for poll_s in (0.0, 0.001):
         assert workload.expected_s(poll_s=poll_s) == pytest.approx(60.5, abs=0.1)
     assert create_workload("floor", {"operations": 1000}).expected_s(poll_s=0.0) == pytest.approx(0.01)
+
+
+async def test_importing_is_timed_in_new_interpreters(session) -> None:
+    workload = create_workload("import_time", {"operations": 1})
+    outcome = await workload.run(FloorStack(), session)
+    assert outcome.operations == 1
+    assert outcome.histograms["latency"]["min_ns"] > 1_000_000
+    assert create_workload("import_time", {"operations": 4}).expected_s(poll_s=0.0) == 1.0
+
+
+async def test_an_import_that_fails_is_an_error(session, monkeypatch) -> None:
+    workload = create_workload("import_time", {})
+    monkeypatch.setattr(type(workload), "code", "raise SystemExit(3)")
+    with pytest.raises(RuntimeError, match="exit code 3"):
+        await workload.run(FloorStack(), session)
