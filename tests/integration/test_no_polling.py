@@ -57,3 +57,22 @@ def test_the_polling_architecture_is_what_the_check_looks_for() -> None:
         line for path in (FEDBENCH / "polling").rglob("*.py") for line in looks_in_loops(path.read_text())
     ]
     assert found
+
+
+TIMERS = {
+    "clock.py",
+    "control/heartbeat.py",
+    "learning/collection.py",
+    "learning/trainer.py",
+    "rpc/deadlines.py",
+}
+
+
+def test_timers_are_set_only_where_they_are_known() -> None:
+    """A callback that sets its own timer again polls without a loop: whoever sets timers is listed here."""
+    users = {
+        str(path.relative_to(FEDBENCH))
+        for path in MODULES
+        if any(name in path.read_text() for name in ("call_later", "call_at"))
+    }
+    assert users <= TIMERS

@@ -135,7 +135,7 @@ def test_a_parameter_is_changed_everywhere_or_in_one_workload(suite: Suite) -> N
 @pytest.mark.parametrize(
     ("assignment", "workload", "name", "value"),
     [
-        ("warmup=0", "ping", "warmup", 0),
+        ("clients=1", "ping", "clients", 1),
         ("duration_s=0.5", "ping", "duration_s", 0.5),
         ("exact=True", "idle", "exact", True),
         ("exact=false", "idle", "exact", False),
