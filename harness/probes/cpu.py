@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from harness.probes.counter import TreeCounter
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def cpu_ns(pid: int) -> int | None:
@@ -24,11 +20,6 @@ def cpu_ns(pid: int) -> int | None:
         return time.clock_gettime_ns((~pid << 3) | 2)
     except OSError:  # EINVAL: no such process; this clock has no other error
         return None
-
-
-def tree_cpu_ns(pids: Iterable[int]) -> int:
-    """Return the sum of `cpu_ns` in ns over those of the processes that still exist."""
-    return sum(cpu_ns(pid) or 0 for pid in pids)
 
 
 class CpuProbe:

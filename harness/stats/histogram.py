@@ -67,12 +67,6 @@ class Histogram:
         self._refuse_empty()
         return self._max_ns
 
-    @property
-    def mean_ns(self) -> float:
-        """The exact arithmetic mean in ns; ValueError when empty."""
-        self._refuse_empty()
-        return self.sum_ns / self.count
-
     def record(self, value_ns: int) -> None:
         """Count one duration.
 

@@ -67,7 +67,7 @@ def signed_rank_interval(d: Sequence[float], confidence: float = 0.95) -> Estima
         ValueError: ``d`` is empty or not finite, or ``confidence`` is out of range.
     """
     averages = _walsh_averages(d)
-    value = float(np.median(averages))
+    value = hodges_lehmann(d)
     k = _critical_rank(len(d), confidence)
     if k == 0:
         return Estimate(value, -math.inf, math.inf, len(d), confidence)
