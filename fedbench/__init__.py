@@ -6,13 +6,16 @@
 
     federation = Federation.from_yaml("federation.yaml")
     history = await federation.run()
+
+Importing it sets BLAS to one thread, whatever the environment says. That takes effect only where numpy has
+not been imported before: import fedbench first.
 """
 
 import os as _os
 
 # One BLAS thread in every process, set before numpy loads: results must not depend on a machine's core count.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    _os.environ.setdefault(_name, "1")
+    _os.environ[_name] = "1"
 
 from fedbench.config import FederationConfig  # noqa: E402  # numpy must load after the pins above
 from fedbench.connection.communication import CommunicationManager  # noqa: E402

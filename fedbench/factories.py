@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fedbench.config import FederationConfig, from_mapping
 from fedbench.connection.communication import CommunicationManager
 from fedbench.ids import Mode, parse
+from fedbench.rpc.endpoint import RpcEndpoint
 from fedbench.rpc.proxy import LearnerProxy
 from fedbench.transport import registry
 
@@ -82,22 +83,42 @@ def create_communication_manager(
     if role not in ("server", "client"):
         raise ValueError(f"unknown role {role!r} of {node_id!r}: use 'server' or 'client'")
     options = {**(transport_config or {}), "role": role}
-    return CommunicationManager(node_id, create_transport(mode, node_id, options), role=role)
+    comm = CommunicationManager(node_id, create_transport(mode, node_id, options), role=role)
+    RpcEndpoint.of(comm)  # a call to a node without a stub is refused, not left without an answer
+    return comm
 
 
 def create_learner_proxy(
-    mode: Mode, client_id: str, server_id: str, comm_manager: CommunicationManager
+    mode: Mode,
+    client_id: str,
+    server_id: str,
+    comm_manager: CommunicationManager,
+    *,
+    index: int | None = None,
 ) -> LearnerProxy:
     """Make the proxy of the other end: of the client on the server, of the server on the client.
+
+    Args:
+        mode: How the two are joined.
+        client_id: The client.
+        server_id: The server.
+        comm_manager: The communication of one of them.
+        index: Position of the client in the federation, from 0; a trainer needs a different one for each.
+            By default what the id tells (``memory_client_3`` has 2), 0 where it tells nothing.
 
     Raises:
         ValueError: The mode is unknown, or ``comm_manager`` belongs to neither of the two.
     """
     registry.check_scheme(mode)
     if comm_manager.node_id == server_id:
-        return LearnerProxy(comm_manager, client_id)
+        return LearnerProxy(comm_manager, client_id, _index(client_id) if index is None else index)
     if comm_manager.node_id == client_id:
         return LearnerProxy(comm_manager, server_id)
     raise ValueError(
         f"the communication of {comm_manager.node_id!r} joins neither {client_id!r} nor {server_id!r}"
     )
+
+
+def _index(client_id: str) -> int:
+    told = parse(client_id).parts.get("index")
+    return int(told) - 1 if told else 0

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedbench.config import ClientConfig, ComponentConfig, FederationConfig, from_mapping, load
-from fedbench.errors import FedbenchError, TrainingError
+from fedbench.errors import FedbenchError, LocalProtocolError, TrainingError
 from fedbench.ids import current_node
 from fedbench.learning.dispatch import LearnerDispatcher, check_methods
 from fedbench.learning.learner import Learner, resolve_learner
-from fedbench.learning.trainer import FedAvgTrainer, RemoteLearner
+from fedbench.learning.trainer import FedAvgTrainer
 from fedbench.polling.nodes import PollingNodes
 from fedbench.push import PushNodes
 from fedbench.values import ClientInfo, History, RoundRecord
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from fedbench.learning.collection import RemoteLearner
     from fedbench.tensors.model import ModelState
 
 log = logging.getLogger("fedbench.federation")
@@ -40,10 +40,14 @@ class Nodes(Protocol):
         """Return the registered clients in the order of the configuration."""
         ...
 
+    def hold(self, model: ModelState) -> None:
+        """Make a model the global one without handing it to anybody."""
+        ...
+
     async def broadcast(
         self, model: ModelState, *, deadline_s: float | None = None
     ) -> dict[str, Exception | None]:
-        """Hand a model to every client."""
+        """Make a model the global one and hand it to every client."""
         ...
 
     def lose(self, client_id: str) -> None:
@@ -84,7 +88,6 @@ class Federation:
         self.nodes = build(config, dispatchers)
         self.learner_instances: tuple[Learner, ...] = tuple(dispatcher.learner for dispatcher in dispatchers)
         self._trainer = FedAvgTrainer(**server.trainer.args)
-        self._deadline_s: float = server.trainer.args["deadline_s"]
         self._state = "new"
 
     @classmethod
@@ -144,9 +147,18 @@ class Federation:
 
         Returns:
             Client id to None, or to why it did not apply the model.
+
+        Raises:
+            LocalProtocolError: There is a global model and ``model`` is not newer: clients would drop it.
         """
+        held = self.global_model
+        if held is not None and model.version <= held.version:
+            raise LocalProtocolError(
+                f"model version {model.version} is not newer than the global model's, {held.version}: "
+                "clients would drop it; give it a higher version"
+            )
         self.global_model = model
-        outcomes = await self.nodes.broadcast(model, deadline_s=self._deadline_s)
+        outcomes = await self.nodes.broadcast(model, deadline_s=self._trainer.deadline_s)
         for client_id, error in outcomes.items():
             if error is not None:
                 log.warning("%s did not apply model version %d: %s", client_id, model.version, error)
@@ -179,6 +191,7 @@ class Federation:
             if self.global_model is not None and model.version < self.global_model.version:
                 model = model.with_version(self.global_model.version)
             self.global_model = model
+            self.nodes.hold(model)
             return await self._trainer.train(
                 self.learners,
                 model,
@@ -217,16 +230,19 @@ def _dispatcher(
 
 
 def _check_learner(client: ClientConfig) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a client's learner: its type, its arguments, the methods it allows."""
+    """Yield what is wrong with a client's learner: its type, its arguments, the methods it allows.
+
+    The arguments are tried on a learner that is thrown away, as if it were the only client.
+    """
     try:
         learner = resolve_learner(client.learner.type)
     except ValueError as error:
         yield "learner.type", str(error)
         return
     try:
-        inspect.signature(learner).bind(None, **client.learner.args)
-    except TypeError as error:
-        yield "learner.args", f"do not fit {client.learner.type}: {error}"
+        learner(ClientInfo(client.client_id or "client", 0, 1, 0), **client.learner.args)
+    except Exception as error:  # whatever a user's learner raises while it is made
+        yield "learner.args", f"do not fit {client.learner.type}: {type(error).__name__}: {error}"
     try:
         check_methods(learner, client.allowed_methods or ())
     except ValueError as error:

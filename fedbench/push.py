@@ -79,6 +79,10 @@ class PushNodes:
         registered = self.server.control.admissions
         return [proxy for client_id, proxy in self._proxies.items() if client_id in registered]
 
+    def hold(self, model: ModelState) -> None:
+        """Make ``model`` the global one: the server answers ``get_model`` with it."""
+        self.global_model.model = model
+
     async def broadcast(
         self, model: ModelState, *, deadline_s: float | None = None
     ) -> dict[str, Exception | None]:
@@ -87,7 +91,7 @@ class PushNodes:
         Returns:
             Client id to None, or to why it did not apply the model.
         """
-        self.global_model.model = model
+        self.hold(model)
         return await self._server_stub.broadcast_model(model, deadline_s=deadline_s)
 
     def lose(self, client_id: str) -> None:

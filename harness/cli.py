@@ -137,7 +137,10 @@ def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folde
         raise ConfigError(str(run_folder), [Problem("", "is no folder: name the folder of a run")])
     store = Store(run_folder)
     record = store.read_run()
-    render(record, store.observations() if record.cells else [], run_folder)
+    try:
+        render(record, store.observations(), run_folder)
+    except ValueError as error:
+        raise ConfigError(str(run_folder), [Problem("", f"holds damaged observations: {error}")]) from error
     print_verdict(record, run_folder, out, out)
 
 
@@ -151,7 +154,7 @@ def list_all() -> None:
 
 def main() -> None:
     """Run the command line; every expected error is a message and an exit code, never a traceback."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         app()
     except ConfigError as error:
@@ -159,8 +162,15 @@ def main() -> None:
         for problem in error.problems:
             err.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(ExitCode.USAGE)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        err.print(f"{where}{error.strerror or error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(ExitCode.NOTHING_RAN)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(_: int, frame: FrameType | None) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import zlib
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import typer
@@ -94,9 +94,15 @@ def _check_place(path: Path) -> None:
 def save_model(path: Path, model: ModelState) -> None:
     """Write a model's arrays by name to an ``.npz`` file, which is the old or the new one at any time."""
     temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **dict(model))
-    os.replace(temporary, path)
+    try:
+        with ZipFile(temporary, "w") as members:  # np.savez would take arrays named "file" for its own
+            for name, array in model.items():
+                with members.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _train(federation: Federation, initial: ModelState | None, console: Console) -> ExitCode:

@@ -64,12 +64,14 @@ class Peer:
         epoch: Epoch of its last connection.
         last_seen_ns: Monotonic time of its last sign of life.
         reason: Why it was disconnected, empty while it is not.
+        error: The same as the error it was: :class:`ConnectionClosed` if this node closed the connection.
     """
 
     state: PeerState = PeerState.UNKNOWN
     epoch: int = 0
     last_seen_ns: int = 0
     reason: str = ""
+    error: Exception | None = None
 
 
 PeerCallback = Callable[[str], None]
@@ -99,14 +101,14 @@ class Monitor:
         known = peer_id in self.peers
         peer = self.peers.setdefault(peer_id, Peer())
         peer.state = step(peer.state, PeerEvent.CONNECT)
-        peer.epoch, peer.last_seen_ns, peer.reason = epoch, now_ns, ""
+        peer.epoch, peer.last_seen_ns, peer.reason, peer.error = epoch, now_ns, "", None
         self._tell("reconnect" if known else "connect", peer_id)
 
-    def disconnected(self, peer_id: str, reason: str) -> None:
+    def disconnected(self, peer_id: str, error: Exception) -> None:
         """The connection is over."""
         peer = self.peers[peer_id]
         peer.state = step(peer.state, PeerEvent.DISCONNECT)
-        peer.reason = reason
+        peer.reason, peer.error = str(error), error
         self._tell("disconnect", peer_id)
 
     def registered(self, peer_id: str, *, yes: bool) -> None:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from fedbench.control.heartbeat import Heartbeat
 from fedbench.control.monitor import Monitor, PeerState
 from fedbench.control.registration import Admissions, PendingReplies
-from fedbench.errors import LocalProtocolError, RegistrationError, RemoteProtocolError, TransportError
+from fedbench.errors import (
+    ConnectionClosed,
+    LocalProtocolError,
+    PeerLost,
+    RegistrationError,
+    RemoteProtocolError,
+    TransportError,
+)
 from fedbench.messages import Kind, Message
 
 if TYPE_CHECKING:
@@ -26,8 +33,9 @@ SendControl = Callable[[str, Kind, Any], "Receipt"]
 class ControlService:
     """Layer 4 of a node. It is told of connections and control messages, and sends through a callable.
 
-    A registration lives as long as its connection. Registration and loss of a client are logged, once each:
-    at INFO when a node leaves in order, at WARNING when it is lost.
+    A registration lives as long as its connection. Registration and loss of a client are logged, once each,
+    and so is on a client the loss of its server: at INFO when a node leaves in order, at WARNING when it is
+    lost.
 
     Args:
         node_id: The node.
@@ -64,12 +72,16 @@ class ControlService:
 
     def disconnected(self, peer_id: str, reason: Exception) -> None:
         """A connection is over, and with it the registration of its client."""
-        registered = self.admissions.remove(peer_id)
-        if registered and not self._closing:
+        admitted = self.admissions.remove(peer_id)
+        registered = self.monitor.peers[peer_id].state is PeerState.REGISTERED
+        if admitted and not self._closing:
             log.warning("%s lost client %s: %s", self.node_id, peer_id, reason)
+        elif registered and not self._closing and not isinstance(reason, ConnectionClosed):
+            level = logging.WARNING if isinstance(reason, PeerLost) else logging.INFO
+            log.log(level, "%s lost its server %s: %s", self.node_id, peer_id, reason)
         self._registering.fail(peer_id, reason)
         self._asking.fail(peer_id, reason)
-        self.monitor.disconnected(peer_id, str(reason))
+        self.monitor.disconnected(peer_id, reason)
 
     def handle(self, message: Message) -> None:
         """Take a control message.
@@ -153,19 +165,19 @@ class ControlService:
     # Control messages ----------------------------------------------------------------------------------
 
     def _on_register(self, message: Message) -> None:
-        client_id = message.source
+        client_id, epoch = message.source, self.monitor.peers[message.source].epoch
         if self.role != "server":
             reason = f"{self.node_id} is no server"
             self._send(client_id, Kind.REGISTERED, {"accepted": False, "reason": reason})
             return
         try:
-            self.admissions.admit(client_id, message.epoch)
+            self.admissions.admit(client_id, epoch)
         except RegistrationError as error:
             log.warning("%s refused %s: %s", self.node_id, client_id, error)
             self._send(client_id, Kind.REGISTERED, {"accepted": False, "reason": str(error)})
             return
         self.monitor.registered(client_id, yes=True)
-        log.info("%s registered %s (epoch %d)", self.node_id, client_id, message.epoch)
+        log.info("%s registered %s (epoch %d)", self.node_id, client_id, epoch)
         self._send(client_id, Kind.REGISTERED, {"accepted": True})
 
     def _on_registered(self, message: Message) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def resolve_learner(name: str) -> type[Learner]:
 
     Raises:
         ValueError: There is no such name, module or class, the module cannot be imported, or the class is no
-            Learner; the message says which and what to do.
+            Learner or abstract; the message says which and what to do.
     """
     module_name, _, class_name = REGISTERED.get(name, name).partition(":")
     if not (module_name and class_name):
@@ -92,4 +93,7 @@ def resolve_learner(name: str) -> type[Learner]:
         raise ValueError(f"learner {name!r}: {module_name!r} has no {class_name!r}; check how it is spelt")
     if not (isinstance(learner, type) and issubclass(learner, Learner)):
         raise ValueError(f"learner {name!r} is no Learner: derive the class from fedbench.Learner")
+    if inspect.isabstract(learner):
+        missing = ", ".join(sorted(learner.__abstractmethods__))
+        raise ValueError(f"learner {name!r} is abstract: write its methods {missing}")
     return learner

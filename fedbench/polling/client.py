@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,9 @@ class PollingClient:
             if config.warn_on_timeout:
                 log.warning("receive timed out: %s", error)
             return
+        if 0 < message.deadline_ns <= time.monotonic_ns():
+            log.debug("%s skipped %s: its deadline has passed", self.client_id, message.method)
+            return
         await self._handle(message)
 
     async def _handle(self, message: Message) -> None:
@@ -88,11 +92,13 @@ class PollingClient:
     async def _dispatch(self, message: Message) -> tuple[Any, ModelState | None]:
         if message.kind is Kind.RPC_REQUEST:
             return await self.dispatcher.call(message.method, message.body, message.tensors)
-        if message.kind is Kind.MODEL_PUSH:
+        if message.kind is Kind.MODEL_PUSH and message.method == "model":
             assert message.tensors is not None
             await self.dispatcher.model_update(message.tensors)
         else:
-            await self.dispatcher.event(message.method, message.body)
+            await self.dispatcher.event(
+                message.method, message.body if message.tensors is None else message.tensors
+            )
         return None, None
 
 

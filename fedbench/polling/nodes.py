@@ -7,7 +7,7 @@ import contextvars
 import logging
 from typing import TYPE_CHECKING
 
-from fedbench.errors import FedbenchError
+from fedbench.errors import FedbenchError, RegistrationError
 from fedbench.ids import current_node
 from fedbench.polling.client import PollingClient
 from fedbench.polling.mailbox import Mailboxes
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fedbench.tensors.model import ModelState
 
 log = logging.getLogger("fedbench.polling")
+
+REGISTRATION_TIMEOUT_S = 10.0
 
 
 class PollingNodes:
@@ -44,7 +46,11 @@ class PollingNodes:
         self._proxies: dict[str, PollingProxy] = {}
 
     async def start(self) -> None:
-        """Start every client's loop and look until each has registered."""
+        """Start every client's loop and look until each has registered.
+
+        Raises:
+            RegistrationError: A client did not register within 10 seconds.
+        """
         for client_id, client in self._clients.items():
             context = contextvars.copy_context()
             context.run(current_node.set, client_id)
@@ -52,7 +58,12 @@ class PollingNodes:
                 client.run(self._server_id), context=context
             )
         for client_id, index in self._indices.items():
-            await self._mailboxes.receive(self._server_id, client_id, 10.0, self._config.poll_interval_s)
+            try:
+                await self._mailboxes.receive(
+                    self._server_id, client_id, REGISTRATION_TIMEOUT_S, self._config.poll_interval_s
+                )
+            except TimeoutError as error:
+                raise RegistrationError(f"{client_id} did not register: {error}") from error
             self._proxies[client_id] = PollingProxy(
                 self._server_id, client_id, index, self._mailboxes, self._config
             )
@@ -73,6 +84,9 @@ class PollingNodes:
         """Return the registered clients in the order of the configuration."""
         return list(self._proxies.values())
 
+    def hold(self, model: ModelState) -> None:
+        """Do nothing: a polling server is asked for no model."""
+
     async def broadcast(
         self, model: ModelState, *, deadline_s: float | None = None
     ) -> dict[str, Exception | None]:
@@ -92,6 +106,7 @@ class PollingNodes:
             KeyError: There is no such client.
         """
         self._tasks[client_id].cancel()
+        self._mailboxes.forget(client_id)
 
     @staticmethod
     async def _push(

@@ -77,11 +77,16 @@ class PollingProxy:
             RemoteError: The learner raised.
             DeadlineExceeded: No answer came in time; waiting for the turn counts.
             LocalProtocolError: ``body`` is not plain data.
+            ValueError: ``deadline_s`` is negative or no number.
         """
+        if deadline_s == math.inf:
+            deadline_s = None
+        if deadline_s is not None and not deadline_s >= 0:
+            raise ValueError(f"deadline_s is {deadline_s}: it must be at least 0")
+        deadline_ns = 0 if deadline_s is None else time.monotonic_ns() + int(deadline_s * 1e9)
         try:
             async with asyncio.timeout(deadline_s), self._turn:
                 self._last_id += 1
-                sent_ns = time.monotonic_ns()
                 self._mailboxes.put(
                     Message(
                         kind,
@@ -91,7 +96,8 @@ class PollingProxy:
                         body,
                         model,
                         self._last_id,
-                        sent_ns=sent_ns,
+                        deadline_ns,
+                        sent_ns=time.monotonic_ns(),
                     )
                 )
                 answer = await self._answer()
@@ -102,12 +108,16 @@ class PollingProxy:
         return self._unpack(answer)
 
     async def _answer(self) -> Message:
-        while True:
-            answer = await self._mailboxes.receive(
-                self._server_id, self.client_id, math.inf, self._interval_s
-            )
-            if answer.correlation_id == self._last_id:
-                return answer  # an answer to an earlier call came too late: its caller has gone
+        try:
+            while True:
+                answer = await self._mailboxes.receive(
+                    self._server_id, self.client_id, math.inf, self._interval_s
+                )
+                if answer.correlation_id == self._last_id:
+                    return answer  # an answer to an earlier call came too late: its caller has gone
+        except asyncio.CancelledError:  # the deadline, or the caller has gone
+            self._mailboxes.withdraw(self.client_id, self._server_id, self._last_id)
+            raise
 
     def _unpack(self, answer: Message) -> Message:
         if answer.method == ERROR:

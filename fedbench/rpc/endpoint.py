@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from typing import TYPE_CHECKING, Any
 
 from fedbench.clock import Clock, LoopClock
-from fedbench.errors import DeadlineExceeded, PeerLost, RemoteError
+from fedbench.errors import ConnectionClosed, DeadlineExceeded, PeerLost, RemoteError, TransportError
 from fedbench.messages import RPC_REQUEST, Kind, Message
 from fedbench.rpc.correlation import OpenCalls
 from fedbench.rpc.deadlines import DeadlineTimer
@@ -36,6 +38,7 @@ class RpcEndpoint:
         self._node_id = comm.node_id
         self._calls: OpenCalls[asyncio.Future[Message]] = OpenCalls()
         comm.connections.own(Kind.RPC_RESPONSE, self)
+        comm.register_message_handler(Kind.RPC_REQUEST, self._refuse)
         comm.control.monitor.on_disconnect(self._on_lost)
 
     @classmethod
@@ -59,16 +62,24 @@ class RpcEndpoint:
             method: Name of the method.
             body: Plain data.
             tensors: A model, or None.
-            deadline_s: Seconds until the answer is worthless; it travels with the request. None for never.
+            deadline_s: Seconds until the answer is worthless; it travels with the request. None or inf for
+                never.
 
         Raises:
             RemoteError: The handler raised.
             DeadlineExceeded: No answer came in time.
             PeerLost: The peer went away before it answered.
+            ConnectionClosed: This node closed the connection before it answered.
+            ValueError: ``deadline_s`` is negative or no number.
             RoutingError: There is no connection to it.
         """
         now_ns = self._now_ns()
-        deadline_ns = 0 if deadline_s is None else now_ns + int(deadline_s * 1e9)
+        if deadline_s is None or deadline_s == math.inf:
+            deadline_ns = 0
+        elif deadline_s >= 0:
+            deadline_ns = now_ns + int(deadline_s * 1e9)
+        else:  # NaN is neither
+            raise ValueError(f"deadline_s is {deadline_s}: it must be at least 0")
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         correlation_id = self._calls.open(peer_id, future, deadline_ns)
         if 0 < deadline_ns < self._deadlines.armed_ns:
@@ -111,9 +122,30 @@ class RpcEndpoint:
         _fail(future, RemoteError(message.source, error["type"], error["message"], error["traceback"]))
 
     def _on_lost(self, peer_id: str) -> None:
-        reason = self.comm.control.monitor.peers[peer_id].reason
+        peer = self.comm.control.monitor.peers[peer_id]
+        closed_here = isinstance(peer.error, ConnectionClosed)
         for future in self._calls.waiting_for(peer_id):
-            _fail(future, PeerLost(peer_id, reason))
+            _fail(future, ConnectionClosed(peer.reason) if closed_here else PeerLost(peer_id, peer.reason))
+
+    def _refuse(self, request: Message) -> None:
+        """Answer a call to a node that has nothing to answer it with: no stub owns its requests."""
+        error = {
+            "type": "LocalProtocolError",
+            "message": f"{self._node_id} answers no calls",
+            "traceback": "",
+        }
+        with contextlib.suppress(TransportError):  # then the caller knows that the connection is over
+            self._send(
+                Message(
+                    Kind.RPC_RESPONSE,
+                    self._node_id,
+                    request.source,
+                    ERROR,
+                    error,
+                    correlation_id=request.correlation_id,
+                    sent_ns=self._now_ns(),
+                )
+            )
 
     def _expire(self, now_ns: int) -> int | None:
         for future in self._calls.due(now_ns):

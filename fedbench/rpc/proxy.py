@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from fedbench.control.monitor import PeerState
 from fedbench.errors import DeadlineExceeded, PeerLost
 from fedbench.messages import Kind, Message
 from fedbench.rpc.endpoint import RpcEndpoint
@@ -115,6 +116,8 @@ class LearnerProxy:
     def on_push(self, handler: PushHandler) -> Callable[[], None]:
         """Call ``handler(event_type, model)`` with every newer model that the other node pushes.
 
+        Only models of the event ``model`` have to be newer than the last; those of others all count.
+
         The push is acknowledged when the handlers have returned. Call the result to stop.
         """
         self._listen()
@@ -145,6 +148,12 @@ class LearnerProxy:
             self.on_push(handler)
         await self._call(self.client_id, "subscribe", event_type, None, deadline_s)
 
+    async def unsubscribe_model_updates(
+        self, event_type: str = MODEL_EVENT, *, deadline_s: float | None = None
+    ) -> None:
+        """Ask the server to push models of ``event_type`` no more; idempotent. Handlers stay."""
+        await self._call(self.client_id, "unsubscribe", event_type, None, deadline_s)
+
     async def wait_model(self, newer_than: int = -1, *, deadline_s: float | None = None) -> ModelState:
         """Return the newest model pushed by the other node, once there is one newer than a version.
 
@@ -152,12 +161,13 @@ class LearnerProxy:
 
         Raises:
             DeadlineExceeded: None came within ``deadline_s`` seconds.
-            PeerLost: The connection ended while waiting, and with it the subscription.
+            PeerLost: The connection ended, before or while waiting, and with it the subscription.
         """
         self._listen()
         try:
             async with asyncio.timeout(deadline_s):
                 while self._model is None or self._model.version <= newer_than:
+                    self._check_connection()
                     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                     self._waiters.add(waiter)
                     try:
@@ -219,17 +229,23 @@ class LearnerProxy:
         model = message.tensors
         if message.source != self.client_id or model is None:
             return
-        if self._model is not None and model.version <= self._model.version:
-            self.stale += 1
-            return
-        self._model = model
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        if message.method == MODEL_EVENT:
+            if self._model is not None and model.version <= self._model.version:
+                self.stale += 1
+                return
+            self._model = model
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
         for handler in list(self._handlers):
             result = handler(message.method, model)
             if result is not None:
                 await result
+
+    def _check_connection(self) -> None:
+        peer = self._comm.control.monitor.peers.get(self.client_id)
+        if peer is not None and peer.state is PeerState.DISCONNECTED:
+            raise PeerLost(self.client_id, peer.reason)
 
     def _on_lost(self, peer_id: str) -> None:
         if peer_id == self.client_id:

@@ -33,11 +33,11 @@ class Target(Protocol):
         ...
 
     async def model_update(self, model: ModelState) -> bool:
-        """Take a pushed model; False if it was not newer than the last."""
+        """Take a pushed model of :data:`MODEL_EVENT`; False if it was not newer than the last."""
         ...
 
     async def event(self, event_type: str, data: Any) -> None:
-        """Take a notification."""
+        """Take a notification, or a pushed model of another event."""
         ...
 
 
@@ -65,7 +65,7 @@ class LearnerStub:
         self._subscribes = comm.role == "server"
         self._deadlines = DeadlineTimer(RpcEndpoint.of(comm).clock, self._expire)
         self._last_number = 0
-        self._running: dict[int, tuple[asyncio.Task[None], str, int]] = {}
+        self._running: dict[int, tuple[asyncio.Task[None], Message, int]] = {}
         self._closed = False
         self.subscribers: dict[str, dict[str, None]] = {}
         comm.connections.own(Kind.RPC_REQUEST, self._on_request)
@@ -129,11 +129,20 @@ class LearnerStub:
     # Answering -----------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Cancel the requests that still run and wait until they have ended; later ones are refused."""
+        """Cancel the requests that still run and wait until they have ended; later ones are refused.
+
+        Their callers are answered with ``ConnectionClosed``. A request that closes its own stub goes on.
+        """
         self._closed = True
         self._deadlines.close()
-        tasks = [task for task, _, _ in self._running.values()]
-        self._cancel(list(self._running))
+        own = asyncio.current_task()
+        running = {number: entry for number, entry in self._running.items() if entry[0] is not own}
+        tasks = [task for task, _, _ in running.values()]
+        closed = _describe(ConnectionClosed(f"{self._comm.node_id} was closed during the call"), "")
+        for task, message, _ in running.values():
+            if not task.cancelling():
+                self._reply(message, ERROR, closed)
+        self._cancel(list(running))
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _on_request(self, message: Message) -> None:
@@ -146,8 +155,8 @@ class LearnerStub:
             self._last_number += 1
             number = self._last_number
             serving = self._serve(message, number)
-            task = asyncio.get_running_loop().create_task(serving, context=self._context)
-            self._running[number] = (task, message.source, message.deadline_ns)
+            task = asyncio.get_running_loop().create_task(serving, context=self._context.copy())
+            self._running[number] = (task, message, message.deadline_ns)
             if 0 < message.deadline_ns < self._deadlines.armed_ns:
                 self._deadlines.watch(message.deadline_ns)
             return
@@ -208,8 +217,8 @@ class LearnerStub:
 
     def _cancel(self, numbers: list[int]) -> None:
         for number in numbers:
-            task, source, _ = self._running[number]
-            self._running[number] = (task, source, 0)  # cancelled once: from here on it has no deadline
+            task, message, _ = self._running[number]
+            self._running[number] = (task, message, 0)  # cancelled once: from here on it has no deadline
             task.cancel()
             task.add_done_callback(functools.partial(self._ended, number))
 
@@ -228,8 +237,12 @@ class LearnerStub:
         return True
 
     async def _on_push(self, message: Message) -> None:
-        if message.tensors is not None:
+        if message.tensors is None:
+            return
+        if message.method == MODEL_EVENT:
             await self._target.model_update(message.tensors)
+        else:
+            await self._target.event(message.method, message.tensors)
 
     async def _on_notify(self, message: Message) -> None:
         await self._target.event(message.method, message.body if message.tensors is None else message.tensors)
@@ -237,7 +250,9 @@ class LearnerStub:
     def _on_lost(self, peer_id: str) -> None:
         for subscribers in self.subscribers.values():
             subscribers.pop(peer_id, None)
-        self._cancel([number for number, (_, source, _) in self._running.items() if source == peer_id])
+        self._cancel(
+            [number for number, (_, message, _) in self._running.items() if message.source == peer_id]
+        )
 
 
 def _describe(error: BaseException, traceback_text: str) -> dict[str, str]:

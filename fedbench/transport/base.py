@@ -26,6 +26,8 @@ log = logging.getLogger("fedbench.transport")
 ConnectionCallback = Callable[[Connection], None]
 Unsubscribe = Callable[[], None]
 
+_SPARE_INBOXES = 1024  # of pairs without a connection: they tell who receives from one of them why it is over
+
 
 class TransportBase(ABC):
     """The verbs of a node. One event loop; every coroutine may be cancelled and leaves nothing behind.
@@ -169,7 +171,8 @@ class TransportBase(ABC):
     ) -> dict[str, Receipt]:
         """Push a model to each target's handlers; one that cannot be reached gets a rejected receipt.
 
-        Nothing is waited for: a target whose queue is full counts as one that cannot be reached.
+        Nothing is waited for: a target whose queue is full, or whose handlers lag behind by as much as the
+        limits allow, counts as one that cannot be reached.
 
         Raises:
             LocalProtocolError: ``model`` is not a ModelState.
@@ -186,6 +189,7 @@ class TransportBase(ABC):
         Raises:
             RoutingError: As for :meth:`connect`.
             LocalProtocolError: ``data`` is neither plain data nor a ModelState.
+            Overloaded: The target's handlers lag behind by as much as the limits allow.
         """
         return await self._send_message(_message(Kind.CLIENT_NOTIFY, source, target, data, event_type))
 
@@ -217,13 +221,20 @@ class TransportBase(ABC):
             raise TimeoutError(f"nothing from {source!r} to {target!r} within {timeout} s") from None
 
     def subscribe(self, callback: Callable[[Message], Awaitable[None] | None]) -> Unsubscribe:
-        """Call ``callback`` with every inbound message that is not ``DATA``; call the result to stop."""
+        """Call ``callback`` with every inbound message that is not ``DATA``; call the result to stop.
+
+        It hears what no layer above takes: under a ``CommunicationManager`` no control messages, and none
+        of a kind that has handlers or an owner there.
+        """
         return self._events.subscribe(callback)
 
     def register_event_handler(
         self, event_type: str, handler: Callable[[str, Any], Awaitable[None] | None]
     ) -> Unsubscribe:
-        """Call ``handler(source, data)`` with every event or model of a type; call the result to stop."""
+        """Call ``handler(source, data)`` with every event or model of a type; call the result to stop.
+
+        Like a subscriber (:meth:`subscribe`), it hears only what no layer above takes.
+        """
         return self._events.register(event_type, handler)
 
     def deliver(self, message: Message, delivery: Delivery) -> None:
@@ -310,10 +321,19 @@ class TransportBase(ABC):
         pair = (target, source)
         inbox = self._inboxes.get(pair)
         if inbox is None:
+            self._drop_idle_inbox()
             inbox = self._inboxes[pair] = Inbox(self.limits)
             if self._closed:
                 inbox.end(self._closed_error())
         return inbox
+
+    def _drop_idle_inbox(self) -> None:
+        """Make room: the oldest inbox without a use goes, and with it the reason why its source left."""
+        if len(self._inboxes) - len(self._connections) >= _SPARE_INBOXES:
+            idle = (p for p, inbox in self._inboxes.items() if p not in self._connections and inbox.idle)
+            pair = next(idle, None)
+            if pair is not None:
+                del self._inboxes[pair]
 
     def _forget(self, connection: Connection, reason: ConnectionBroken | ConnectionClosed) -> None:
         pair = (connection.local_id, connection.peer_id)

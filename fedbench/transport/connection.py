@@ -6,16 +6,14 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from fedbench.errors import ConnectionBroken, ConnectionClosed, RoutingError
+from fedbench.errors import ConnectionBroken, ConnectionClosed, Overloaded, RoutingError
 from fedbench.ids import current_node
-from fedbench.messages import Message
+from fedbench.messages import Kind, Message
 from fedbench.transport.dispatch import describe
+from fedbench.transport.inbox import Inbox, Limits
 from fedbench.transport.receipt import Delivery, Ledger, Receipt
-
-if TYPE_CHECKING:
-    from fedbench.transport.inbox import Inbox
 
 log = logging.getLogger("fedbench.transport")
 
@@ -39,6 +37,7 @@ class Connection(ABC):
         reports_death: Whether the medium tells of the peer's death, so that no heartbeat is needed above it.
         receiver: Called with every inbound message and its delivery; set by the owner before messages flow.
         turn: Held by a sender that waits for room, so that senders are served in order.
+        limits: Bounds of what may wait for the peer, and of what its handlers may still be working on.
         inbox: Where ``DATA`` from the peer waits for :meth:`TransportBase.receive`; set by the owner.
         ledger: Outcomes of the messages sent from this end.
     """
@@ -46,10 +45,11 @@ class Connection(ABC):
     lossless: ClassVar[bool] = False
     reports_death: ClassVar[bool] = False
 
-    def __init__(self, local_id: str, peer_id: str, epoch: int) -> None:
+    def __init__(self, local_id: str, peer_id: str, epoch: int, limits: Limits | None = None) -> None:
         self.local_id = local_id
         self.peer_id = peer_id
         self.epoch = epoch
+        self.limits = limits or Limits()
         self.ledger = Ledger()
         self.receiver: Receiver | None = None
         self.inbox: Inbox | None = None
@@ -85,7 +85,8 @@ class Connection(ABC):
             ConnectionClosed: This end was closed.
             ConnectionBroken: The peer ended the connection (:class:`PeerLost` if it died).
             RoutingError: The message's source or target is not this connection's.
-            Overloaded: The peer does not keep up and its queue is full.
+            Overloaded: The peer does not keep up: its queue is full, or this is a push or notification and
+                as many messages as the limits allow are still with its coroutine handlers.
             LocalProtocolError: The body is not plain data.
         """
         if self._closed is not None:
@@ -101,9 +102,9 @@ class Connection(ABC):
 
     def close(self) -> None:
         """End the connection from this side; idempotent. The peer sees :class:`ConnectionBroken`."""
-        if self._closed is None:
+        if self._mark(ConnectionClosed(f"{self.local_id} closed its connection to {self.peer_id}")):
             self._shut()
-            self._finish(ConnectionClosed(f"{self.local_id} closed its connection to {self.peer_id}"))
+            self._tell()
 
     @abstractmethod
     async def writable(self) -> None:
@@ -120,11 +121,38 @@ class Connection(ABC):
     def _shut(self) -> None:
         """Tell the other end that this one is closing, and end what is in flight."""
 
+    def _check_running(self, message: Message) -> None:
+        """Refuse a push or notification when the peer's handlers have enough to do; :meth:`_write` calls it.
+
+        Calls and ``DATA`` have bounds of their own, and control messages must pass.
+        """
+        running, nbytes = self.ledger.running, self.ledger.running_bytes
+        full = running >= self.limits.messages or nbytes >= self.limits.nbytes
+        if full and message.kind in (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY):
+            raise Overloaded(
+                f"the handlers of {self.peer_id} still work on {running} messages ({nbytes} bytes) from "
+                f"{self.local_id}"
+            )
+
     def _finish(self, reason: ConnectionBroken | ConnectionClosed) -> None:
         """Mark this end as over and tell the owners, once."""
+        if self._mark(reason):
+            self._tell()
+
+    def _mark(self, reason: ConnectionBroken | ConnectionClosed) -> bool:
+        """Refuse every message from here on; False if this end is over already.
+
+        Both ends are marked before anybody is told, so that nobody who is told can still send.
+        """
         if self._closed is not None:
-            return
+            return False
         self._closed = reason
+        return True
+
+    def _tell(self) -> None:
+        """Tell the owners that this end is over."""
+        reason = self._closed
+        assert reason is not None
         self.ledger.end(reason)
         callbacks, self._on_closed = self._on_closed, []
         token = current_node.set(self.local_id)
@@ -140,10 +168,10 @@ class Connection(ABC):
             if self.receiver is None:
                 raise ConnectionClosed(f"nobody receives for {self.local_id}")
             self.receiver(message, delivery)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # nobody can cancel what runs at once
             self._not_taken(message, delivery, error)
 
-    def _not_taken(self, message: Message, delivery: Delivery, error: Exception) -> None:
+    def _not_taken(self, message: Message, delivery: Delivery, error: BaseException) -> None:
         """Report what the receiver raised, as this node and to the sender."""
         token = current_node.set(self.local_id)
         log.warning(

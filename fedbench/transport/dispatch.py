@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fedbench.errors import ConnectionClosed, RemoteError
 from fedbench.ids import current_node
-from fedbench.messages import Message
+from fedbench.messages import Message, weight_bytes
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -23,7 +23,7 @@ log = logging.getLogger("fedbench.transport")
 Handler = Callable[[Message], Awaitable[None] | None]
 
 
-def describe(node_id: str, error: Exception) -> RemoteError:
+def describe(node_id: str, error: BaseException) -> RemoteError:
     """Return ``error`` as the other node is told of it."""
     return RemoteError(node_id, type(error).__name__, str(error), "".join(traceback.format_exception(error)))
 
@@ -46,7 +46,8 @@ class Dispatcher:
     """Runs one node's handlers. A message is applied when all of them have returned.
 
     A handler that raises is reported to the sender as :class:`RemoteError` and leaves one WARNING here; the
-    other handlers run all the same. While one runs, :data:`fedbench.ids.current_node` is the receiving node.
+    other handlers run all the same. A ``CancelledError`` counts as raised unless the handler's task is being
+    cancelled. While one runs, :data:`fedbench.ids.current_node` is the receiving node.
 
     Args:
         context: Context that coroutine handlers run in, None for a copy of the caller's.
@@ -66,6 +67,7 @@ class Dispatcher:
                     self._finish(pending, error, message, delivery), context=self._context
                 )
                 self._tasks.add(task)
+                delivery.begin(weight_bytes(message))
                 task.add_done_callback(functools.partial(self._ended, pending, message, delivery))
                 return
         finally:
@@ -83,14 +85,22 @@ class Dispatcher:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _finish(
-        self, pending: list[Awaitable[None]], error: Exception | None, message: Message, delivery: Delivery
+        self,
+        pending: list[Awaitable[None]],
+        error: BaseException | None,
+        message: Message,
+        delivery: Delivery,
     ) -> None:
         for awaitable in pending:
             try:
                 await awaitable
-            except Exception as raised:
+            except (Exception, asyncio.CancelledError) as raised:
+                task = asyncio.current_task()
+                if isinstance(raised, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise
                 error = error or raised
                 _warn(message, raised)
+        delivery.finish()
         delivery.apply(None if error is None else describe(message.target, error))
 
     def _ended(
@@ -102,17 +112,20 @@ class Dispatcher:
                 if asyncio.iscoroutine(awaitable):
                     awaitable.close()  # cancelled before it began
             cause = ConnectionClosed(f"{message.target} was closed before its handler returned")
+            delivery.finish()
             delivery.apply(describe(message.target, cause))
 
 
-def _call(handlers: Sequence[Handler], message: Message) -> tuple[Exception | None, list[Awaitable[None]]]:
+def _call(
+    handlers: Sequence[Handler], message: Message
+) -> tuple[BaseException | None, list[Awaitable[None]]]:
     """Call each handler; return the first error, and what is left to await."""
-    error: Exception | None = None
+    error: BaseException | None = None
     pending: list[Awaitable[None]] = []
     for handler in handlers:
         try:
             result = handler(message)
-        except Exception as raised:
+        except (Exception, asyncio.CancelledError) as raised:
             error = error or raised
             _warn(message, raised)
         else:
@@ -121,7 +134,7 @@ def _call(handlers: Sequence[Handler], message: Message) -> tuple[Exception | No
     return error, pending
 
 
-def _warn(message: Message, error: Exception) -> None:
+def _warn(message: Message, error: BaseException) -> None:
     log.warning(
         "%s: a handler of %s from %s raised %s: %s",
         message.target,

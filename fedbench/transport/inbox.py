@@ -13,9 +13,13 @@ from fedbench.messages import Message, weight_bytes
 class Limits(NamedTuple):
     """Bounds of one queue.
 
+    A queue takes messages until it reaches one of the bounds. So an empty one takes a message of any size
+    (else a model larger than the bound could never pass), and what waits exceeds ``nbytes`` by less than
+    one message.
+
     Attributes:
         messages: Most messages that may wait.
-        nbytes: Most bytes that may wait, as :func:`fedbench.messages.weight_bytes` estimates them.
+        nbytes: Bytes, as :func:`fedbench.messages.weight_bytes` estimates them, at which a queue is full.
     """
 
     messages: int = 1024
@@ -35,7 +39,8 @@ class Inbox:
         self._nbytes = 0
         self._turn = asyncio.Lock()
         self._arrival: asyncio.Future[None] | None = None
-        self._space: deque[asyncio.Future[None]] = deque()
+        self._receivers = 0
+        self._space: deque[asyncio.Future[bool]] = deque()
         self._ended: Exception | None = None
 
     def full(self, coming: int = 0, coming_bytes: int = 0) -> bool:
@@ -46,13 +51,19 @@ class Inbox:
         )
 
     async def space(self) -> None:
-        """Wait until there is room, or the source is gone. Cancelling leaves nothing behind."""
-        while self.full() and self._ended is None:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Wait until there is room, or the source is gone, be it for a moment only.
+
+        Cancelling leaves nothing behind.
+        """
+        there = True
+        while there and self.full() and self._ended is None:
+            future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             self._space.append(future)
             try:
-                await future
+                there = await future
             finally:
+                if future in self._space:  # cancelled
+                    self._space.remove(future)
                 if not self.full():  # room for more than one, or the room of one that was cancelled
                     self._wake_one()
 
@@ -71,6 +82,11 @@ class Inbox:
         self._nbytes += weight_bytes(message)
         self._wake_receiver()
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits in it and nobody waits for it."""
+        return not (self._messages or self._receivers or self._space)
+
     async def get(self) -> Any:
         """Take the oldest message's data; wait for one if there is none. Cancelling loses nothing.
 
@@ -78,13 +94,17 @@ class Inbox:
             ConnectionBroken: There is none and the source is gone.
             ConnectionClosed: There is none and this side closed the connection.
         """
-        async with self._turn:
-            while not self._messages:
-                if self._ended is not None:
-                    raise self._ended.with_traceback(None)
-                self._arrival = asyncio.get_running_loop().create_future()
-                await self._arrival
-            message = self._messages.popleft()
+        self._receivers += 1
+        try:
+            async with self._turn:
+                while not self._messages:
+                    if self._ended is not None:
+                        raise self._ended.with_traceback(None)
+                    self._arrival = asyncio.get_running_loop().create_future()
+                    await self._arrival
+                message = self._messages.popleft()
+        finally:
+            self._receivers -= 1
         self._nbytes -= weight_bytes(message)
         self._wake_one()
         return message.body if message.tensors is None else message.tensors
@@ -93,12 +113,12 @@ class Inbox:
         """The source is gone: waiting receivers get ``reason``; what has arrived can still be taken."""
         self._ended = reason
         self._wake_receiver()
-        while self._space:
-            self._wake_one()
+        self._dismiss()
 
     def reopen(self) -> None:
-        """The source is back; what arrived before can still be taken."""
+        """The source is back; what arrived before can still be taken. Who waits for room is let go."""
         self._ended = None
+        self._dismiss()
 
     def _wake_receiver(self) -> None:
         if self._arrival is not None and not self._arrival.done():
@@ -108,5 +128,12 @@ class Inbox:
         while self._space:
             waiter = self._space.popleft()
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(True)
                 return
+
+    def _dismiss(self) -> None:
+        """Let go all who wait for room: they waited for a connection that is over."""
+        while self._space:
+            waiter = self._space.popleft()
+            if not waiter.done():
+                waiter.set_result(False)

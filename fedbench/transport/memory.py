@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from asyncio import CancelledError
 from collections import deque
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from fedbench.errors import ConnectionBroken, ConnectionClosed, Overloaded, PeerLost, RoutingError
-from fedbench.messages import ATOMS, DATA, Channel, Message, snapshot, weight_bytes
+from fedbench.messages import ATOMS, DATA, RPC_REQUEST, RPC_RESPONSE, Channel, Message, snapshot, weight_bytes
 from fedbench.transport.base import Limits, TransportBase
 from fedbench.transport.connection import Connection
 from fedbench.transport.receipt import ACKED, Outcome, Receipt
@@ -72,10 +73,9 @@ class MemoryConnection(Connection):
     reports_death: ClassVar[bool] = True
 
     def __init__(self, local_id: str, peer_id: str, epoch: int, limits: Limits) -> None:
-        super().__init__(local_id, peer_id, epoch)
-        self._limits = limits
+        super().__init__(local_id, peer_id, epoch, limits)
         self._other: MemoryConnection | None = None
-        self._taking = False
+        self._taking = True  # until it is started, so that nothing overtakes what came before
         self._waiting: dict[Channel, deque[tuple[Message, Receipt]]] = {
             Channel.CONTROL: deque(),
             Channel.BUSINESS: deque(),
@@ -99,12 +99,14 @@ class MemoryConnection(Connection):
 
     def abort(self, reason: str = "its node ended without closing") -> None:
         """End this side as a crash would: the peer sees :class:`PeerLost`."""
+        if not self._mark(ConnectionClosed(f"{self.local_id} is gone: {reason}")):
+            return
         other = self._other
         self._drop_waiting(PeerLost(self.local_id, reason))
-        self._finish(ConnectionClosed(f"{self.local_id} is gone: {reason}"))
         if other is not None:
             other._drop_waiting(ConnectionBroken(f"{self.local_id} is gone"))
             other._finish(PeerLost(self.local_id, reason))
+        self._tell()
 
     async def writable(self) -> None:
         """Wait until the peer has received some of the data that waits there."""
@@ -119,7 +121,10 @@ class MemoryConnection(Connection):
             msgspec.structs.force_setattr(message, "body", body)
         other = self._other
         assert other is not None
-        if message.kind is DATA and other.inbox is not None:
+        kind = message.kind
+        if kind is not RPC_REQUEST and kind is not RPC_RESPONSE:
+            self._check_running(message)
+        if kind is DATA and other.inbox is not None:
             waiting = len(other._waiting[Channel.BUSINESS])
             if other.inbox.full(waiting, other._waiting_bytes):
                 raise Overloaded(f"nobody at {self.peer_id} receives from {self.local_id}: its queue is full")
@@ -128,28 +133,26 @@ class MemoryConnection(Connection):
         receipt = Receipt(self.ledger, ACKED)
         other._taking = True
         try:
-            other.receiver(
-                message, receipt
-            )  # without the call of _hand_over: this is the way of every message
-        except Exception as error:
+            # Without the call of _hand_over: this is the way of every message.
+            other.receiver(message, receipt)
+        except (Exception, CancelledError) as error:
             other._not_taken(message, receipt, error)
         finally:
             other._taking = False
-        if other._waiting_bytes:
-            other.start()
+            if other._waiting_bytes:
+                other.start()
         return receipt
 
     def _enqueue(self, message: Message, sender: MemoryConnection) -> Receipt:
-        weight = weight_bytes(message)
         count = sum(len(queue) for queue in self._waiting.values())
-        if count >= self._limits.messages or self._waiting_bytes + weight > self._limits.nbytes:
+        if count >= self.limits.messages or self._waiting_bytes >= self.limits.nbytes:
             raise Overloaded(
                 f"{self.local_id} has {count} messages ({self._waiting_bytes} bytes) waiting from "
                 f"{self.peer_id}: let its handler return first"
             )
         receipt = Receipt(sender.ledger)
         self._waiting[message.kind.channel].append((message, receipt))
-        self._waiting_bytes += weight
+        self._waiting_bytes += weight_bytes(message)
         return receipt
 
     def _drain(self) -> None:

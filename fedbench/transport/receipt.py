@@ -34,6 +34,8 @@ class Ledger:
     Attributes:
         awaited: Receipts whose :attr:`Receipt.applied` somebody awaits.
         over: Why the connection is over, None while it is not: nothing will be applied from then on.
+        running: Messages whose handlers still run as tasks at the peer.
+        running_bytes: What they weigh.
     """
 
     __slots__ = (
@@ -45,12 +47,16 @@ class Ledger:
         "lost",
         "over",
         "rejected",
+        "running",
+        "running_bytes",
         "superseded",
     )
 
     def __init__(self) -> None:
         self.awaited: set[Receipt] = set()
         self.over: Exception | None = None
+        self.running = 0
+        self.running_bytes = 0
         self.accepted = 0
         self.acked = 0
         self.expired = 0
@@ -78,6 +84,14 @@ class Ledger:
 class Delivery(Protocol):
     """The receiving side's end of a receipt."""
 
+    def begin(self, nbytes: int) -> None:
+        """Report that handlers run as a task from now on and hold ``nbytes`` bytes."""
+        ...
+
+    def finish(self) -> None:
+        """Report that this task is over; once after each :meth:`begin`."""
+        ...
+
     def apply(self, error: Exception | None = None) -> None:
         """Report that the handler returned, or how it failed. Only the first report counts."""
         ...
@@ -97,6 +111,7 @@ class Receipt:
     # Class defaults: most receipts never set these, and making one is on the way of every message.
     error: Exception | None = None
     _handled = False
+    _running_bytes = 0
     _handler_error: Exception | None = None
     _delivered: tuple[asyncio.Future[None], ...] = ()
     _applied: tuple[asyncio.Future[None], ...] = ()
@@ -171,6 +186,17 @@ class Receipt:
         self._ledger.awaited.discard(self)
         for future in (*self._delivered, *self._applied):
             _complete(future, error)
+
+    def begin(self, nbytes: int) -> None:
+        """The peer's handlers run as a task from now on, and hold ``nbytes`` bytes."""
+        self._running_bytes = nbytes
+        self._ledger.running += 1
+        self._ledger.running_bytes += nbytes
+
+    def finish(self) -> None:
+        """That task is over. Not part of :meth:`apply`, which is on the way of every message."""
+        self._ledger.running -= 1
+        self._ledger.running_bytes -= self._running_bytes
 
     def apply(self, error: Exception | None = None) -> None:
         """The peer's handler returned (``error`` None) or failed. Only the first report counts.

@@ -49,9 +49,11 @@ class Store:
         """Return every observation in the order measured. A torn last line is left out.
 
         Raises:
-            ConfigError: There is none, or a line is not an observation.
+            ConfigError: They cannot be read, or a line is not an observation.
         """
         path = self.folder / OBSERVATIONS
+        if not path.exists():
+            return []
         try:
             lines = path.read_bytes().split(b"\n")
         except OSError as error:
@@ -63,8 +65,12 @@ class Store:
 
     def write_run(self, run: RunRecord) -> None:
         """Write ``run.json`` and ``samples.csv.gz``."""
+        self.write_record(run)
+        self._write_samples(self.observations())
+
+    def write_record(self, run: RunRecord) -> None:
+        """Write ``run.json``."""
         write_atomically(self.folder / RUN, msgspec.json.format(msgspec.json.encode(run), indent=1))
-        self._write_samples(self.observations() if (self.folder / OBSERVATIONS).exists() else [])
 
     def read_run(self) -> RunRecord:
         """Return what ``run.json`` holds.
@@ -100,11 +106,15 @@ class Store:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file that is either the old or the new one, whatever happens."""
     temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _cut_torn_line(file: IO[bytes]) -> None:

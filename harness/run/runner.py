@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from contextlib import closing
@@ -24,7 +25,7 @@ from harness.run.executor import Executor
 from harness.run.plan import ArmRun, expected_s, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from harness.suite import Suite
@@ -89,24 +90,34 @@ def run_suite(request: Request, progress: Progress) -> tuple[RunRecord, Path]:
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{request.suite.name}-{short_commit()}"
     try:
-        store = Store(_free(request.out / run_id))
+        store = Store(_make_folder(request.out / run_id))
     except OSError as error:
         problem = Problem("", f"no folder can be made in {request.out}: {error.strerror}")
         raise ConfigError("--output", [problem]) from error
     runs = plan(request.suite, request.seed)
     environment = {**fingerprint(), "before": pressure()}
     start_s = time.monotonic()
-    observations, ended = _execute(request, runs, store, progress)
-    environment["after"] = pressure()
-    record = _record(request, runs, observations, ended, environment)
-    record = _stamp(record, store.folder.name, started, time.monotonic() - start_s)
+
+    def record_of(observations: list[Observation], ended: Ended) -> RunRecord:
+        record = _record(request, runs, observations, ended, {**environment, "after": pressure()})
+        return _stamp(record, store.folder.name, started, time.monotonic() - start_s)
+
+    def keep(observations: list[Observation]) -> None:
+        store.write_record(record_of(observations, "interrupted"))
+
+    observations, ended = _execute(request, runs, store, progress, keep)
+    record = record_of(observations, ended)
     store.write_run(record)
     render(record, observations, store.folder)
     return record, store.folder
 
 
 def _execute(
-    request: Request, runs: Sequence[ArmRun], store: Store, progress: Progress
+    request: Request,
+    runs: Sequence[ArmRun],
+    store: Store,
+    progress: Progress,
+    keep: Callable[[list[Observation]], None],
 ) -> tuple[list[Observation], Ended]:
     observations: list[Observation] = []
     logs = store.folder / "logs"
@@ -130,6 +141,7 @@ def _execute(
                     store.append(observation)
                     observations.append(observation)
                     progress.observed(observation)
+            keep(observations)
             progress.arm_done(arm_run)
     except KeyboardInterrupt:
         ended = "interrupted"
@@ -150,14 +162,15 @@ def _record(
     controls = _controls(suite, samples)
     by_metric = {(c.arm, c.workload, c.metric): c for c in controls}
     criteria = [decide(criterion, samples, by_metric, mode=suite.mode) for criterion in suite.criteria]
-    outcome = conclude(criteria, observations, ended)
-    arm_blocks = {(o.block, o.arm) for o in observations}
+    outcome = conclude(criteria, observations, ended, dropped=len(suite.dropped))
     order: dict[int, list[str]] = {}
     for observation in observations:
         names = order.setdefault(observation.block, [])
-        if observation.arm not in names:
-            names.append(observation.arm)
-    done = [b for b in order if all((r.block, r.arm.name) in arm_blocks for r in runs if r.block == b)]
+        name = observation.arm if suite.tree == "arm" else f"{observation.arm}/{observation.workload}"
+        if name not in names:
+            names.append(name)
+    missing = _planned(runs) - {(o.block, o.arm, o.workload) for o in observations}
+    done = {block for block in order if all(block != unmade for unmade, _, _ in missing)}
     return RunRecord(
         run_id="",
         suite=suite.name,
@@ -201,11 +214,12 @@ def _controls(suite: Suite, samples: Samples) -> list[Control]:
 
 def _warnings(environment: dict[str, Any], observations: Sequence[Observation]) -> list[str]:
     warnings = []
-    stalled = environment["before"]["stall_share"]["cpu"]
-    if stalled is not None and stalled > STALL_LIMIT:
-        warnings.append(
-            f"before the run, tasks waited for a core {stalled:.0%} of the time: something else runs here"
-        )
+    for when in ("before", "after"):
+        stalled = environment[when]["stall_share"]["cpu"]
+        if stalled is not None and stalled > STALL_LIMIT:
+            warnings.append(
+                f"{when} the run, tasks waited for a core {stalled:.0%} of the time: something else runs here"
+            )
     if environment["dirty"]:
         warnings.append("the checkout has uncommitted changes: the commit alone does not reproduce this run")
     late = sorted(
@@ -218,7 +232,7 @@ def _warnings(environment: dict[str, Any], observations: Sequence[Observation]) 
 
 def _not_measured(suite: Suite, runs: Sequence[ArmRun], observations: Sequence[Observation]) -> list[str]:
     lines = [f"criterion {name}: its cells were filtered out" for name in suite.dropped]
-    planned = {(r.block, r.arm.name, w.name) for r in runs for w in r.workloads}
+    planned = _planned(runs)
     measured = {(o.block, o.arm, o.workload) for o in observations}
     missing = len(planned - measured)
     if missing:
@@ -233,10 +247,19 @@ def _not_measured(suite: Suite, runs: Sequence[ArmRun], observations: Sequence[O
     return lines
 
 
-def _free(folder: Path) -> Path:
-    """Return ``folder``, or the first of ``folder-2``, ``folder-3`` … that does not exist."""
-    candidate, number = folder, 1
-    while candidate.exists():
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate
+def _planned(runs: Sequence[ArmRun]) -> set[tuple[int, str, str]]:
+    return {(r.block, r.arm.name, w.name) for r in runs for w in r.workloads}
+
+
+def _make_folder(folder: Path) -> Path:
+    """Make ``folder``, or the first of ``folder-2``, ``folder-3`` … that nobody else has; return which."""
+    for number in itertools.count(1):
+        candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            candidate.mkdir(parents=True)
+        except FileExistsError:
+            if not candidate.exists():
+                raise  # a file stands where the parent should be
+        else:
+            return candidate
+    raise AssertionError("unreachable")

@@ -45,6 +45,7 @@ def test_snapshot_a_small_body(benchmark):
 def test_send_over_memory(benchmark):
     near, far = MemoryConnection.pair(SERVER, CLIENT, 1, Limits())
     far.receiver = lambda message, delivery: delivery.apply()
+    far.start()
     message = Message(Kind.CLIENT_NOTIFY, SERVER, CLIENT)
     assert benchmark(near.send, message)
     assert near.ledger.balanced()

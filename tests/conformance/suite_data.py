@@ -251,6 +251,15 @@ class DataSuite:
         with pytest.raises(ConnectionBroken):
             await within(sending)
 
+    async def test_a_sender_that_waits_is_told_of_the_end_even_if_the_peer_comes_back_at_once(self, backend):
+        pair = await backend.make_clogged_pair()
+        waiting = asyncio.create_task(pair.client.send(CLIENT, SERVER, 3))
+        await settle()
+        await pair.server.disconnect(CLIENT)
+        await pair.client.connect(SERVER)
+        with pytest.raises(ConnectionBroken):
+            await within(waiting)
+
     async def test_the_bound_in_bytes_holds_too(self, backend):
         pair = await backend.make_pair(Limits(messages=100, nbytes=10_000))
         await within((await pair.client.send(CLIENT, SERVER, {"deep": [b"x" * 20_000]})).delivered)

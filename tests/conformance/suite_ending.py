@@ -59,6 +59,26 @@ class EndingSuite:
         assert pair.far.closed
         assert "closed" in repr(pair.near)
 
+    @pytest.mark.parametrize("how", ["close", "kill"])
+    async def test_nobody_who_is_told_of_the_end_can_still_send(self, backend, how):
+        pair = await backend.make_pair()
+        ends = {CLIENT: pair.near, SERVER: pair.far}
+        refused = []
+
+        def told(connection, reason):
+            for source, target in ((CLIENT, SERVER), (SERVER, CLIENT)):
+                with pytest.raises((ConnectionBroken, ConnectionClosed)):
+                    ends[source].send(notify("late", source=source, target=target))
+                refused.append(source)
+
+        for end in ends.values():
+            end.on_closed(told)
+        if how == "close":
+            pair.near.close()
+        else:
+            backend.kill(pair.near)
+        assert refused == [CLIENT, SERVER] * 2
+
     async def test_a_closed_transport_refuses_everything(self, backend):
         pair = await backend.make_pair()
         waiting = asyncio.create_task(pair.client.receive(CLIENT, OTHER))

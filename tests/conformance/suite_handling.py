@@ -6,11 +6,10 @@ import asyncio
 
 import pytest
 
-from fedbench.errors import (
-    RemoteError,
-)
+from fedbench.errors import Overloaded, RemoteError
 from fedbench.ids import current_node
 from fedbench.messages import Kind
+from fedbench.transport.inbox import Limits
 from tests.conformance.backend import (
     CLIENT,
     SERVER,
@@ -80,6 +79,48 @@ class HandlingSuite:
         assert SERVER in warning
         assert CLIENT in warning
         await within((await pair.client.push_event(CLIENT, SERVER, "fine", 2)).applied)
+
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    async def test_a_handler_that_raises_cancelled_error_does_not_cancel_the_sender(
+        self, backend, caplog, asynchronous
+    ):
+        pair = await backend.make_pair()
+
+        def fail(source, data):
+            raise asyncio.CancelledError
+
+        async def fail_later(source, data):
+            raise asyncio.CancelledError
+
+        pair.server.register_event_handler("bad", fail_later if asynchronous else fail)
+        receipt = await pair.client.push_event(CLIENT, SERVER, "bad", 1)
+        with pytest.raises(RemoteError) as error:
+            await within(receipt.applied)
+        assert error.value.type_name == "CancelledError"
+        assert len(warnings_of(caplog)) == 1
+        await within((await pair.client.push_event(CLIENT, SERVER, "fine", 2)).applied)
+
+    @pytest.mark.parametrize(("limits", "most"), [(Limits(messages=2), 2), (Limits(nbytes=600), 3)])
+    async def test_pushes_that_handlers_do_not_finish_are_bounded(self, backend, limits, most):
+        pair = await backend.make_pair(limits)
+        go = asyncio.Event()
+
+        async def slow(source, data):
+            await go.wait()
+
+        pair.server.register_event_handler("slow", slow)
+        receipts = []
+        for number in range(most):
+            receipts.append(await pair.client.push_event(CLIENT, SERVER, "slow", number))
+            await within(receipts[-1].delivered)
+        with pytest.raises(Overloaded, match="still work on"):
+            await pair.client.push_event(CLIENT, SERVER, "slow", 9)
+        await within(pair.near.send(notify("", None, Kind.HEARTBEAT)).applied)
+        assert await pair.client.send(CLIENT, SERVER, "data")
+        go.set()
+        for receipt in receipts:
+            await within(receipt.applied)
+        assert await pair.client.push_event(CLIENT, SERVER, "slow", 10)
 
     async def test_handlers_run_as_their_node(self, backend):
         pair = await backend.make_pair()

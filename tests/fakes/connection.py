@@ -37,7 +37,6 @@ class FakeConnection(Connection):
         self.sent: list[Message] = []
         self.receipts: list[Receipt] = []
         self.refuse: Exception | None = None
-        self.limits = Limits()
         self.other: FakeConnection | None = None
         self._arriving: dict[Channel, deque[tuple[Message, Receipt]]] = {
             channel: deque() for channel in (Channel.CONTROL, Channel.BUSINESS)
@@ -72,6 +71,7 @@ class FakeConnection(Connection):
     def _write(self, message: Message) -> Receipt:
         if self.refuse is not None:
             raise self.refuse
+        self._check_running(message)
         sent = copy.copy(message)
         force_setattr(sent, "body", snapshot(message.body))
         if self.other is not None:
@@ -116,10 +116,11 @@ class FakeConnection(Connection):
         if self.other is None:
             for receipt in self.receipts:
                 receipt.end(Outcome.LOST, theirs)
-        if ours is not None:
-            self._finish(ours)
+        told = ours is not None and self._mark(ours)
         if self.other is not None:
             self.other._finish(theirs)
+        if told:
+            self._tell()
 
 
 class FakeHub:

@@ -29,7 +29,7 @@ def test_importing_does_not_load_the_harness_or_heavy_packages() -> None:
 
 def test_importing_pins_blas_to_one_thread_before_numpy_loads() -> None:
     code = "import os, fedbench; print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS'])"
-    env = {"PATH": "/usr/bin"}
+    env = {"PATH": "/usr/bin", "OMP_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.split() == ["1", "1"]
 

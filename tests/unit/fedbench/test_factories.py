@@ -2,7 +2,7 @@ import pytest
 
 from fedbench.config import from_mapping
 from fedbench.connection.communication import CommunicationManager
-from fedbench.errors import ConfigError, RoutingError
+from fedbench.errors import ConfigError, RemoteError, RoutingError
 from fedbench.factories import (
     create_communication_manager,
     create_learner_proxy,
@@ -131,6 +131,34 @@ async def test_a_proxy_stands_for_the_other_end():
     assert [await down.ping("down"), await up.ping("up")] == ["down", "up"]
     for stub in stubs:
         await stub.close()
+    for comm in (client, server):
+        await comm.close()
+        RpcEndpoint.of(comm).close()
+
+
+@pytest.mark.parametrize(
+    ("client_id", "options", "index"),
+    [
+        ("memory_client_3", {}, 2),
+        ("memory_client_3", {"index": 0}, 0),
+        ("mine", {}, 0),
+        ("mine", {"index": 4}, 4),
+    ],
+)
+def test_a_proxy_has_the_index_that_it_is_given_or_its_id_tells(client_id, options, index):
+    comm = create_communication_manager("memory", "memory_server", {"hub": Hub()})
+    assert create_learner_proxy("memory", client_id, "memory_server", comm, **options).index == index
+
+
+async def test_a_node_without_a_stub_refuses_calls():
+    hub = Hub()
+    server = create_communication_manager("memory", "memory_server", {"hub": hub})
+    client = create_communication_manager("memory", "memory_client_1", {"hub": hub})
+    await server.start()
+    await client.start()
+    await client.register_client("memory_server")
+    with pytest.raises(RemoteError, match="memory_client_1 answers no calls"):
+        await create_learner_proxy("memory", "memory_client_1", "memory_server", server).ping(deadline_s=5)
     for comm in (client, server):
         await comm.close()
         RpcEndpoint.of(comm).close()

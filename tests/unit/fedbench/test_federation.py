@@ -4,10 +4,12 @@ import logging
 import numpy as np
 import pytest
 
-from fedbench.errors import ConfigError, FedbenchError, QuorumNotReached, TrainingError
+from fedbench.config import ClientConfig, FederationConfig, PollingConfig, ServerConfig
+from fedbench.errors import ConfigError, FedbenchError, LocalProtocolError, QuorumNotReached, TrainingError
 from fedbench.federation import Federation
 from fedbench.ids import current_node
 from fedbench.learning.learner import Learner
+from fedbench.rpc.proxy import LearnerProxy
 from fedbench.tensors.model import ModelState
 from fedbench.values import TrainResult
 
@@ -84,6 +86,59 @@ async def test_a_second_run_goes_on_with_newer_versions(make):
         second = await federation.run()
         assert (first.model.version, second.model.version) == (1, 2)
         assert [learner.versions for learner in federation.learner_instances] == [[1, 2]] * 3
+
+
+async def test_a_model_that_is_not_newer_is_not_broadcast(make):
+    async with make() as federation:
+        model = ModelState.from_arrays({"w": np.zeros(2)}, 5)
+        assert set((await federation.broadcast(model)).values()) == {None}
+        for version in (5, 3):
+            with pytest.raises(LocalProtocolError, match=f"version {version} is not newer .*, 5"):
+                await federation.broadcast(model.with_version(version))
+        assert federation.global_model is model
+
+
+async def test_the_initial_model_is_the_global_one_in_round_one():
+    federation = Federation.from_mapping({"clients": {"count": 1, "learner": {"type": f"{__name__}:Adder"}}})
+    async with federation:
+        remote, server = (
+            federation.learners()[0],
+            LearnerProxy(federation.nodes.clients["yaml_client_1"], "yaml_fed_server"),
+        )
+        train, seen = remote.train, []
+
+        async def ask_first(model, round_info, **options):
+            seen.append((await server.get_model()).version)
+            return await train(model, round_info, **options)
+
+        remote.train = ask_first
+        await federation.run()
+    assert seen == list(range(20))
+
+
+def test_a_configuration_made_by_hand_needs_no_trainer_arguments():
+    config = FederationConfig(
+        7, "memory", "push", "auto", ServerConfig(), (ClientConfig("c"),), PollingConfig(("yaml_fed_server",))
+    )
+    assert len(Federation(config).learner_instances) == 1
+
+
+@pytest.mark.parametrize(
+    ("learner", "path", "message"),
+    [
+        ({"args": {"alpha": -1}}, "learner.args", "ValueError: alpha is -1"),
+        ({"args": {"epochs": "3"}}, "learner.args", "TypeError"),
+        ({"type": "fedbench:Learner"}, "learner.type", "is abstract: write its methods evaluate"),
+    ],
+)
+def test_a_learner_that_cannot_be_made_is_a_problem_of_the_configuration(learner, path, message):
+    for clients, prefix in (
+        ([{"learner": learner}], "clients[0]."),
+        ({"count": 3, "learner": learner}, "clients."),
+    ):
+        with pytest.raises(ConfigError, match=message) as wrong:
+            Federation.from_mapping({"clients": clients})
+        assert [problem.path for problem in wrong.value.problems] == [prefix + path]
 
 
 async def test_training_goes_on_from_a_given_model(make):

@@ -90,7 +90,7 @@ def test_the_list_names_everything_there_is(fedbench) -> None:
 def test_a_dry_run_prints_the_plan_and_runs_nothing(fedbench, tmp_path: Path) -> None:
     done = fedbench("run", "quick", "--dry-run", "--blocks", 3, "--seed", 4, "-o", tmp_path / "results")
     assert done.code == 0
-    assert done.out.startswith("quick: 3 blocks, 18 workers, memory mode, seed 4, about ")
+    assert done.out.startswith("quick: 3 blocks, 21 workers, memory mode, seed 4, about ")
     assert not (tmp_path / "results").exists()
 
 
@@ -290,3 +290,27 @@ def test_a_console_without_a_reader_falls_silent() -> None:
         console.print("anybody there?")
         console.print("nobody")
         assert console.quiet
+
+
+def test_a_hangup_ends_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.console.print_catalogue", lambda _: os.kill(os.getpid(), signal.SIGHUP))
+    monkeypatch.setattr(sys, "argv", ["fedbench", "list"])
+    before = signal.getsignal(signal.SIGHUP)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_a_full_disk_is_one_line_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device", "results/run.json")
+
+    monkeypatch.setattr("harness.console.print_catalogue", full)
+    monkeypatch.setattr(sys, "argv", ["fedbench", "list"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 5
+    assert capsys.readouterr().err.strip() == "results/run.json: No space left on device"

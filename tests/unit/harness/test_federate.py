@@ -262,3 +262,19 @@ def test_a_model_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     save_model(tmp_path / "model", model)
     assert load_model(tmp_path / "model") == model
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_model_may_have_arrays_of_any_name(tmp_path) -> None:
+    model = ModelState.from_arrays({"file": np.ones(3), "allow_pickle": np.zeros((2, 2), np.float32)})
+    save_model(tmp_path / "m.npz", model)
+    assert load_model(tmp_path / "m.npz") == model
+
+
+def test_a_model_that_cannot_be_saved_leaves_nothing_half(tmp_path, monkeypatch) -> None:
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(tmp_path / "m.npz", ModelState.from_arrays({"w": np.ones(3)}))
+    assert list(tmp_path.iterdir()) == []

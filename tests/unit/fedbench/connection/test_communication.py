@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from fedbench.connection.communication import CommunicationManager
-from fedbench.errors import LocalProtocolError, RemoteError, RoutingError
+from fedbench.errors import ConnectionClosed, LocalProtocolError, PeerLost, RemoteError, RoutingError
 from fedbench.ids import current_node
 from fedbench.messages import Kind, Message
 from fedbench.transport.memory import Hub, MemoryTransport
@@ -56,13 +56,33 @@ async def test_a_lost_client_is_one_warning(two, caplog):
     assert caplog.records[0].levelno == logging.WARNING
 
 
+async def test_a_lost_server_is_one_warning(two, caplog):
+    client, server = two
+    await client.register_client(B)
+    server.connections.pool.find(A).connection.abort("killed")
+    assert f"{A} lost its server {B}: lost {B}: killed" in caplog.messages
+    assert len([record for record in caplog.records if record.message.startswith(A)]) == 1
+    assert isinstance(client.control.monitor.peers[B].error, PeerLost)
+
+
 async def test_closing_a_server_is_no_loss(two, caplog):
     client, server = two
     await client.register_client(B)
     await server.close()
+    assert isinstance(server.control.monitor.peers[A].error, ConnectionClosed)
     assert caplog.records == []
     with pytest.raises(RoutingError):
         client.send_business_message(message())
+
+
+async def test_a_client_that_comes_back_is_admitted_with_the_epoch_of_its_connection(two, caplog):
+    client, server = two
+    await client.register_client(B)
+    await client.unregister_client()
+    caplog.set_level(logging.INFO)
+    await client.register_client(B)
+    assert caplog.messages == [f"{B} registered {A} (epoch 2)"]
+    assert server.control.monitor.peers[A].epoch == 2
 
 
 async def test_a_lost_client_may_come_back(two):

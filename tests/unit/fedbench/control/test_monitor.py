@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from fedbench.control.monitor import Monitor, Peer, PeerEvent, PeerState, step
-from fedbench.errors import LocalProtocolError
+from fedbench.errors import ConnectionBroken, LocalProtocolError
 
 U, C, R, D = PeerState.UNKNOWN, PeerState.CONNECTED, PeerState.REGISTERED, PeerState.DISCONNECTED
 TABLE = {
@@ -54,8 +54,9 @@ def test_the_life_of_a_peer():
     monitor.registered("a", yes=True)
     monitor.seen("a", 150)
     assert monitor.peers["a"] == Peer(R, 1, 150, "")
-    monitor.disconnected("a", "killed")
-    assert monitor.peers["a"] == Peer(D, 1, 150, "killed")
+    error = ConnectionBroken("killed")
+    monitor.disconnected("a", error)
+    assert monitor.peers["a"] == Peer(D, 1, 150, "killed", error)
     monitor.connected("a", 2, 200)
     assert monitor.peers["a"] == Peer(C, 2, 200, "")
     assert heard == [("connect", C), ("disconnect", D), ("reconnect", C)]
@@ -70,11 +71,12 @@ def test_what_cannot_happen_changes_nothing():
     monitor.connected("a", 1, 100)
     with pytest.raises(LocalProtocolError):
         monitor.registered("a", yes=False)
-    monitor.disconnected("a", "left")
+    left = ConnectionBroken("left")
+    monitor.disconnected("a", left)
     before = monitor.peers["a"]
     with pytest.raises(LocalProtocolError):
-        monitor.disconnected("a", "again")
-    assert monitor.peers["a"] == before == Peer(D, 1, 100, "left")
+        monitor.disconnected("a", ConnectionBroken("again"))
+    assert monitor.peers["a"] == before == Peer(D, 1, 100, "left", left)
     assert len(heard) == 2
 
 

@@ -221,6 +221,12 @@ async def test_selected_clients_that_are_not_connected_are_failures(caplog):
     assert len(warnings(caplog)) == 4
 
 
+async def test_two_learners_of_one_index_are_named():
+    learners = [Client(0, prefix="a"), Client(0, prefix="b")]
+    with pytest.raises(ValueError, match="a0 and b0 both have index 0"):
+        await FedAvgTrainer(1).train_round(learners, model(), 1, count=2, seed=0)
+
+
 async def test_nobody_connected_misses_the_quorum_at_once():
     with pytest.raises(QuorumNotReached, match="round 1: 0 of the required 2 updates"):
         await train([], count=2)

@@ -66,6 +66,22 @@ async def test_messages_are_handled_one_at_a_time(build, quiet):
         assert [(answer.correlation_id, answer.body) for answer in answers] == [(1, "held"), (2, "later")]
 
 
+async def test_a_request_whose_deadline_has_passed_is_skipped(build, quiet):
+    async with running(build, quiet) as (_, boxes):
+        await registered(boxes)
+        boxes.put(Message(Kind.RPC_REQUEST, "hub", CLIENT, "ping", "old", None, 1, deadline_ns=1))
+        assert (await ask(boxes, Kind.RPC_REQUEST, "ping", "new")).body == "new"
+
+
+async def test_a_model_of_another_event_is_an_event(build, quiet, model):
+    async with running(build, quiet) as (client, boxes):
+        await registered(boxes)
+        answer = await ask(boxes, Kind.MODEL_PUSH, "teacher", tensors=model(4))
+        assert answer.kind is Kind.PUSH_ACK
+        assert client.dispatcher.learner.events == [("teacher", model(4))]
+        assert client.dispatcher.current_model is None
+
+
 async def test_a_pushed_model_is_acknowledged(build, quiet, model):
     async with running(build, quiet) as (client, boxes):
         await registered(boxes)

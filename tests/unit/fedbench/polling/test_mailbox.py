@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import time
+from collections import deque
 
 import pytest
 from hypothesis import given
@@ -48,10 +49,10 @@ def test_a_body_that_is_not_plain_is_refused_and_nothing_is_left():
     assert boxes.look("b", "a") is None
 
 
-def test_every_message_is_logged_at_info(caplog):
-    caplog.set_level(logging.INFO, "fedbench.polling")
+def test_every_message_is_logged_at_debug(caplog):
+    caplog.set_level(logging.DEBUG, "fedbench.polling")
     Mailboxes().put(data("a", "b", 1))
-    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [("INFO", "a -> b: data m")]
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [("DEBUG", "a -> b: data m")]
 
 
 def test_forget_drops_what_is_for_or_from_a_node():
@@ -62,6 +63,19 @@ def test_forget_drops_what_is_for_or_from_a_node():
     boxes.forget("nobody")
     assert [boxes.look(t, s) for s, t in ("ab", "ba", "bc")] == [None] * 3
     assert boxes.look("a", "c").body == "ca"
+    boxes.put(data("a", "b", "later"))
+    assert boxes._boxes == {("a", "c"): deque()}, "nobody will look for it"
+
+
+def test_withdraw_takes_back_what_nobody_has_taken():
+    boxes = Mailboxes()
+    for n in (1, 2):
+        boxes.put(Message(Kind.RPC_REQUEST, "a", "b", "m", n, correlation_id=n))
+    boxes.withdraw("b", "a", 1)
+    boxes.withdraw("b", "a", 1)
+    boxes.withdraw("nobody", "a", 1)
+    assert boxes.look("b", "a").body == 2
+    assert boxes.look("b", "a") is None
 
 
 async def test_receive_takes_what_is_there_at_once():

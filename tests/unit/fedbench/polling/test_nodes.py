@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from fedbench.errors import DeadlineExceeded, RemoteError
+from fedbench.errors import DeadlineExceeded, RegistrationError, RemoteError
 from fedbench.values import RoundInfo
 from tests.leaks import pending_tasks
 
@@ -66,13 +66,22 @@ async def test_a_lost_client_stays_and_can_only_time_out(nodes, model):
         nodes.lose("nobody")
 
 
-async def test_every_message_leaves_an_info_record(nodes, caplog):
-    caplog.set_level(logging.INFO, "fedbench.polling")
+async def test_every_message_leaves_a_debug_record(nodes, caplog):
+    caplog.set_level(logging.DEBUG, "fedbench.polling")
     await nodes.learners()[0].ping()
     assert [r.getMessage() for r in caplog.records if " -> " in r.getMessage()] == [
         "hub -> yaml_client_1: rpc_request ping",
         "yaml_client_1 -> hub: rpc_response ",
     ]
+
+
+async def test_a_client_that_does_not_register_is_named(build, monkeypatch):
+    monkeypatch.setattr("fedbench.polling.nodes.REGISTRATION_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("fedbench.polling.client.PollingClient.run", lambda *_: asyncio.sleep(0))
+    nodes = build(1)
+    with pytest.raises(RegistrationError, match="yaml_client_1 did not register"):
+        await nodes.start()
+    await nodes.stop()
 
 
 async def test_an_idle_federation_polls_and_warns(build, caplog):

@@ -1,10 +1,11 @@
 import asyncio
+import math
 import time
 
 import pytest
 
 from fedbench.errors import DeadlineExceeded, LocalProtocolError, RemoteError
-from fedbench.messages import Kind
+from fedbench.messages import Kind, Message
 from fedbench.values import RoundInfo
 
 
@@ -69,6 +70,31 @@ async def test_a_lost_client_is_known_only_by_the_deadline(nodes, proxy):
     nodes.lose("yaml_client_2")
     with pytest.raises(DeadlineExceeded):
         await proxy.ping(deadline_s=0.01)
+
+
+@pytest.mark.parametrize("deadline_s", [-1.0, math.nan])
+async def test_a_deadline_that_is_none(proxy, deadline_s):
+    with pytest.raises(ValueError, match="must be at least 0"):
+        await proxy.ping(deadline_s=deadline_s)
+    assert await proxy.ping("next", deadline_s=math.inf) == "next"
+
+
+async def test_a_request_that_nobody_waits_for_is_withdrawn(nodes, proxy, learner, model):
+    nodes._mailboxes.put(Message(Kind.RPC_REQUEST, "hub", "yaml_client_2", "hold"))
+    await asyncio.sleep(0.01)  # the client has taken it and is busy
+    with pytest.raises(DeadlineExceeded):
+        await proxy.push(model(3), deadline_s=0.01)
+    assert nodes._mailboxes.look("yaml_client_2", "hub") is None
+    learner.go.set()
+    assert await proxy.ping("next") == "next"
+    assert learner.versions == []
+
+
+async def test_mail_for_a_lost_client_does_not_pile_up(nodes, proxy):
+    nodes.lose("yaml_client_2")
+    for n in range(3):
+        proxy.notify("phase", n)
+    assert nodes._mailboxes.look("yaml_client_2", "hub") is None
 
 
 async def test_an_answer_that_comes_too_late_is_dropped(proxy, learner):

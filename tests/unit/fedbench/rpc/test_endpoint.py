@@ -1,10 +1,12 @@
 import asyncio
 import gc
 import logging
+import math
 
 import pytest
 
 from fedbench.errors import (
+    ConnectionClosed,
     DeadlineExceeded,
     LocalProtocolError,
     PeerLost,
@@ -275,4 +277,21 @@ async def test_closing_stops_the_timer(world):
     assert clock.pending == 0
     client.abort()
     with pytest.raises(PeerLost):
+        await call
+
+
+@pytest.mark.parametrize("deadline_s", [-1.0, math.nan])
+async def test_a_deadline_that_is_none(world, deadline_s):
+    server, _ = await world.server(), await world.client()
+    with pytest.raises(ValueError, match="must be at least 0"):
+        await server.endpoint.call(CLIENT, "echo", deadline_s=deadline_s)
+    assert (await server.endpoint.call(CLIENT, "echo", 1, deadline_s=math.inf)).body == 1
+
+
+async def test_calls_end_as_closed_where_this_node_closed_the_connection(world):
+    server, client = await world.server(), await world.client()
+    call = asyncio.create_task(server.endpoint.call(CLIENT, "hold"))
+    await client.target.held.wait()
+    await server.comm.connections.disconnect(CLIENT)
+    with pytest.raises(ConnectionClosed):
         await call

@@ -192,6 +192,20 @@ async def test_a_subscription_to_another_event(ends, model):
     server, proxy = ends
     await proxy.subscribe_model_updates(event_type="best")
     assert await server.stub.broadcast_model(model(1), "best") == {CLIENT: None}
+    for _ in range(2):
+        await proxy.unsubscribe_model_updates("best")
+    assert await server.stub.broadcast_model(model(2), "best") == {}
+
+
+async def test_models_of_another_event_have_versions_of_their_own(ends, model):
+    server, proxy = ends
+    seen = []
+    proxy.on_push(lambda event, pushed: seen.append((event, pushed.version)))
+    for event, version in (("best", 9), ("model", 1), ("best", 2)):
+        await server.stub.push(CLIENT, model(version), event).applied
+    assert seen == [("best", 9), ("model", 1), ("best", 2)]
+    assert await proxy.wait_model() == model(1)
+    assert proxy.stale == 0
 
 
 # Waiting for a model ---------------------------------------------------------------------------------------
@@ -264,6 +278,15 @@ async def test_wait_model_ends_when_the_server_is_lost(world, ends, caplog):
     del outcomes, waiting
     gc.collect()
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_wait_model_does_not_wait_for_a_server_that_was_lost(world, ends, model):
+    server, proxy = ends
+    await server.stub.broadcast_model(model(1))
+    world.nodes[1].abort()
+    assert await proxy.wait_model() == model(1)
+    with pytest.raises(PeerLost):
+        await proxy.wait_model(newer_than=1)
 
 
 async def test_losing_another_peer_ends_no_waiting(world, model):

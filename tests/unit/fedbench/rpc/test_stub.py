@@ -1,9 +1,11 @@
 import asyncio
+import contextvars
 import logging
 
 import pytest
 
 from fedbench.errors import (
+    ConnectionClosed,
     DeadlineExceeded,
     LocalProtocolError,
     PeerLost,
@@ -134,7 +136,7 @@ async def test_calls_of_a_lost_caller_are_cancelled(world):
     await server.target.held.wait()
     await turns()
     first.abort()
-    with pytest.raises(PeerLost):
+    with pytest.raises(ConnectionClosed):
         await calls[0]
     await turns()
     assert server.target.cancelled == 1
@@ -187,12 +189,52 @@ async def test_closing_cancels_what_runs_and_refuses_what_comes(world):
     await client.stub.close()
     assert client.target.cancelled == 1
     assert client.stub._running == {}
+    with pytest.raises(RemoteError, match="was closed during the call") as raised:
+        await call
+    assert raised.value.type_name == "ConnectionClosed"
     with pytest.raises(RemoteError, match="is closing") as raised:
         await server.endpoint.call(CLIENT, "echo", deadline_s=5)
     assert raised.value.type_name == "ConnectionClosed"
+
+
+async def test_a_request_that_closes_its_own_stub_is_answered(world):
+    server, client = await world.server(), await world.client()
+
+    class Closing:
+        async def call(self, method, body, tensors):
+            await client.stub.close()
+            return "closed", None
+
+    client.stub._target = Closing()
+    assert (await server.endpoint.call(CLIENT, "m", deadline_s=5)).body == "closed"
+    assert client.stub._running == {}
+
+
+async def test_closing_answers_no_request_that_is_cancelled_already(world, caplog):
+    server, client = await world.server(), await world.client()
+    call = asyncio.create_task(server.endpoint.call(CLIENT, "hold"))
+    await client.target.held.wait()
     client.abort()
+    await client.stub.close()
     with pytest.raises(PeerLost):
         await call
+    assert warnings(caplog) == []
+
+
+async def test_each_request_has_a_context_of_its_own(world):
+    server, client = await world.server(), await world.client()
+    variable = contextvars.ContextVar("variable", default="unset")
+
+    class Setting:
+        async def call(self, method, body, tensors):
+            before = variable.get()
+            variable.set(body)
+            await asyncio.sleep(0)
+            return [before, variable.get(), current_node.get()], None
+
+    client.stub._target = Setting()
+    answers = await asyncio.gather(*(server.endpoint.call(CLIENT, "m", n) for n in range(2)))
+    assert [answer.body for answer in answers] == [["unset", 0, CLIENT], ["unset", 1, CLIENT]]
 
 
 async def test_notifications_and_pushes_reach_the_target_as_its_node(world, model):
@@ -208,6 +250,13 @@ async def test_notifications_and_pushes_reach_the_target_as_its_node(world, mode
     assert client.target.events == [("phase", {"n": [1]}), ("weights", model(4))]
     assert set(client.target.nodes) == {CLIENT}
     assert current_node.get() == "", "the test's own code is no node"
+
+
+async def test_a_model_of_another_event_is_an_event(world, model):
+    server, client = await world.server(), await world.client()
+    await server.stub.push(CLIENT, model(9), "teacher").applied
+    assert client.target.models == []
+    assert client.target.events == [("teacher", model(9))]
 
 
 async def test_a_push_without_a_model_changes_nothing(world):

@@ -4,10 +4,12 @@ import asyncio
 
 import pytest
 
-from fedbench.errors import ConnectionClosed, LocalProtocolError, RoutingError
+from fedbench.errors import ConnectionBroken, ConnectionClosed, LocalProtocolError, RoutingError
 from fedbench.messages import Kind
+from fedbench.transport import base
 from fedbench.transport.base import Limits, TransportBase
 from fedbench.transport.connection import Connection
+from fedbench.transport.memory import Hub, MemoryTransport
 from tests.fakes.connection import FakeHub, FakeTransport
 
 A, B = "memory_client_1", "memory_server"
@@ -108,3 +110,29 @@ async def test_a_receiver_is_not_disturbed_by_a_connection_that_takes_the_place_
     assert await asyncio.wait_for(receiving, 5) == "from the newer"
     for transport in (client, newer, server):
         await transport.close()
+
+
+async def test_what_is_kept_of_sources_that_are_gone_is_bounded(monkeypatch):
+    monkeypatch.setattr(base, "_SPARE_INBOXES", 3)
+    hub = Hub()
+    server = MemoryTransport("memory_server", hub)
+    await server.start_event_listener()
+    receiving = asyncio.create_task(server.receive("memory_server", "memory_client_99"))
+    await asyncio.sleep(0)
+    for number in range(1, 20):
+        client = MemoryTransport(f"memory_client_{number}", hub)
+        await client.send(client.node_id, "memory_server", number)
+        assert await server.receive("memory_server", client.node_id) == number
+        await client.close()
+        assert len(server._inboxes) <= 4
+        with pytest.raises(ConnectionBroken):
+            await server.receive("memory_server", client.node_id, 5)
+    for number in range(20):
+        with pytest.raises(TimeoutError):
+            await server.receive("memory_server", f"stranger_{number}", 0)
+    assert len(server._inboxes) <= 4
+    late = MemoryTransport("memory_client_99", hub)
+    await late.send("memory_client_99", "memory_server", "late")
+    assert await asyncio.wait_for(receiving, 5) == "late"
+    await server.close()
+    await late.close()

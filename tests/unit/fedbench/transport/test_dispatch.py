@@ -8,7 +8,7 @@ from fedbench.errors import ConnectionClosed, RemoteError
 from fedbench.ids import current_node
 from fedbench.messages import Kind, Message
 from fedbench.transport.dispatch import Dispatcher, describe
-from fedbench.transport.receipt import Ledger, Receipt
+from fedbench.transport.receipt import Ledger, Outcome, Receipt
 
 MESSAGE = Message(Kind.CLIENT_NOTIFY, "memory_client_1", "memory_server", "event")
 
@@ -154,3 +154,34 @@ async def test_a_handler_may_close_its_own_dispatcher():
 
     dispatcher.run([leave], MESSAGE, delivery)
     await asyncio.wait_for(delivery.applied, 5)
+
+
+async def test_a_cancelled_error_of_a_handler_is_an_error_like_any_other(caplog):
+    def plain(message):
+        raise asyncio.CancelledError("plain")
+
+    async def coroutine(message):
+        raise asyncio.CancelledError("coroutine")
+
+    for handler in (plain, coroutine):
+        seen, delivery = [], receipt()
+        Dispatcher().run([handler, lambda _, seen=seen: seen.append(1)], MESSAGE, delivery)
+        with pytest.raises(RemoteError, match=f"CancelledError: {handler.__name__}"):
+            await delivery.applied
+        assert seen == [1]
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_cancelled_task_no_longer_counts_as_running(begun):
+    ledger, dispatcher = Ledger(), Dispatcher()
+
+    async def handler(message):
+        await asyncio.Event().wait()
+
+    dispatcher.run([handler], MESSAGE, Receipt(ledger, Outcome.ACKED))
+    if begun:
+        await asyncio.sleep(0)
+    assert ledger.running == 1
+    await dispatcher.close()
+    assert (ledger.running, ledger.running_bytes) == (0, 0)

@@ -151,3 +151,45 @@ async def test_nothing_is_lost_doubled_or_reordered_whoever_is_cancelled(steps):
     while len(taken) < sent:
         taken.append(await asyncio.wait_for(inbox.get(), 5))
     assert taken == list(range(sent))
+
+
+async def test_one_that_waits_for_room_is_let_go_when_the_source_comes_back_at_once():
+    inbox = Inbox(Limits(messages=1))
+    inbox.put(data(1))
+    waiting = asyncio.create_task(inbox.space())
+    await turns()
+    inbox.end(ConnectionBroken("gone"))
+    inbox.reopen()
+    await asyncio.wait_for(waiting, 5)
+    fenced = asyncio.create_task(inbox.space())
+    await turns()
+    inbox.reopen()
+    await asyncio.wait_for(fenced, 5)
+    assert inbox.full()
+
+
+async def test_one_cancelled_while_it_waited_leaves_nothing():
+    inbox = Inbox(Limits(messages=1))
+    assert inbox.idle
+    receiving = asyncio.create_task(inbox.get())
+    await turns()
+    assert not inbox.idle
+    receiving.cancel()
+    await turns()
+    assert inbox.idle
+    inbox.put(data(1))
+    assert not inbox.idle
+    waiting = asyncio.create_task(inbox.space())
+    await turns()
+    waiting.cancel()
+    await turns()
+    assert inbox._space == type(inbox._space)()
+    await inbox.get()
+    assert inbox.idle
+
+
+async def test_an_empty_queue_takes_a_message_of_any_size():
+    inbox = Inbox(Limits(nbytes=1000))
+    inbox.put(data(b"x" * 10_000))
+    with pytest.raises(Overloaded):
+        inbox.put(data(b""))

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fedbench.errors import Overloaded, PeerLost, RoutingError
+from fedbench.errors import Overloaded, PeerLost, RemoteError, RoutingError
 from fedbench.messages import Kind, Message
 from fedbench.tensors.model import ModelState
 from fedbench.transport.base import Limits
@@ -23,10 +23,15 @@ def pair(limits=None):
     return near, far
 
 
+def opened(end, receiver):
+    end.receiver = receiver
+    end.start()
+
+
 def test_a_message_is_handed_over_inside_send_and_tensors_by_reference():
     near, far = pair()
     model, seen = ModelState.from_arrays({"w": [1.0]}), []
-    far.receiver = lambda inbound, delivery: seen.append(inbound.tensors)
+    opened(far, lambda inbound, delivery: seen.append(inbound.tensors))
     receipt = near.send(message(tensors=model))
     assert seen[0] is model
     assert receipt.outcome is Outcome.ACKED
@@ -35,7 +40,7 @@ def test_a_message_is_handed_over_inside_send_and_tensors_by_reference():
 def test_a_body_of_atoms_is_not_copied_and_the_message_is_the_same():
     near, far = pair()
     sent, seen = message(body="text"), []
-    far.receiver = lambda inbound, delivery: seen.append(inbound)
+    opened(far, lambda inbound, delivery: seen.append(inbound))
     near.send(sent)
     assert seen[0] is sent
 
@@ -52,7 +57,8 @@ def test_the_stack_stays_flat_while_two_nodes_answer_each_other():
 
         return receive
 
-    near.receiver, far.receiver = bounce(near, A, B), bounce(far, B, A)
+    opened(near, bounce(near, A, B))
+    opened(far, bounce(far, B, A))
     near.send(message(body=0))
     assert seen == list(range(5001))
 
@@ -70,7 +76,7 @@ def test_what_waits_for_a_busy_peer_is_bounded():
                     outcomes.append(str(error))
             assert near.ledger.balanced()
 
-    far.receiver = busy
+    opened(far, busy)
     near.send(message())
     assert outcomes[:3] == [Outcome.IN_FLIGHT] * 3
     assert "has 3 messages" in outcomes[3]
@@ -110,7 +116,7 @@ def test_death_while_messages_wait_loses_them_by_name():
         far.abort("killed")
         far.abort("again")
 
-    far.receiver = die
+    opened(far, die)
     near.send(message())
     assert receipts[0].outcome is Outcome.LOST
     assert isinstance(receipts[0].error, PeerLost)
@@ -171,3 +177,61 @@ async def test_a_newer_connection_of_a_pair_fences_off_the_older():
     assert await server.receive(B, A) == "newer"
     for transport in (server, old, new):
         await transport.close()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, ValueError])
+async def test_a_receiver_that_raises_holds_nothing_up(caplog, error):
+    near, far = pair()
+    seen, receipts = [], []
+
+    def receive(inbound, delivery):
+        seen.append(inbound.body)
+        if inbound.body == 0:
+            receipts.extend(near.send(message(body=number)) for number in (1, 2))
+        if inbound.body < 2:
+            raise error
+
+    opened(far, receive)
+    receipts.insert(0, near.send(message(body=0)))
+    near.send(message(body=3))
+    assert seen == [0, 1, 2, 3]
+    for receipt in receipts[:2]:
+        with pytest.raises(RemoteError, match=error.__name__):
+            await receipt.applied
+    assert len(caplog.records) == 2
+
+
+def test_what_waits_is_handed_over_even_when_the_program_is_interrupted():
+    near, far = pair()
+    seen = []
+
+    def receive(inbound, delivery):
+        seen.append(inbound.body)
+        if inbound.body == 0:
+            near.send(message(body=1))
+            raise KeyboardInterrupt
+
+    opened(far, receive)
+    with pytest.raises(KeyboardInterrupt):
+        near.send(message(body=0))
+    near.send(message(body=2))
+    assert seen == [0, 1, 2]
+
+
+def test_nothing_overtakes_what_came_before_the_start():
+    near, far = pair()
+    seen = []
+    near.send(message(body=1))
+    far.receiver = lambda inbound, delivery: seen.append(inbound.body)
+    near.send(message(body=2))
+    assert seen == []
+    far.start()
+    near.send(message(body=3))
+    assert seen == [1, 2, 3]
+
+
+def test_what_waits_may_exceed_the_bound_by_one_message():
+    near, _ = pair(Limits(nbytes=1000))
+    near.send(message(body=b"x" * 10_000))
+    with pytest.raises(Overloaded):
+        near.send(message())

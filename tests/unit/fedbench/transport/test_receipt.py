@@ -124,3 +124,15 @@ async def test_the_end_of_a_ledger_ends_what_is_awaited_now_or_later():
     await done.applied
     assert ledger.awaited == set()
     assert ledger.balanced()
+
+
+def test_what_runs_counts_until_it_is_finished():
+    ledger = Ledger()
+    first, second = Receipt(ledger, Outcome.ACKED), Receipt(ledger, Outcome.ACKED)
+    first.begin(300)
+    second.begin(400)
+    assert (ledger.running, ledger.running_bytes) == (2, 700)
+    first.finish()
+    assert (ledger.running, ledger.running_bytes) == (1, 400)
+    second.finish()
+    assert (ledger.running, ledger.running_bytes) == (0, 0)

@@ -1,6 +1,8 @@
+import dataclasses
 import gzip
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,7 @@ def test_a_complete_run_is_kept_decided_and_reported(suite, request_for) -> None
     assert store.observations() == listener.observations
     assert {path.name for path in folder.iterdir()} == {
         "junit.xml",
+        "logs",
         "observations.jsonl",
         "plots",
         "report.html",
@@ -169,7 +172,10 @@ def test_a_run_interrupted_before_anything_ended_is_reported_too(suite, request_
 
 
 def test_a_failure_is_named_and_its_log_kept(suite, request_for) -> None:
-    broken = suite.select("push").override(["idle.clients=0"])
+    idle = dataclasses.replace(
+        suite.workloads["idle"], params={**suite.workloads["idle"].params, "clients": 0}
+    )
+    broken = dataclasses.replace(suite.select("push"), workloads={**suite.workloads, "idle": idle})
     record, folder = run_suite(request_for(broken), Listener())
     assert (record.verdict, record.exit_code) == ("failed", 3)
     assert record.not_measured[-1].startswith("push idle: failed: ConfigError")
@@ -256,3 +262,42 @@ def test_a_load_generator_that_lags_voids_its_cell(suite, request_for, monkeypat
     monkeypatch.setattr(runner, "Executor", Late)
     record, _ = run_suite(request_for(suite.select("push")), Listener())
     assert record.warnings == ["the load generator lagged more than 10 ms at p99: push push_notify are void"]
+
+
+def test_what_is_measured_is_on_record_after_every_worker(suite, request_for, tmp_path: Path) -> None:
+    seen = []
+
+    def look() -> None:
+        (folder,) = (tmp_path / "results").iterdir()
+        if (folder / "run.json").exists():
+            seen.append(Store(folder).read_run())
+
+    listener = Listener()
+    listener.arm_done = lambda arm_run: look()
+    record, _ = run_suite(request_for(suite), listener)
+    assert [len(kept.cells) for kept in seen] == [1, 2, 3, 3, 3, 3]
+    assert {kept.ended for kept in seen} == {"interrupted"}
+    assert [kept.blocks_done for kept in seen] == [0, 0, 1, 1, 1, 2]
+    assert record.ended == "complete"
+
+
+def test_the_order_of_single_cells_names_each(suite, request_for) -> None:
+    record, _ = run_suite(request_for(dataclasses.replace(suite, tree="cell", blocks=1)), Listener())
+    (order,) = record.order
+    assert sorted(order) == ["again/floor", "floors/floor", "push/idle"]
+
+
+def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: runner._make_folder(tmp_path / "run"), range(40)))
+    assert len(set(made)) == 40
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_busy_machine_is_told(suite, request_for, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    shares = iter([0.9, 0.0] if when == "before" else [0.0, 0.9, 0.9, 0.9])
+    monkeypatch.setattr(
+        runner, "pressure", lambda: {"load": [0.0], "stall_share": {"cpu": next(shares, 0.0)}}
+    )
+    record, _ = run_suite(request_for(suite.select("push/")), Listener())
+    assert any(warning.startswith(f"{when} the run, tasks waited") for warning in record.warnings)

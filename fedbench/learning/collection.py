@@ -1,0 +1,153 @@
+"""Collection: the updates of one round, from the first question to the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from fedbench.errors import FedbenchError
+from fedbench.learning.aggregation import StreamingAverage
+from fedbench.values import RoundInfo, RoundRecord, TrainResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fedbench.clock import Clock
+    from fedbench.tensors.model import ModelState
+
+log = logging.getLogger("fedbench.learning")
+
+
+class RemoteLearner(Protocol):
+    """A client's learner as the trainer sees it.
+
+    Attributes:
+        client_id: Id of the client.
+        index: Its position in the configuration, from 0.
+    """
+
+    client_id: str
+    index: int
+
+    async def train(
+        self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
+    ) -> TrainResult:
+        """Train on ``model`` and return the update. Cancelling must end the call soon."""
+        ...
+
+    async def evaluate(self, model: ModelState, *, deadline_s: float | None = None) -> dict[str, float]:
+        """Return metrics of ``model`` by name."""
+        ...
+
+
+class Collection:
+    """The updates of one round under way; a position is a selected client's place in index order.
+
+    Args:
+        model: The global model.
+        round_info: Which round it is.
+        ids: Ids of the selected clients by position.
+        deadline_s: Seconds after which no update counts.
+
+    Attributes:
+        average: The mean of the updates so far.
+        results: Number of examples and metrics of the updates so far, by position.
+    """
+
+    def __init__(
+        self, model: ModelState, round_info: RoundInfo, ids: Sequence[str], deadline_s: float
+    ) -> None:
+        self.average = StreamingAverage(model, len(ids))
+        self.results: dict[int, tuple[int, Mapping[str, float]]] = {}
+        self._failures: dict[int, str] = {}
+        self._model = model
+        self._round_info = round_info
+        self._ids = ids
+        self._deadline_s = deadline_s
+        self._expired = False
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def collect(self, learners: Sequence[RemoteLearner | None], clock: Clock) -> None:
+        """Ask every position's learner (None is not connected) at once; return when all have ended."""
+        timer = clock.call_later(self._deadline_s, self._expire)
+        loop = asyncio.get_running_loop()
+        tasks: set[asyncio.Task[None]] = set()
+        open_tasks = 0
+
+        def ended(_: asyncio.Task[None]) -> None:
+            nonlocal open_tasks
+            open_tasks -= 1
+            if not open_tasks:
+                self._end()
+
+        try:
+            for position, learner in enumerate(learners):
+                if learner is None:
+                    self._fail(position, "not connected")
+                    continue
+                task = loop.create_task(self._ask(position, learner))
+                task.add_done_callback(ended)
+                tasks.add(task)
+                open_tasks += 1
+            if tasks:
+                await self._over
+        finally:
+            timer.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        reason = f"no update within {self._deadline_s:g} s" if self._expired else "its call was cancelled"
+        for position in range(len(learners)):
+            if position not in self.results and position not in self._failures:
+                self._fail(position, reason)
+
+    def failures_by_id(self) -> dict[str, str]:
+        """Return why clients gave no update, by id, in index order."""
+        return {self._ids[position]: self._failures[position] for position in sorted(self._failures)}
+
+    def record(self, round_s: float, model_version: int) -> RoundRecord:
+        """Describe the round."""
+        return RoundRecord(
+            number=self._round_info.number,
+            selected=tuple(self._ids),
+            arrived=tuple(self._ids[position] for position in sorted(self.results)),
+            failures=self.failures_by_id(),
+            num_examples=sum(num_examples for num_examples, _ in self.results.values()),
+            metrics=_weighted_means([self.results[position] for position in sorted(self.results)]),
+            round_s=round_s,
+            model_version=model_version,
+        )
+
+    async def _ask(self, position: int, learner: RemoteLearner) -> None:
+        try:
+            result = await learner.train(self._model, self._round_info, deadline_s=self._deadline_s)
+            self.average.add(position, result.model, result.num_examples)
+        except Exception as error:
+            known = isinstance(error, FedbenchError)
+            self._fail(position, str(error) if known else f"{type(error).__name__}: {error}")
+        else:
+            self.results[position] = (result.num_examples, result.metrics)
+
+    def _fail(self, position: int, reason: str) -> None:
+        self._failures[position] = reason
+        self.average.skip(position)
+        log.warning("round %d: %s gave no update: %s", self._round_info.number, self._ids[position], reason)
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._end()
+
+    def _end(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+
+def _weighted_means(results: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+    """Return the mean of each metric over the clients that report it, weighted by their examples."""
+    sums: dict[str, tuple[float, int]] = {}
+    for num_examples, metrics in results:
+        for name, value in metrics.items():
+            total, weight = sums.get(name, (0.0, 0))
+            sums[name] = (total + num_examples * value, weight + num_examples)
+    return {name: total / weight for name, (total, weight) in sums.items()}
