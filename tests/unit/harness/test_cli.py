@@ -297,7 +297,7 @@ def test_a_hangup_ends_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["fedbench", "list"])
     before = signal.getsignal(signal.SIGHUP)
     with pytest.raises(SystemExit) as ended:
-        main()
+        cli.main()
     assert ended.value.code == 130
     assert signal.getsignal(signal.SIGHUP) is before
 
@@ -311,6 +311,6 @@ def test_a_full_disk_is_one_line_and_no_traceback(
     monkeypatch.setattr("harness.console.print_catalogue", full)
     monkeypatch.setattr(sys, "argv", ["fedbench", "list"])
     with pytest.raises(SystemExit) as ended:
-        main()
+        cli.main()
     assert ended.value.code == 5
     assert capsys.readouterr().err.strip() == "results/run.json: No space left on device"

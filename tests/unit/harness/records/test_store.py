@@ -97,8 +97,13 @@ def test_a_damaged_line_in_between_names_the_file(store: Store, line: bytes) -> 
     assert caught.value.source == str(path)
 
 
-def test_missing_observations_name_the_file(store: Store) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: No such file") as caught:
+def test_no_observations_are_none(store: Store) -> None:
+    assert store.observations() == []
+
+
+def test_unreadable_observations_name_the_file(store: Store) -> None:
+    (store.folder / OBSERVATIONS).mkdir()
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory") as caught:
         store.observations()
     assert caught.value.source == str(store.folder / OBSERVATIONS)
 

@@ -70,7 +70,7 @@ def test_a_missing_value_without_a_reason_is_still_listed():
 
 def test_losses_are_counted_and_listed():
     text, failed, table = section(fake_run(), "Where push loses").parts
-    assert text.text.startswith("Of 295 values")
+    assert text.text.startswith("Of 326 values")
     assert f"{len(table.rows)} are worse" in text.text
     assert failed.items == ["push_asyncio broadcast: failed, where polling ended well"]
     assert table.rows[0][:2] == ("broadcast", "latency_p99_s")
