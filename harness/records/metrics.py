@@ -50,5 +50,5 @@ METRICS: dict[str, Metric] = {
     "round_s": Metric("s", "lower", "median duration of one round"),
     "accuracy": Metric("share", "higher", "accuracy on the test split"),
     "faults_reported": Metric("faults", "higher", "injected faults that a WARNING named"),
-    "clients": Metric("clients", "higher", "clients that took every message meant for them and no other"),
+    "clients": Metric("", "higher", "clients that took every message meant for them and no other"),
 }

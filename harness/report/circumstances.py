@@ -32,6 +32,10 @@ _LABELS = {
 }
 
 
+_COMPARED = ("reduction", "ratio", "limit", "frontier")
+"""Kinds of criteria that an A/A control could overturn."""
+
+
 def environment(run: RunRecord) -> Section:
     """Return the fingerprint of machine and checkout. What could not be read is a dash."""
     known = run.environment
@@ -88,6 +92,10 @@ def _share(share: float | None) -> str:
 def _controls(run: RunRecord) -> Sequence[Part]:
     if not run.controls:
         return [Paragraph("A/A control: none. Nothing tells how far two runs of the same arm lie apart.")]
+    covered = {(c.arm, c.workload, c.metric) for c in run.controls if c.n}
+    bare = [
+        c.id for c in run.criteria if c.kind in _COMPARED and (c.arm, c.workload, c.metric) not in covered
+    ]
     rows = [
         (
             c.workload,
@@ -100,6 +108,7 @@ def _controls(run: RunRecord) -> Sequence[Part]:
     return [
         Paragraph("A/A control: how far two runs of the same arm lay apart at most, as a factor."),
         Table((("Workload", "code"), ("Metric", "code"), ("Factor", "number"), ("n", "number")), rows),
+        *([Paragraph(f"Not controlled: {', '.join(bare)}.")] if bare else []),
     ]
 
 

@@ -27,7 +27,13 @@ _STYLES: dict[Verdict, str] = {
 
 def criteria_table(run: RunRecord) -> Group:
     """Return the criteria with their verdicts, and below them why those that did not pass did not."""
-    table = Table(title=Text(clean(run.title)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=Text(clean(run.title)),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     table.add_column("criterion", no_wrap=True)
     for column in ("target", "value", "interval", "n"):
         table.add_column(column, justify="right", no_wrap=True)
