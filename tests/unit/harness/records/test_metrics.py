@@ -13,7 +13,7 @@ UNITS = {
     "_s": "s",
     "accuracy": "share",
     "faults_reported": "faults",
-    "clients": "clients",
+    "clients": "",
 }
 """How a name ends, and the unit that goes with it; the first that fits counts."""
 
