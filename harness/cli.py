@@ -154,7 +154,10 @@ def list_all() -> None:
 
 def main() -> None:
     """Run the command line; every expected error is a message and an exit code, never a traceback."""
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ending = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
+        ending.append(signal.SIGHUP)
+    before = {number: signal.signal(number, _interrupt) for number in ending}
     try:
         app()
     except ConfigError as error:

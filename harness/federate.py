@@ -6,7 +6,7 @@ import logging
 import os
 import zlib
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 import typer
@@ -68,9 +68,10 @@ def load_model(path: Path) -> ModelState:
     """
     try:
         with path.open("rb") as file:
+            if not is_zipfile(file):
+                raise ValueError("it is no .npz file")
+            file.seek(0)
             arrays = np.load(file, allow_pickle=False)
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
-                raise ValueError("it is one array without a name, no .npz file")
             return ModelState.from_arrays({name: arrays[name] for name in arrays.files})
     except OSError as error:
         raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error

@@ -179,5 +179,5 @@ def _losses(run: RunRecord) -> list[Part]:
 
 def _order(run: RunRecord) -> list[Part]:
     rows = [(str(block), ", ".join(arms)) for block, arms in enumerate(run.order, start=1)]
-    table = Table((("Block", "number"), ("Arms in the order they ran", "text")), rows)
+    table = Table((("Block", "number"), ("In the order they ran", "text")), rows)
     return [Paragraph(f"Drawn anew for each block from seed {run.seed}."), table]

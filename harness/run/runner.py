@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Ended = Literal["complete", "interrupted", "budget"]
 
 STALL_LIMIT = 0.25
-"""Share of time that tasks waited for a core before the run, above which a warning stands in the report."""
+"""Share of time that tasks waited for a core around the run, above which a warning stands in the report."""
 
 
 class Progress(Protocol):
@@ -135,13 +135,13 @@ def _execute(
             ):
                 ended = "budget"
                 break
+            keep(observations)
             progress.arm(arm_run)
             with closing(executor.run(arm_run, progress.cell)) as made:
                 for observation in made:
                     store.append(observation)
                     observations.append(observation)
                     progress.observed(observation)
-            keep(observations)
             progress.arm_done(arm_run)
     except KeyboardInterrupt:
         ended = "interrupted"
@@ -202,7 +202,8 @@ def _stamp(record: RunRecord, run_id: str, started: datetime, duration_s: float)
 
 
 def _controls(suite: Suite, samples: Samples) -> list[Control]:
-    metrics = {(c.workload, c.metric) for c in suite.criteria if c.kind not in ("equal", "at_least")}
+    gated = [c for c in suite.criteria if c.kind not in ("equal", "at_least")]
+    metrics = {(c.workload, c.metric) for c in gated} | {(c.workload2, c.metric2) for c in gated if c.metric2}
     return [
         control(samples, arm.control_of, name, workload, metric)
         for name, arm in suite.arms.items()

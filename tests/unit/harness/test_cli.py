@@ -314,3 +314,15 @@ def test_a_full_disk_is_one_line_and_no_traceback(
         cli.main()
     assert ended.value.code == 5
     assert capsys.readouterr().err.strip() == "results/run.json: No space left on device"
+
+
+def test_a_hangup_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr("harness.console.print_catalogue", lambda _: os.kill(os.getpid(), signal.SIGHUP))
+        monkeypatch.setattr(sys, "argv", ["nohup fedbench", "list"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)

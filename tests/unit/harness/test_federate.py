@@ -233,7 +233,7 @@ def bad_checksum(path: Path) -> None:
         (lambda path: np.savez(path), "holds no model"),
         (lambda path: np.savez(path, a=np.array(["text"])), "holds no model"),
         (lambda path: np.savez(path, a=np.array([{}], dtype=object)), "holds no model"),
-        (one_array, "holds no model: it is one array"),
+        (one_array, "holds no model: it is no .npz file"),
         (damaged_zip, "holds no model"),
         (bad_checksum, "holds no model"),
     ],

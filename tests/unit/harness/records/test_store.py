@@ -209,3 +209,17 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
             assert path.read_bytes() in contents
     finally:
         writer.join()
+
+
+def test_a_write_that_fails_says_where_and_leaves_nothing(tmp_path: Path) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as failed:
+            write_atomically(tmp_path / "run.json", b"x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert failed.value.filename == str(tmp_path / "run.json")
+    assert list(tmp_path.iterdir()) == []
