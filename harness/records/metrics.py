@@ -29,6 +29,7 @@ METRICS: dict[str, Metric] = {
     "latency_p99_bound_s": Metric(
         "s", "lower", "95 % upper bound of the 99th percentile of latency", "fewer than 299 operations"
     ),
+    "latency_hops": Metric("hops", "lower", "median latency in hops of the same loop, timed around it"),
     "latency_max_s": Metric("s", "lower", "largest latency"),
     "intended_p50_s": Metric("s", "lower", "median latency from the intended time of sending"),
     "intended_p99_s": Metric("s", "lower", "99th percentile of latency from the intended time of sending"),

@@ -74,13 +74,14 @@ class FloorStack:
         Raises:
             Unsupported: Another operation.
         """
-        operations = {"hop": _hops, "await": _awaits, "rpc": _BareRpc().calls}
+        operations = {"hop": hops, "await": _awaits, "rpc": _BareRpc().calls}
         if operation not in operations:
             raise Unsupported(f"no floor {operation!r}: use one of {', '.join(operations)}")
         return await operations[operation](count)
 
 
-async def _hops(count: int) -> list[int]:
+async def hops(count: int) -> list[int]:
+    """Time hops of the running loop in ns: a future that a callback completes and somebody awaits."""
     loop = asyncio.get_running_loop()
     times_ns = []
     for _ in range(count):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import statistics
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -12,6 +13,7 @@ import numpy as np
 from fedbench.tensors.model import ModelState
 from harness.records.derive import Outcome
 from harness.stacks.base import FederationSpec, Stack
+from harness.stacks.floors import hops
 from harness.stats.histogram import Histogram
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, failures, running
 
@@ -21,10 +23,15 @@ if TYPE_CHECKING:
     from harness.workloads.learners import EchoLearner
 
 ECHO = f"{LEARNERS}:EchoLearner"
+HOPS = 3000
+"""Hops timed on either side of the calls."""
 
 
 class RpcPing(Workload):
-    """Calls in a closed loop, one at a time, to every client in turn. Latency: call to answer."""
+    """Calls in a closed loop, one at a time, to every client in turn. Latency: call to answer.
+
+    The loop's own hop is timed right before and after, so that a call can be told in hops of the same moment.
+    """
 
     kind = "rpc_ping"
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -53,6 +60,7 @@ class RpcPing(Workload):
                 await stack.ping(i % clients, padding, deadline_s=10.0)
                 if time.perf_counter_ns() > warm_until_ns:
                     break
+            hops_ns = await hops(HOPS)
             async with session.measured():
                 end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
                 for i in range(self.params["operations"]):
@@ -65,8 +73,13 @@ class RpcPing(Workload):
                         wrong.append(f"ping {i} was answered with {answer!r}")
                     if now_ns > end_ns:
                         break
+            hops_ns += await hops(HOPS)
         return Outcome(
-            operations=latency.count, clients=clients, histograms={"latency": latency.to_dict()}, wrong=wrong
+            operations=latency.count,
+            clients=clients,
+            histograms={"latency": latency.to_dict()},
+            values={"latency_hops": latency.percentile(0.5) / statistics.median(hops_ns)},
+            wrong=wrong,
         )
 
 

@@ -122,6 +122,6 @@ def test_every_known_metric_can_be_derived() -> None:
         operations=1,
         clients=1,
         histograms={name: histogram([1]) for name in ("latency", "intended", "lag")},
-        values={"round_s": 1.0, "accuracy": 1.0, "faults_reported": 1.0, "clients": 1.0},
+        values=dict.fromkeys(("latency_hops", "round_s", "accuracy", "faults_reported", "clients"), 1.0),
     )
     assert derive(sampled, outcome).keys() == METRICS.keys()

@@ -5,6 +5,7 @@ from harness.records.metrics import METRICS
 UNITS = {
     "_bytes_per_s": "B/s",
     "_cores": "cores",
+    "_hops": "hops",
     "_s_per_op": "s/op",
     "_bytes": "B",
     "ops_per_s": "op/s",
