@@ -3,78 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from fedbench.tensors.layout import ALIGNMENT_BYTES, Array, Layout, TensorSpec
+from fedbench.tensors.store import HEAP, Block, TensorStore
 
-ALIGNMENT_BYTES = 64
-MAX_DIMENSIONS = 8
-ALLOWED_KINDS = "biufc"
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """Where one array lies in a model's buffer.
-
-    Attributes:
-        name: Name of the array.
-        shape: Its shape.
-        dtype: Its dtype in numpy's short form with byte order (``<f4``).
-        offset_bytes: Start in the buffer, a multiple of 64.
-        nbytes: Its size in bytes.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    offset_bytes: int
-    nbytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Names, shapes, dtypes and places of a model's arrays: equal layouts are interchangeable.
-
-    Attributes:
-        specs: One entry an array, in the model's order.
-        nbytes: Size of the whole buffer in bytes, padding included.
-    """
-
-    specs: tuple[TensorSpec, ...]
-    nbytes: int
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, Array]) -> Layout:
-        """Lay out ``arrays`` one after the other, each aligned to 64 bytes.
-
-        Raises:
-            TypeError: An array's dtype is not a native boolean, integer, float or complex.
-            ValueError: There is no array, or one has more than 8 dimensions.
-        """
-        if not arrays:
-            raise ValueError("a model needs at least one array")
-        specs, offset = [], 0
-        for name, array in arrays.items():
-            if array.dtype.kind not in ALLOWED_KINDS or not array.dtype.isnative:
-                raise TypeError(
-                    f"array {name!r} has dtype {array.dtype}: a model holds native booleans, integers, "
-                    "floats and complex numbers only"
-                )
-            if array.ndim > MAX_DIMENSIONS:
-                raise ValueError(f"array {name!r} has {array.ndim} dimensions, more than {MAX_DIMENSIONS}")
-            specs.append(TensorSpec(name, array.shape, array.dtype.str, offset, array.nbytes))
-            offset += -(-array.nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-        return cls(tuple(specs), max(offset, ALIGNMENT_BYTES))
-
-
-def _aligned(nbytes: int) -> NDArray[np.uint8]:
-    raw = np.empty(nbytes + ALIGNMENT_BYTES, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT_BYTES
-    return raw[start : start + nbytes]
+__all__ = ["ALIGNMENT_BYTES", "Array", "Layout", "ModelDraft", "ModelState", "TensorSpec"]
 
 
 def _views(buffer: memoryview, layout: Layout) -> dict[str, Array]:
@@ -96,41 +32,48 @@ class ModelState(Mapping[str, Array]):
 
     Attributes:
         layout: Names, shapes, dtypes and places of the arrays.
+        block: The memory it lies in.
         version: Grows with every model made from this one; a receiver drops what is not newer.
     """
 
-    __slots__ = ("__weakref__", "_arrays", "_buffer", "layout", "version")
+    __slots__ = ("__weakref__", "_arrays", "_buffer", "block", "layout", "version")
 
     layout: Layout
     version: int
+    block: Block
 
-    def __init__(self, buffer: memoryview, layout: Layout, version: int) -> None:
-        """Wrap ``buffer``, which nobody may write to any more.
+    def __init__(self, block: Block, layout: Layout, version: int) -> None:
+        """Wrap ``block``, which nobody may write to any more.
 
         Raises:
             ValueError: The version is negative.
         """
         if version < 0:
             raise ValueError(f"version {version} is negative")
-        self._buffer = buffer.toreadonly()
+        self._buffer = block.buffer.toreadonly()
         self._arrays = _views(self._buffer, layout)
+        self.block = block
         self.layout = layout
         self.version = version
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array], version: int = 0) -> ModelState:
+    def from_arrays(
+        cls, arrays: Mapping[str, Array], version: int = 0, store: TensorStore = HEAP
+    ) -> ModelState:
         """Copy ``arrays`` into a new model.
 
         Args:
             arrays: Name to array (anything ``np.asarray`` takes), any shape of up to 8 dimensions.
             version: Version of the new model, >= 0.
+            store: Where it lies, and the drafts made from it.
 
         Raises:
+            TensorStoreFull: The store has no room.
             TypeError: A dtype is not a native boolean, integer, float or complex.
             ValueError: There is no array, one has too many dimensions, or the version is negative.
         """
         sources = {name: np.asarray(array) for name, array in arrays.items()}
-        draft = ModelDraft(Layout.of(sources), base_version=version - 1)
+        draft = ModelDraft(Layout.of(sources), base_version=version - 1, store=store)
         for name, source in sources.items():
             draft[name][...] = source
         return draft.freeze()
@@ -172,8 +115,11 @@ class ModelState(Mapping[str, Array]):
 
         Args:
             copy: Start from this model's values; otherwise the arrays hold whatever memory held.
+
+        Raises:
+            TensorStoreFull: The store that its drafts lie in has no room.
         """
-        draft = ModelDraft(self.layout, base_version=self.version)
+        draft = ModelDraft(self.layout, base_version=self.version, store=self.block.store)
         if copy:
             for name, array in self._arrays.items():
                 draft[name][...] = array
@@ -181,7 +127,7 @@ class ModelState(Mapping[str, Array]):
 
     def with_version(self, version: int) -> ModelState:
         """Return a model over the same memory with another version, >= 0."""
-        return ModelState(self._buffer, self.layout, version)
+        return ModelState(self.block, self.layout, version)
 
 
 class ModelDraft(Mapping[str, Array]):
@@ -191,13 +137,13 @@ class ModelDraft(Mapping[str, Array]):
     same memory. Slices taken from those arrays must not be kept beyond it.
     """
 
-    __slots__ = ("_arrays", "_base_version", "_buffer", "layout")
+    __slots__ = ("_arrays", "_base_version", "_block", "layout")
 
-    def __init__(self, layout: Layout, *, base_version: int) -> None:
+    def __init__(self, layout: Layout, *, base_version: int, store: TensorStore = HEAP) -> None:
         self.layout = layout
         self._base_version = base_version
-        self._buffer: memoryview | None = _aligned(layout.nbytes).data
-        self._arrays = _views(self._buffer, layout)
+        self._block: Block | None = store.allocate(layout)
+        self._arrays = _views(self._block.buffer, layout)
 
     def __getitem__(self, name: str) -> Array:
         return self._arrays[name]
@@ -222,10 +168,10 @@ class ModelDraft(Mapping[str, Array]):
         Raises:
             ValueError: The draft was frozen already, or the version is negative; the draft stays as it was.
         """
-        if self._buffer is None:
+        if self._block is None:
             raise ValueError("this draft was frozen already: begin another with model.draft()")
-        model = ModelState(self._buffer, self.layout, self._base_version + 1 if version is None else version)
-        self._buffer = None
+        model = ModelState(self._block, self.layout, self._base_version + 1 if version is None else version)
+        self._block = None
         for array in self._arrays.values():
             array.flags.writeable = False
         return model

@@ -1,0 +1,133 @@
+"""Layouts: where the arrays of a model lie in its buffer; as bytes, and checked when they come back. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbench.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Array = NDArray[Any]
+
+ALIGNMENT_BYTES = 64
+MAX_DIMENSIONS = 8
+MAX_ARRAYS = 100_000
+ALLOWED_KINDS = "biufc"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Where one array lies in a model's buffer.
+
+    Attributes:
+        name: Name of the array.
+        shape: Its shape.
+        dtype: Its dtype in numpy's short form with byte order (``<f4``).
+        offset_bytes: Start in the buffer, a multiple of 64.
+        nbytes: Its size in bytes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    offset_bytes: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Names, shapes, dtypes and places of a model's arrays: equal layouts are interchangeable.
+
+    Attributes:
+        specs: One entry an array, in the model's order.
+        nbytes: Size of the whole buffer in bytes, padding included.
+    """
+
+    specs: tuple[TensorSpec, ...]
+    nbytes: int
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> Layout:
+        """Lay out ``arrays`` one after the other, each aligned to 64 bytes.
+
+        Raises:
+            TypeError: An array's dtype is not a native boolean, integer, float or complex.
+            ValueError: There is no array, or one has more than 8 dimensions.
+        """
+        if not arrays:
+            raise ValueError("a model needs at least one array")
+        specs, offset = [], 0
+        for name, array in arrays.items():
+            if array.dtype.kind not in ALLOWED_KINDS or not array.dtype.isnative:
+                raise TypeError(
+                    f"array {name!r} has dtype {array.dtype}: a model holds native booleans, integers, "
+                    "floats and complex numbers only"
+                )
+            if array.ndim > MAX_DIMENSIONS:
+                raise ValueError(f"array {name!r} has {array.ndim} dimensions, more than {MAX_DIMENSIONS}")
+            specs.append(TensorSpec(name, array.shape, array.dtype.str, offset, array.nbytes))
+            offset += aligned(array.nbytes)
+        return cls(tuple(specs), max(offset, ALIGNMENT_BYTES))
+
+
+def aligned(nbytes: int) -> int:
+    """Return ``nbytes`` rounded up to a multiple of 64."""
+    return -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+_Entry = tuple[str, tuple[int, ...], str]
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(tuple[_Entry, ...])
+
+
+@lru_cache(maxsize=64)
+def encode_layout(layout: Layout) -> bytes:
+    """Return a layout as bytes: name, shape and dtype of every array; places and sizes follow from them."""
+    return _encoder.encode([(spec.name, spec.shape, spec.dtype) for spec in layout.specs])
+
+
+@lru_cache(maxsize=64)
+def decode_layout(data: bytes) -> Layout:
+    """Return the layout that :func:`encode_layout` encoded.
+
+    Raises:
+        RemoteProtocolError: ``data`` is something else, or describes what no model holds; it is named.
+    """
+    try:
+        entries = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RemoteProtocolError(f"a layout cannot be read: {error}") from error
+    if not 1 <= len(entries) <= MAX_ARRAYS:
+        raise RemoteProtocolError(
+            f"a layout of {len(entries)} arrays is refused: 1 to {MAX_ARRAYS} are allowed"
+        )
+    specs, offset = [], 0
+    for name, shape, dtype_name in entries:
+        dtype = _dtype(name, dtype_name)
+        if len(shape) > MAX_DIMENSIONS or any(length < 0 for length in shape):
+            raise RemoteProtocolError(f"array {name!r} has the shape {shape}: refused")
+        nbytes = math.prod(shape) * dtype.itemsize
+        specs.append(TensorSpec(name, shape, dtype.str, offset, nbytes))
+        offset += aligned(nbytes)
+    if len({spec.name for spec in specs}) < len(specs):
+        raise RemoteProtocolError("two arrays of a layout have the same name")
+    return Layout(tuple(specs), max(offset, ALIGNMENT_BYTES))
+
+
+def _dtype(name: str, dtype_name: str) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(dtype_name)
+    except (TypeError, ValueError, SyntaxError):
+        dtype = None
+    if dtype is None or dtype.kind not in ALLOWED_KINDS or not dtype.isnative or dtype.str != dtype_name:
+        raise RemoteProtocolError(f"array {name!r} has dtype {dtype_name!r}: only native numbers are allowed")
+    return dtype

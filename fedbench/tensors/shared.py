@@ -1,0 +1,251 @@
+"""SharedStore: models in shared memory that this process owns and lends to others."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedbench.errors import RemoteProtocolError, TensorStoreFull
+from fedbench.tensors.layout import encode_layout
+from fedbench.tensors.model import ModelState
+from fedbench.tensors.segments import Segment
+from fedbench.tensors.slots import (
+    HEADER_BYTES,
+    Memory,
+    Slot,
+    needed_bytes,
+    size_class,
+    slots_per_segment,
+)
+from fedbench.tensors.store import Block, Handle, TensorStore
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from fedbench.tensors.layout import Layout
+
+COPY_BYTES = 1 << 20
+_LARGEST_WASTE = 1.25
+
+
+class _SharedBlock(Block):
+    """Memory in a slot."""
+
+    __slots__ = ("generation", "slot")
+
+    def __init__(self, buffer: memoryview, store: SharedStore, slot: Slot) -> None:
+        super().__init__(buffer, store)
+        self.slot = slot
+        self.generation = slot.generation
+
+
+class SharedStore(TensorStore):
+    """Slots of shared segments, recycled: a slot is used again when nobody looks at it any more.
+
+    That is when the last view of it in this process has been collected and every lease has ended. Leases are
+    counted for each peer and message. Segments are made when they are needed, with every page allocated, and
+    are unlinked by :meth:`close`, or to make room for slots of another size.
+
+    Args:
+        budget_bytes: Most bytes of all segments together; None for as many as the machine has.
+    """
+
+    def __init__(self, budget_bytes: int | None = None) -> None:
+        self._budget_bytes = budget_bytes
+        self._lock = threading.RLock()
+        self._segments: dict[str, tuple[Segment, list[Slot]]] = {}
+        self._free: dict[int, list[Slot]] = {}
+        self._slots: dict[tuple[str, int], Slot] = {}
+        self._dropped: deque[tuple[str, int]] = deque()  # by finalizers: in any thread, within any call
+        self._adopted: dict[int, tuple[weakref.ref[ModelState], ModelState]] = {}
+        self._closed = False
+
+    def allocate(self, layout: Layout) -> Block:
+        """Return memory for a model; see :meth:`TensorStore.allocate`."""
+        slot, memory = self._begin(layout.nbytes, encode_layout(layout))
+        return _SharedBlock(memory.view(HEADER_BYTES, layout.nbytes), self, slot)
+
+    def adopt(self, model: ModelState) -> ModelState:
+        """Return ``model`` in this store; see :meth:`TensorStore.adopt`. A copy lasts as long as it."""
+        if self.holds(model):
+            return model
+        with self._lock:
+            known = self._adopted.get(id(model))
+            if known is not None and known[0]() is model:
+                return known[1]
+        block = self.allocate(model.layout)
+        source, target = np.frombuffer(model.buffer, np.uint8), np.frombuffer(block.buffer, np.uint8)
+        for start in range(0, len(source), COPY_BYTES):
+            np.copyto(target[start : start + COPY_BYTES], source[start : start + COPY_BYTES])
+        copy = ModelState(block, model.layout, model.version)
+        key, adopted = id(model), self._adopted
+        reference = weakref.ref(model, lambda gone: _forget(adopted, key, gone))
+        with self._lock:
+            self._adopted[key] = (reference, copy)
+        return copy
+
+    def holds(self, model: ModelState) -> bool:
+        """Whether ``model`` lies in this store."""
+        return isinstance(model.block, _SharedBlock) and model.block.store is self
+
+    def lend(self, model: ModelState, peer: Hashable) -> Handle:
+        """Adopt ``model`` and count one more lease of ``peer``: it is read over there until released.
+
+        Raises:
+            TensorStoreFull: There is no room for a copy.
+        """
+        own = self.adopt(model)
+        block = own.block
+        assert isinstance(block, _SharedBlock)
+        slot = block.slot
+        with self._lock:
+            slot.leases[peer] = slot.leases.get(peer, 0) + 1
+        layout = encode_layout(own.layout)
+        return Handle(
+            slot.segment.name, slot.offset, own.nbytes, len(layout), block.generation, model.version
+        )
+
+    def lend_bytes(self, data: bytes, peer: Hashable) -> Handle:
+        """Lend a copy of ``data``, once; its slot is free when ``peer`` releases it.
+
+        Raises:
+            TensorStoreFull: There is no room for it.
+        """
+        slot, memory = self._begin(len(data), b"")
+        with self._lock:
+            slot.leases[peer] = 1
+        memory.view(HEADER_BYTES, len(data))[:] = data
+        return Handle(slot.segment.name, slot.offset, len(data), 0, slot.generation, 0)
+
+    def release(self, peer: Hashable, segment: str, offset: int, generation: int, count: int) -> None:
+        """``peer`` has no view of a slot any more that it was lent ``count`` times.
+
+        Raises:
+            RemoteProtocolError: It was not lent that slot as often; nothing has changed.
+        """
+        with self._lock:
+            slot = self._slots.get((segment, offset))
+            held = 0 if slot is None else slot.leases.get(peer, 0)
+            if slot is None or slot.generation != generation or not 0 < count <= held:
+                raise RemoteProtocolError(
+                    f"generation {generation} at byte {offset} of {segment} is released {count} times, "
+                    f"it was lent {held} times"
+                )
+            if count == held:
+                del slot.leases[peer]
+            else:
+                slot.leases[peer] = held - count
+            self._recycle(slot)
+
+    def forget(self, peer: Hashable) -> None:
+        """``peer`` is dead: all of its leases end."""
+        with self._lock:
+            for slot in self._slots.values():
+                if slot.leases.pop(peer, 0):
+                    self._recycle(slot)
+
+    def stats(self) -> dict[str, int]:
+        """Return the numbers of segments, their bytes, of slots, free slots and leased slots."""
+        with self._lock:
+            self._collect()
+            return {
+                "segments": len(self._segments),
+                "bytes": self._bytes(),
+                "slots": len(self._slots),
+                "free": sum(map(len, self._free.values())),
+                "leased": sum(bool(slot.leases) for slot in self._slots.values()),
+            }
+
+    def close(self) -> None:
+        """Unlink every segment; what is mapped or viewed stays readable. Idempotent."""
+        with self._lock:
+            self._closed = True
+            for segment, _ in self._segments.values():
+                segment.unlink()
+            self._segments.clear()
+            self._free.clear()
+            self._slots.clear()
+            self._adopted.clear()
+
+    # Slots -------------------------------------------------------------------------------------------
+
+    def _begin(self, nbytes: int, layout: bytes) -> tuple[Slot, Memory]:
+        """Take a slot; it is in use as long as the memory, which is returned with it, lives."""
+        need = needed_bytes(nbytes, len(layout))
+        with self._lock:
+            if self._closed:
+                raise TensorStoreFull("this store is closed: it gives no more memory")
+            self._collect()
+            slot = self._reuse(need) or self._make(size_class(need))
+            slot.viewed = True
+            slot.begin(nbytes, layout)
+        memory = Memory(slot.segment.map, slot.offset, slot.nbytes, readonly=False)
+        place = (slot.segment.name, slot.offset)
+        weakref.finalize(memory, self._dropped.append, place).atexit = False
+        return slot, memory
+
+    def _reuse(self, need: int) -> Slot | None:
+        for nbytes in sorted(self._free):
+            if need <= nbytes <= size_class(need) * _LARGEST_WASTE and self._free[nbytes]:
+                return self._free[nbytes].pop()
+        return None
+
+    def _make(self, nbytes: int) -> Slot:
+        count = slots_per_segment(nbytes)
+        try:
+            segment = self._segment(nbytes * count)
+        except TensorStoreFull:
+            if not self._shrink():
+                raise
+            segment = self._segment(nbytes * count)
+        slots = [Slot(segment, number * nbytes, nbytes) for number in range(count)]
+        self._segments[segment.name] = (segment, slots)
+        self._slots.update({(segment.name, slot.offset): slot for slot in slots})
+        self._free.setdefault(nbytes, []).extend(slots[:0:-1])
+        return slots[0]
+
+    def _segment(self, nbytes: int) -> Segment:
+        used = self._bytes()
+        if self._budget_bytes is not None and used + nbytes > self._budget_bytes:
+            raise TensorStoreFull(
+                f"a segment of {nbytes} bytes exceeds the store's budget: {used} of {self._budget_bytes} "
+                "bytes are in use; raise the budget, or keep fewer models"
+            )
+        return Segment(nbytes)
+
+    def _shrink(self) -> bool:
+        """Unlink the segments that nobody uses; False if there are none."""
+        idle = [name for name, (_, slots) in self._segments.items() if all(slot.free for slot in slots)]
+        for name in idle:
+            segment, slots = self._segments.pop(name)
+            segment.unlink()
+            for slot in slots:
+                del self._slots[name, slot.offset]
+                self._free[slot.nbytes].remove(slot)
+        return bool(idle)
+
+    def _collect(self) -> None:
+        while self._dropped:
+            slot = self._slots.get(self._dropped.popleft())
+            if slot is not None:  # else it was unlinked meanwhile
+                slot.viewed = False
+                self._recycle(slot)
+
+    def _recycle(self, slot: Slot) -> None:
+        if slot.free:
+            self._free.setdefault(slot.nbytes, []).append(slot)
+
+    def _bytes(self) -> int:
+        return sum(segment.nbytes for segment, _ in self._segments.values())
+
+
+def _forget(
+    adopted: dict[int, tuple[weakref.ref[ModelState], ModelState]], key: int, gone: weakref.ref[ModelState]
+) -> None:
+    known = adopted.get(key)
+    if known is not None and known[0] is gone:
+        del adopted[key]

@@ -1,0 +1,151 @@
+"""Segments: named after their owner, gone with it, and never written without room."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from fedbench.errors import TensorStoreFull
+from fedbench.tensors import segments
+from fedbench.tensors.segments import Segment, attach, leftovers, parse_name, room, sweep
+
+HOLD = """
+import sys
+from fedbench.tensors.segments import Segment
+held = [Segment(8192) for _ in range(2)]
+print(*(segment.name for segment in held), flush=True)
+"""
+
+
+@pytest.fixture
+def segment():
+    made = Segment(8192)
+    yield made
+    made.unlink()
+    made.map = None
+
+
+def hold(then, **options):
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD + then],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_the_name_tells_the_owner(segment):
+    name = parse_name(segment.name)
+    assert (name.uid, name.pid) == (os.getuid(), os.getpid())
+    assert [parse_name(other) for other in ("fb-1", "fb-1-2-3-4x", "../x", "")] == [None] * 4
+    assert segment.name not in {leftover.name for leftover in leftovers()}
+
+
+def test_what_the_owner_writes_others_read_and_cannot_write(segment):
+    mapped = attach(segment.name)
+    segment.map[10:15] = b"hello"
+    assert mapped[10:15] == b"hello"
+    with pytest.raises(TypeError):
+        mapped[0] = 1
+    assert os.stat(f"/dev/shm/{segment.name}").st_blocks * 512 >= 8192, "every page is allocated"
+
+
+def test_unlinking_twice_is_unlinking_once_and_views_stay(segment):
+    segment.map[0] = 7
+    segment.unlink()
+    segment.unlink()
+    assert segment.map[0] == 7
+    with pytest.raises(FileNotFoundError):
+        attach(segment.name)
+
+
+def test_one_that_somebody_else_has_unlinked_is_no_error(segment):
+    os.unlink(f"/dev/shm/{segment.name}")
+    segment.unlink()
+
+
+@pytest.mark.parametrize("name", ["../etc/passwd", "fb-0-1-2-3/../x", "/dev/shm/x", "", "psm_abc"])
+def test_only_names_of_segments_are_attached(name):
+    with pytest.raises(ValueError, match="not the name of a segment"):
+        attach(name)
+
+
+def test_without_room_nothing_is_left_and_the_remedy_is_named(monkeypatch):
+    before = set(os.listdir("/dev/shm"))
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(TensorStoreFull, match=r"no room for 4096 bytes more .*--shm-size"):
+        Segment(4096)
+    assert set(os.listdir("/dev/shm")) == before
+
+
+def test_an_exhausted_folder_is_an_error_and_no_crash():
+    free, total = room()
+    assert 0 < free <= total
+    code = """
+import os, sys
+from fedbench.errors import TensorStoreFull
+from fedbench.tensors.segments import Segment
+try:
+    Segment(4 << 20)
+except TensorStoreFull as error:
+    print("full", "4194304" in str(error))
+print(Segment(4096).nbytes)
+"""
+    mount = "mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "
+    command = ["unshare", "-m", "sh", "-c", mount + f'"{sys.executable}" -c "$1"', "sh", code]
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("this user may not make mount namespaces")
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.stdout.split() == ["full", "True", "4096"], result.stderr
+
+
+def test_an_owner_that_ends_leaves_nothing_that_unlinks():
+    with hold("for segment in held: segment.unlink()") as process:
+        names, errors = process.communicate(timeout=30)
+    assert errors == ""
+    assert not set(names.split()) & set(os.listdir("/dev/shm"))
+
+
+def test_what_a_killed_owner_leaves_is_swept_by_name_of_its_process():
+    with hold("__import__('os').killpg(0, 9)", start_new_session=True) as process:
+        names = process.communicate(timeout=30)[0].split()
+    assert process.returncode == -signal.SIGKILL
+    try:
+        found = {leftover.name: leftover for leftover in leftovers()}
+        assert [found[name].pid for name in names] == [process.pid] * 2
+        assert [found[name].nbytes for name in names] == [8192] * 2
+        assert sweep(os.getpid()) == []
+        assert sorted(sweep(process.pid)) == sorted(names)
+        assert sweep(process.pid) == []
+    finally:
+        for name in set(names) & set(os.listdir("/dev/shm")):
+            os.unlink(f"/dev/shm/{name}")
+
+
+def test_a_process_id_that_is_used_again_owns_nothing_of_its_predecessor():
+    name = f"fb-{os.getuid()}-{os.getpid()}-1-1"
+    foreign = f"fb-{os.getuid() + 1}-1-1-1"
+    for made in (name, foreign):
+        with open(f"/dev/shm/{made}", "w"):
+            pass
+    try:
+        assert sweep(os.getpid()) == [name]
+        assert os.path.exists(f"/dev/shm/{foreign}")
+    finally:
+        os.unlink(f"/dev/shm/{foreign}")
+
+
+def test_a_sweep_that_meets_another_is_no_error(monkeypatch):
+    gone = segments.Leftover("fb-0-1-1-1", 0, 1)
+    monkeypatch.setattr(segments, "leftovers", lambda: [gone])
+    assert sweep() == []
