@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 LoopName = Literal["auto", "asyncio", "uvloop"]
 LOOPS: tuple[LoopName, ...] = get_args(LoopName)
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def resolve_loop(name: LoopName) -> Literal["asyncio", "uvloop"]:
@@ -47,3 +51,13 @@ def run(main: Coroutine[Any, Any, T], loop: LoopName = "auto") -> T:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function in a thread of its own that ends with it. Cancelling stops the waiting only."""
+    executor = ThreadPoolExecutor(1, f"fedbench-{getattr(function, '__name__', 'thread')}")
+    try:
+        work = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(executor, work)
+    finally:
+        executor.shutdown(wait=False)

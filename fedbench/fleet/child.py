@@ -1,0 +1,41 @@
+"""What a child process does first: leave Ctrl-C to its parent, and never outlive it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+
+def enter(server_pid: int) -> None:
+    """Begin a child of ``server_pid``, which need not be the parent that forked it.
+
+    A Ctrl-C goes to every process of the terminal: the server alone decides what it means.
+
+    Raises:
+        SystemExit: The server is gone already.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        os.kill(server_pid, 0)
+    except ProcessLookupError:
+        raise SystemExit(1) from None
+
+
+def watch_parent(loop: asyncio.AbstractEventLoop, server_pid: int, on_death: Callable[[], None]) -> int:
+    """Call ``on_death`` in the loop when the process ``server_pid`` has died; at once if it has.
+
+    Returns:
+        The descriptor that the loop watches; -1 if the process has died. A child keeps it to its end.
+    """
+    try:
+        pidfd = os.pidfd_open(server_pid)
+    except ProcessLookupError:
+        on_death()
+        return -1
+    loop.add_reader(pidfd, on_death)
+    return pidfd
