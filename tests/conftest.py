@@ -11,15 +11,26 @@ import pytest_asyncio
 import uvloop
 from blockbuster import blockbuster_ctx
 
+from fedbench.fleet import starting
 from tests.leaks import leaks, pending_tasks, resources
 
 pytest_plugins = ["pytester"]
+
+SEGMENTS = "fedbench/tensors/segments.py"
 
 
 @pytest.fixture(autouse=True, scope="session")
 def no_blocking_calls() -> Iterator[None]:
     """Raise where code of the runtime blocks a running event loop."""
-    with blockbuster_ctx(scanned_modules=["fedbench"]):
+    with blockbuster_ctx(scanned_modules=["fedbench"]) as blocking:
+        # A file of the kernel's memory, not of a disk: reading it waits for nothing.
+        blocking.functions["io.BufferedReader.read"].can_block_in(SEGMENTS, {"_starttime"})
+        # The pipe to the resource tracker, which does nothing but read it.
+        blocking.functions["os.write"].can_block_in(SEGMENTS, {"_create", "unlink", "sweep"})
+        # The exit code of a child that is known to be dead.
+        blocking.functions["os.read"].can_block_in("multiprocessing/popen_forkserver.py", {"poll"})
+        # The legacy architecture reads whole messages out of its queues, however long that takes.
+        blocking.functions["os.read"].can_block_in("fedbench/polling/queues.py", {"look"})
         yield
 
 
@@ -37,6 +48,12 @@ async def no_pending_tasks() -> AsyncIterator[None]:
 def libuv_signal_pipe() -> None:
     """Have libuv open the pipe that it keeps for the life of the process before descriptors are counted."""
     uvloop.new_event_loop().close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def fork_server() -> None:
+    """Start the fork server and the resource tracker, which live as long as this process."""
+    starting.context("forkserver")
 
 
 @pytest.fixture(autouse=True)

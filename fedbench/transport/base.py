@@ -45,6 +45,8 @@ class TransportBase(ABC):
     """
 
     scheme: ClassVar[str]
+    inbox_limits: ClassVar[Limits | None] = None
+    """Bounds of what waits for :meth:`receive`, where they are not those of every queue."""
 
     def __init__(self, node_id: str, *, role: Role | None = None, limits: Limits | None = None) -> None:
         self.node_id = check_name(node_id)
@@ -322,7 +324,7 @@ class TransportBase(ABC):
         inbox = self._inboxes.get(pair)
         if inbox is None:
             self._drop_idle_inbox()
-            inbox = self._inboxes[pair] = Inbox(self.limits)
+            inbox = self._inboxes[pair] = Inbox(self.inbox_limits or self.limits)
             if self._closed:
                 inbox.end(self._closed_error())
         return inbox

@@ -44,5 +44,7 @@ class Events:
         self._dispatcher.run(handlers, message, delivery)
 
     async def close(self) -> None:
-        """Cancel the handlers that still run."""
+        """Cancel the handlers that still run, and forget all: nothing is heard any more."""
+        self._subscribers.clear()
+        self._by_type.clear()
         await self._dispatcher.close()

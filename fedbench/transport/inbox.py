@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedbench.errors import Overloaded
 from fedbench.messages import Message, weight_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Limits(NamedTuple):
@@ -26,11 +30,21 @@ class Limits(NamedTuple):
     nbytes: int = 1 << 30
 
 
+UNBOUNDED = Limits(sys.maxsize, sys.maxsize)
+"""For a queue that whoever sends keeps within bounds."""
+
+
 class Inbox:
     """``DATA`` messages from one source to one target.
 
     Receivers are served in the order in which they asked. A message leaves the queue only when its receiver
     runs, so a receiver that was cancelled takes nothing and changes no order.
+
+    Args:
+        limits: Its bounds.
+
+    Attributes:
+        on_taken: Called after a receiver has taken a message, where the sender has to be told of it.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -42,6 +56,11 @@ class Inbox:
         self._receivers = 0
         self._space: deque[asyncio.Future[bool]] = deque()
         self._ended: Exception | None = None
+        self.on_taken: Callable[[], None] | None = None
+
+    def __len__(self) -> int:
+        """Return how many messages wait."""
+        return len(self._messages)
 
     def full(self, coming: int = 0, coming_bytes: int = 0) -> bool:
         """Whether :meth:`put` would refuse, once ``coming`` more messages of ``coming_bytes`` are in."""
@@ -107,6 +126,8 @@ class Inbox:
             self._receivers -= 1
         self._nbytes -= weight_bytes(message)
         self._wake_one()
+        if self.on_taken is not None:
+            self.on_taken()
         return message.body if message.tensors is None else message.tensors
 
     def end(self, reason: Exception) -> None:

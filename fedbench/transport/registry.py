@@ -18,7 +18,13 @@ def _memory(node_id: str, **options: Any) -> TransportBase:
     return MemoryTransport(node_id, **options)
 
 
-_FACTORIES: dict[str, Callable[..., TransportBase]] = {"memory": _memory}
+def _process(node_id: str, **options: Any) -> TransportBase:
+    from fedbench.transport.process.backend import ProcessTransport
+
+    return ProcessTransport(node_id, **options)
+
+
+_FACTORIES: dict[str, Callable[..., TransportBase]] = {"memory": _memory, "process": _process}
 
 SCHEMES: tuple[str, ...] = tuple(_FACTORIES)
 """The schemes that can be made."""

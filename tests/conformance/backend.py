@@ -52,7 +52,8 @@ class Backend:
         scheme: Its name.
         make: ``make(node_id, limits, role)`` returns a transport; those of one backend reach each other.
         kill: Ends the node of a connection as a crash would.
-        traits: What it can do beyond the common contract: ``shared`` (one transport serves several nodes).
+        traits: What it can do beyond the common contract: ``shared`` (one transport serves several nodes),
+            ``joint`` (both ends of a connection end at the same instant).
     """
 
     scheme: str
@@ -94,6 +95,7 @@ class Backend:
         finally:
             for transport in self.made:
                 await transport.close()
+            self.made.clear()  # and with it the models that their handlers have kept
 
 
 async def within(awaitable):

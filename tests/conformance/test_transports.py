@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fedbench.transport import registry
@@ -17,7 +19,7 @@ def memory() -> Backend:
         "memory",
         lambda node_id, **options: registry.create("memory", node_id, hub=hub, **options),
         kill=lambda connection: connection.abort("killed"),
-        traits=frozenset({"shared"}),
+        traits=frozenset({"shared", "joint"}),
     )
 
 
@@ -27,11 +29,23 @@ def fake() -> Backend:
         "fake",
         lambda node_id, **options: FakeTransport(node_id, hub, **options),
         kill=lambda connection: connection.abort("killed"),
+        traits=frozenset({"shared", "joint"}),
+    )
+
+
+def process() -> Backend:
+    exchange = f"conformance-{next(_numbers)}"
+    return Backend(
+        "process",
+        lambda node_id, **options: registry.create("process", node_id, exchange=exchange, **options),
+        kill=lambda connection: connection.abort("killed"),
         traits=frozenset({"shared"}),
     )
 
 
-BACKENDS = {"memory": memory, "fake": fake}
+_numbers = itertools.count()
+
+BACKENDS = {"memory": memory, "process": process, "fake": fake}
 
 
 @pytest.fixture(params=sorted(BACKENDS))

@@ -1,0 +1,156 @@
+"""Envelopes: a message as bytes, with what is too large for a frame left where it lies. Pure.
+
+msgpack by msgspec. Source and target are the connection's own and do not travel: a peer cannot forge them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fedbench.errors import LocalProtocolError, RemoteProtocolError
+from fedbench.messages import ATOMS, Channel, Kind, Message, snapshot
+from fedbench.tensors.store import Handle
+
+if TYPE_CHECKING:
+    from fedbench.tensors.model import ModelState
+
+MAX_BODY_BYTES = 256 << 20
+MAX_METHOD_BYTES = 512
+
+_KINDS = tuple(Kind)
+_NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A message without its ends.
+
+    Attributes:
+        kind: Place of its kind in :class:`Kind`.
+        method: As in the message.
+        correlation_id: As in the message.
+        deadline_ns: As in the message: both ends share one clock.
+        sent_ns: As in the message.
+        intended_ns: As in the message.
+        body: Its body, encoded; empty if it lies in shared memory.
+        bulk: Where the encoded body lies if not here.
+        tensors: Where its model lies, None if it has none.
+    """
+
+    kind: int
+    method: str
+    correlation_id: int
+    deadline_ns: int
+    sent_ns: int
+    intended_ns: int
+    body: msgspec.Raw
+    bulk: Handle | None = None
+    tensors: Handle | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_envelopes = msgspec.msgpack.Decoder(Envelope)
+_bodies = msgspec.msgpack.Decoder()
+_NO_BODY = msgspec.Raw(_encoder.encode(None))
+
+
+def encode_body(body: Any) -> bytes:
+    """Return plain data as bytes, as it is at this moment.
+
+    Raises:
+        LocalProtocolError: It is not plain data, an integer has more than 64 bits, a string holds half a
+            surrogate pair, or it is larger than 256 MiB.
+    """
+    if type(body) not in ATOMS:
+        body = snapshot(body)
+    try:
+        data = _encoder.encode(body)
+    except (OverflowError, UnicodeEncodeError, ValueError) as error:
+        raise LocalProtocolError(f"the body cannot be encoded: {error}") from error
+    if len(data) > MAX_BODY_BYTES:
+        raise LocalProtocolError(
+            f"a body of {len(data)} bytes exceeds the limit of {MAX_BODY_BYTES}: put arrays into a ModelState"
+        )
+    return data
+
+
+def encode(message: Message, body: bytes, bulk: Handle | None, tensors: Handle | None) -> bytes:
+    """Return the envelope of ``message`` as bytes.
+
+    Args:
+        message: The message; its ends, epoch and number do not travel.
+        body: What :func:`encode_body` made of its body.
+        bulk: Where ``body`` lies if it is too large to travel itself.
+        tensors: Where the model lies.
+
+    Raises:
+        LocalProtocolError: The method's name is longer than 512 bytes.
+    """
+    if len(message.method) > MAX_METHOD_BYTES:
+        raise LocalProtocolError(f"a method name is longer than {MAX_METHOD_BYTES}: {message.method[:40]!r}…")
+    return _encoder.encode(
+        Envelope(
+            _NUMBERS[message.kind],
+            message.method,
+            message.correlation_id,
+            message.deadline_ns,
+            message.sent_ns,
+            message.intended_ns,
+            _NO_BODY if bulk is not None else msgspec.Raw(body),
+            bulk,
+            tensors,
+        )
+    )
+
+
+def decode(payload: bytes) -> Envelope:
+    """Return the envelope that ``payload`` holds.
+
+    Raises:
+        RemoteProtocolError: It holds none.
+    """
+    try:
+        envelope = _envelopes.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RemoteProtocolError(f"an envelope cannot be read: {error}") from error
+    if not 0 <= envelope.kind < len(_KINDS):
+        raise RemoteProtocolError(f"there is no kind of message with number {envelope.kind}")
+    return envelope
+
+
+def channel(envelope: Envelope) -> Channel:
+    """Return the lane that the message of an envelope travels on."""
+    return _KINDS[envelope.kind].channel
+
+
+def decode_body(data: bytes | msgspec.Raw) -> Any:
+    """Return the plain data that :func:`encode_body` encoded.
+
+    Raises:
+        RemoteProtocolError: ``data`` is something else.
+    """
+    try:
+        return _bodies.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RemoteProtocolError(f"a body cannot be read: {error}") from error
+
+
+def open_envelope(
+    envelope: Envelope, source: str, target: str, epoch: int, body: Any, tensors: ModelState | None
+) -> Message:
+    """Return the message of an envelope between the two ends of its connection."""
+    return Message(
+        _KINDS[envelope.kind],
+        source,
+        target,
+        envelope.method,
+        body,
+        tensors,
+        envelope.correlation_id,
+        envelope.deadline_ns,
+        epoch,
+        0,
+        envelope.sent_ns,
+        envelope.intended_ns,
+    )

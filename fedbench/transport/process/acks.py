@@ -1,0 +1,277 @@
+"""Acknowledgements of a connection between processes: which messages were taken, applied, received. Pure.
+
+Every frame tells how many messages its sender has taken so far; one that was taken and needs no note was
+applied without an error. Whatever else is to be told travels as :class:`Notes`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from fedbench.errors import RemoteError, RemoteProtocolError
+from fedbench.transport.receipt import Outcome
+
+if TYPE_CHECKING:
+    from fedbench.transport.receipt import Receipt
+
+MAX_RUNNING = 64
+MAX_FINISHED = 64
+MAX_RELEASED = 16
+MAX_TEXT_BYTES = 1000
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True):
+    """How a handler failed, its texts cut to 1000 bytes each."""
+
+    type_name: str
+    message: str
+    traceback_text: str
+
+
+class Released(msgspec.Struct, frozen=True, array_like=True):
+    """A slot of the receiver of these notes that the sender has no view of any more."""
+
+    segment: str
+    offset: int
+    generation: int
+    count: int
+
+
+class Notes(msgspec.Struct, frozen=True, array_like=True):
+    """What is told beside the number of messages taken.
+
+    Attributes:
+        running: Numbers of messages that were taken and whose handlers have not returned.
+        finished: Numbers of messages whose handlers have returned since, and how they failed.
+        consumed: ``DATA`` messages that somebody has received since the last notes. Negative at the start of
+            a connection whose queue still holds some from an earlier one.
+        released: Slots that are not read any more.
+    """
+
+    running: list[int] = []
+    finished: list[tuple[int, Failure | None]] = []
+    consumed: int = 0
+    released: list[Released] = []
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Notes)
+
+
+def encode_notes(notes: Notes) -> bytes:
+    """Return notes as bytes; they fit into a frame."""
+    return _encoder.encode(notes)
+
+
+def decode_notes(payload: bytes) -> Notes:
+    """Return the notes that ``payload`` holds.
+
+    Raises:
+        RemoteProtocolError: It holds none.
+    """
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RemoteProtocolError(f"notes cannot be read: {error}") from error
+
+
+class Taken:
+    """The receiving side: what has been taken and what the sender has not been told of it.
+
+    Attributes:
+        count: Messages taken so far.
+        told: How many of them the sender has been told of.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.told = 0
+        self._untold: dict[int, Failure | None] = {}  # in order of number; None while the handlers run
+        self._late: deque[tuple[int, Failure | None]] = deque()
+        self._released: deque[Released] = deque()
+        self._consumed = 0
+
+    @property
+    def noted(self) -> bool:
+        """Whether there is something that only notes can tell."""
+        return bool(self._untold or self._late or self._released or self._consumed)
+
+    @property
+    def pending(self) -> bool:
+        """Whether the sender has not been told of everything."""
+        return self.count > self.told or self.noted
+
+    def take(self, *, applied: bool, error: RemoteError | None = None) -> int:
+        """Count one more message; ``applied`` says whether its handlers have returned. Return its number."""
+        self.count += 1
+        if not applied:
+            self._untold[self.count] = None
+        elif error is not None:
+            self._untold[self.count] = _failure(error)
+        return self.count
+
+    def finish(self, number: int, error: RemoteError | None = None) -> None:
+        """The handlers of a message that was not applied when it was taken have returned."""
+        failure = None if error is None else _failure(error)
+        if number not in self._untold:
+            self._late.append((number, failure))
+        elif failure is None:
+            del self._untold[number]
+        else:
+            self._untold[number] = failure
+
+    def consume(self, count: int = 1) -> None:
+        """``count`` more ``DATA`` messages were received by somebody."""
+        self._consumed += count
+
+    def release(self, released: Released) -> None:
+        """A slot is not read any more. May be called from any thread."""
+        self._released.append(released)
+
+    def acknowledge(self) -> int:
+        """Return how many messages a frame may tell as taken, and count them as told.
+
+        Where there are notes, only those that an earlier frame has told: notes come first.
+        """
+        if not self.noted:
+            self.told = self.count
+        return self.told
+
+    def notes(self) -> tuple[Notes, int]:
+        """Return the next notes, as many as fit into a frame, and how many messages they tell as taken."""
+        running: list[int] = []
+        finished: list[tuple[int, Failure | None]] = []
+        acknowledged = self.count
+        for number, failure in self._untold.items():
+            if finished or len(running) == MAX_RUNNING:  # one failure a frame
+                acknowledged = number - 1
+                break
+            if failure is None:
+                running.append(number)
+            else:
+                finished.append((number, failure))
+        if not finished:
+            for number, failure in islice(self._late, MAX_FINISHED):
+                if failure is not None and finished:
+                    break
+                finished.append((number, failure))
+                if failure is not None:
+                    break
+        failed = any(failure is not None for _, failure in finished)
+        released = [] if failed else list(islice(self._released, MAX_RELEASED))
+        return Notes(running, finished, self._consumed, released), acknowledged
+
+    def tell(self, notes: Notes, acknowledged: int) -> None:
+        """These notes are on their way."""
+        for number in notes.running:
+            del self._untold[number]
+        for number, _ in notes.finished:
+            if self._untold.pop(number, self) is self:
+                self._late.popleft()
+        for _ in notes.released:
+            self._released.popleft()
+        self._consumed -= notes.consumed
+        self.told = acknowledged
+
+
+class _Sent(NamedTuple):
+    receipt: Receipt
+    bounded: bool
+
+
+class Outstanding:
+    """The sending side: what has been sent and is not acknowledged, in the order of sending.
+
+    Args:
+        peer_id: Who acknowledges, for errors.
+    """
+
+    def __init__(self, peer_id: str) -> None:
+        self._peer_id = peer_id
+        self._sent: deque[_Sent] = deque()
+        self._acknowledged = 0
+        self._running: dict[int, _Sent] = {}
+        self._data: deque[int] = deque()
+        self._data_bytes = 0
+
+    @property
+    def data(self) -> tuple[int, int]:
+        """How many ``DATA`` messages nobody has received yet, and their bytes."""
+        return len(self._data), self._data_bytes
+
+    def add(self, receipt: Receipt, *, bounded: bool) -> None:
+        """A message was written; ``bounded`` if it counts as running until its handlers have returned."""
+        self._sent.append(_Sent(receipt, bounded))
+
+    def add_data(self, nbytes: int) -> None:
+        """It is a ``DATA`` message of that many bytes."""
+        self._data.append(nbytes)
+        self._data_bytes += nbytes
+
+    def acknowledge(self, count: int, notes: Notes | None = None) -> None:
+        """The peer has taken ``count`` messages so far, and notes what ``notes`` say.
+
+        Raises:
+            RemoteProtocolError: It acknowledges what was never sent, or what is over.
+        """
+        running = frozenset(notes.running) if notes is not None else ()
+        finished = dict(notes.finished) if notes is not None else {}
+        if count > self._acknowledged + len(self._sent):
+            raise RemoteProtocolError(
+                f"{count} messages are acknowledged, {self._acknowledged + len(self._sent)} were sent"
+            )
+        while self._acknowledged < count:
+            self._acknowledged += 1
+            sent = self._sent.popleft()
+            sent.receipt.ack()
+            if self._acknowledged in running:
+                self._running[self._acknowledged] = sent
+            else:
+                self._apply(sent, finished.pop(self._acknowledged, None))
+        for number, failure in finished.items():
+            late = self._running.pop(number, None)
+            if late is None:
+                raise RemoteProtocolError(f"message {number} is reported as applied and was not running")
+            self._apply(late, failure)
+        if notes is not None and notes.consumed:
+            self._consume(notes.consumed)
+
+    def lose(self, reason: Exception) -> None:
+        """The connection is over: what is not acknowledged is lost."""
+        while self._sent:
+            self._sent.popleft().receipt.end(Outcome.LOST, reason)
+        self._running.clear()
+
+    def _apply(self, sent: _Sent, failure: Failure | None) -> None:
+        if sent.bounded:
+            sent.receipt.finish()
+        if failure is None:
+            sent.receipt.apply()
+        else:
+            sent.receipt.apply(
+                RemoteError(self._peer_id, failure.type_name, failure.message, failure.traceback_text)
+            )
+
+    def _consume(self, count: int) -> None:
+        if count > len(self._data):
+            raise RemoteProtocolError(f"{count} messages are reported as received, {len(self._data)} wait")
+        for _ in range(-count):
+            self._data.appendleft(0)
+        for _ in range(count):
+            self._data_bytes -= self._data.popleft()
+
+
+def _failure(error: RemoteError) -> Failure:
+    return Failure(_cut(error.type_name), _cut(error.message), _cut(error.traceback_text, keep_end=True))
+
+
+def _cut(text: str, *, keep_end: bool = False) -> str:
+    data = text.encode(errors="replace")
+    if len(data) <= MAX_TEXT_BYTES:
+        return text
+    data = data[-MAX_TEXT_BYTES:] if keep_end else data[:MAX_TEXT_BYTES]
+    return data.decode(errors="ignore")

@@ -1,0 +1,398 @@
+"""ProcessConnection: one end of a pair of queues between two processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from typing import TYPE_CHECKING, ClassVar
+
+from fedbench.codec import envelope as envelopes
+from fedbench.codec.frames import (
+    GOODBYE,
+    MAX_PAYLOAD_BYTES,
+    MESSAGE,
+    NOTES,
+    FrameReader,
+    frame,
+)
+from fedbench.errors import (
+    ConnectionBroken,
+    ConnectionClosed,
+    Overloaded,
+    PeerLost,
+    RemoteError,
+    RemoteProtocolError,
+)
+from fedbench.messages import DATA, RPC_REQUEST, RPC_RESPONSE, Channel, Kind, Message, weight_bytes
+from fedbench.tensors.borrowed import Borrowed
+from fedbench.transport.connection import Connection
+from fedbench.transport.process.acks import (
+    Notes,
+    Outstanding,
+    Released,
+    Taken,
+    decode_notes,
+    encode_notes,
+)
+from fedbench.transport.process.outbox import Outbox, Waiting
+from fedbench.transport.receipt import Outcome, Receipt
+
+if TYPE_CHECKING:
+    from fedbench.codec.envelope import Envelope
+    from fedbench.tensors.shared import SharedStore
+    from fedbench.tensors.store import Handle
+    from fedbench.transport.inbox import Limits
+    from fedbench.transport.process.peer import Peer
+
+log = logging.getLogger("fedbench.transport")
+
+READ_BYTES = 1 << 16
+MAX_GOODBYE_BYTES = 2000
+_BOUNDED = (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY)
+
+
+class ProcessConnection(Connection):
+    """One end of two queues, one a direction, each with one writer and one reader.
+
+    A message is encoded and written inside ``send``, in one write that the kernel takes whole; if the pipe is
+    full it waits here, and control messages overtake business messages. What does not fit into a frame, and
+    every model, is lent from this process's store. Nothing waits for a lock or looks twice: the loop sleeps
+    until the peer's queue has something, this one has room, or the peer's process has died.
+
+    Args:
+        local_id: Node at this end.
+        peer_id: Node at the other end.
+        epoch: How often this pair has been connected.
+        limits: Bounds of what waits.
+        peer: The other process, and the queues.
+        store: Where models are lent from, and where drafts of received models lie.
+    """
+
+    lossless: ClassVar[bool] = True
+    reports_death: ClassVar[bool] = True
+
+    def __init__(  # the two ends, and what the transport made for them
+        self, local_id: str, peer_id: str, epoch: int, limits: Limits, peer: Peer, store: SharedStore
+    ) -> None:
+        super().__init__(local_id, peer_id, epoch, limits)
+        self._loop = asyncio.get_running_loop()
+        self._peer = peer
+        self._store = store
+        self._borrowed = Borrowed(peer.pid, store, self._released)
+        self._reader = FrameReader()
+        self._taken = Taken()
+        self._outstanding = Outstanding(peer_id)
+        self._outbox = Outbox(self.limits)
+        self._writer_on = False
+        self._flushing = False
+        self._room: list[asyncio.Future[None]] = []
+        peer.on_death = self._gone
+
+    # Owner's side ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to read; what the peer sent before waits in its queue."""
+        if self._closed is not None:
+            return
+        inbox = self.inbox
+        if inbox is not None:
+            inbox.on_taken = self._consumed
+            if len(inbox):
+                self._taken.consume(-len(inbox))
+                self._flush_later()
+        self._loop.add_reader(self._peer.read_fd, self._readable)
+
+    async def writable(self) -> None:
+        """Wait until ``DATA`` can be sent: the peer has received some, and the pipe has taken some."""
+        while self._closed is None and (self._data_full() or self._outbox.full):
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._room.append(future)
+            try:
+                await future
+            finally:
+                if future in self._room:
+                    self._room.remove(future)
+
+    def abort(self, reason: str = "its node ended without closing") -> None:
+        """End this side as a crash would: the peer sees :class:`PeerLost`."""
+        error = ConnectionClosed(f"{self.local_id} is gone: {reason}")
+        if self._mark(error):
+            self._release_resources(error)
+            self._tell()
+
+    # Sending -----------------------------------------------------------------------------------------
+
+    def _write(self, message: Message) -> Receipt:
+        kind = message.kind
+        bounded = kind in _BOUNDED
+        if bounded:
+            self._check_running(message)
+        if kind is DATA and self._data_full():
+            raise Overloaded(f"nobody at {self.peer_id} receives from {self.local_id}: its queue is full")
+        if self._outbox.full:
+            raise Overloaded(f"{self._outbox} wait for {self.peer_id} to read: let it catch up first")
+        payload, handles = self._encode(message)
+        receipt = Receipt(self.ledger)
+        nbytes = 0
+        if kind is not RPC_REQUEST and kind is not RPC_RESPONSE:
+            nbytes = weight_bytes(message)
+            if bounded:
+                receipt.begin(nbytes)
+            elif kind is DATA:
+                self._outstanding.add_data(nbytes)
+        if self._outbox or not self._write_message(payload):
+            waiting = Waiting(payload, receipt, handles, bounded, nbytes or len(payload))
+            self._outbox.add(kind.channel, waiting)
+            self._watch_room()
+        else:
+            self._outstanding.add(receipt, bounded=bounded)
+        return receipt
+
+    def _encode(self, message: Message) -> tuple[bytes, tuple[Handle, ...]]:
+        body = envelopes.encode_body(message.body)
+        tensors = None if message.tensors is None else self._store.lend(message.tensors, self)
+        bulk = None
+        try:
+            payload = b""
+            if len(body) < MAX_PAYLOAD_BYTES:
+                payload = envelopes.encode(message, body, None, tensors)
+            if not payload or len(payload) > MAX_PAYLOAD_BYTES:
+                bulk = self._store.lend_bytes(body, self)
+                payload = envelopes.encode(message, b"", bulk, tensors)
+        except BaseException:
+            self._take_back(tensors)
+            self._take_back(bulk)
+            raise
+        return payload, tuple(handle for handle in (bulk, tensors) if handle is not None)
+
+    def _take_back(self, handle: Handle | None) -> None:
+        if handle is not None:
+            self._store.release(self, handle.segment, handle.offset, handle.generation, 1)
+
+    def _write_message(self, payload: bytes) -> bool:
+        """Write a message frame, notes before it; False if the pipe has no room."""
+        taken = self._taken
+        if taken.noted and not self._write_notes():
+            return False
+        return self._write_frame(frame(MESSAGE, payload, taken.acknowledge()))
+
+    def _write_notes(self) -> bool:
+        """Write every note and acknowledgement; False if the pipe has no room, with the rest kept."""
+        taken = self._taken
+        while taken.pending:
+            notes, acknowledged = taken.notes()
+            if not self._write_frame(frame(NOTES, encode_notes(notes), acknowledged)):
+                return False
+            taken.tell(notes, acknowledged)
+        return True
+
+    def _write_frame(self, data: bytes) -> bool:
+        try:
+            os.write(self._peer.write_fd, data)
+        except BlockingIOError:
+            return False
+        except BrokenPipeError:
+            self._loop.call_soon(self._gone)  # not now: whoever sends is in the middle of something
+            return False
+        return True
+
+    def _watch_room(self) -> None:
+        if not self._writer_on and self._closed is None:
+            self._writer_on = True
+            self._loop.add_writer(self._peer.write_fd, self._drain)
+
+    def _drain(self) -> None:
+        """The pipe has room: write what waits, notes first, then control messages, then business."""
+        if not self._write_notes():
+            return
+        while self._outbox:
+            waiting = self._outbox.first()
+            if not self._write_message(waiting.payload):
+                return
+            self._outbox.pop()
+            self._outstanding.add(waiting.receipt, bounded=waiting.bounded)
+        self._writer_on = False
+        self._loop.remove_writer(self._peer.write_fd)
+        self._wake_room()
+
+    def _data_full(self) -> bool:
+        messages, nbytes = self._outstanding.data
+        return messages >= self.limits.messages or nbytes >= self.limits.nbytes
+
+    def _wake_room(self) -> None:
+        for future in self._room:
+            if not future.done():
+                future.set_result(None)
+        self._room.clear()
+
+    # Receiving ---------------------------------------------------------------------------------------
+
+    def _readable(self) -> bool:
+        """Take what has come; False if there was nothing."""
+        try:
+            data = os.read(self._peer.read_fd, READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._hung_up()
+            return False
+        try:
+            self._take(data)
+        except RemoteProtocolError as error:
+            self._refuse(error)
+        if self._closed is None and self._taken.pending:
+            self._flush_later()
+        return True
+
+    def _take(self, data: bytes) -> None:
+        """Hand over the messages that are complete, control messages first; count them when all are."""
+        messages: list[Envelope] = []
+        goodbye = None
+        for kind, acknowledged, payload in self._reader.feed(data):
+            if kind == MESSAGE:
+                self._outstanding.acknowledge(acknowledged)
+                messages.append(envelopes.decode(payload))
+            elif kind == NOTES:
+                self._noted(acknowledged, decode_notes(payload))
+            else:
+                goodbye = payload.decode(errors="replace")
+                break
+        deliveries = [_Delivery(self) for _ in messages]
+        for channel in (Channel.CONTROL, Channel.BUSINESS):
+            for envelope, delivery in zip(messages, deliveries, strict=True):
+                if envelopes.channel(envelope) is channel and self._closed is None:
+                    self._hand_over(self._open(envelope), delivery)
+        for delivery in deliveries:
+            delivery.taken()
+        if goodbye is not None:
+            self._end(ConnectionBroken(f"{self.peer_id} closed its connection to {self.local_id}{goodbye}"))
+
+    def _noted(self, acknowledged: int, notes: Notes) -> None:
+        self._outstanding.acknowledge(acknowledged, notes)
+        for slot in notes.released:
+            self._store.release(self, slot.segment, slot.offset, slot.generation, slot.count)
+        if notes.consumed:
+            self._wake_room()
+
+    def _open(self, envelope: Envelope) -> Message:
+        if envelope.bulk is not None:
+            body = envelopes.decode_body(self._borrowed.read_bytes(envelope.bulk))
+        else:
+            body = envelopes.decode_body(envelope.body)
+        tensors = None if envelope.tensors is None else self._borrowed.open(envelope.tensors)
+        return envelopes.open_envelope(envelope, self.peer_id, self.local_id, self.epoch, body, tensors)
+
+    def _consumed(self) -> None:
+        self._taken.consume()
+        self._flush_later()
+
+    def _released(self, segment: str, offset: int, generation: int, count: int) -> None:
+        """The last view of a slot is gone; from any thread, and from the garbage collector."""
+        self._taken.release(Released(segment, offset, generation, count))
+        if not self._flushing and self._closed is None:
+            self._flushing = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all connections
+                self._loop.call_soon_threadsafe(self._flush)
+
+    def _flush_later(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Tell the peer what no message has told it meanwhile."""
+        self._flushing = False
+        if self._closed is None and not self._write_notes():
+            self._watch_room()
+
+    # Ending ------------------------------------------------------------------------------------------
+
+    def _shut(self) -> None:
+        self._say_goodbye("")
+        assert self._closed is not None
+        self._release_resources(self._closed)
+
+    def _refuse(self, error: RemoteProtocolError) -> None:
+        """The peer broke the protocol: nothing it says can be trusted any more."""
+        log.warning("%s closes its connection to %s: %s", self.local_id, self.peer_id, error)
+        self._say_goodbye(f": {error}")
+        self._end(ConnectionBroken(f"{self.peer_id} broke the protocol: {error}"))
+
+    def _say_goodbye(self, reason: str) -> None:
+        with contextlib.suppress(OSError):
+            if self._write_notes():
+                text = reason.encode(errors="replace")[:MAX_GOODBYE_BYTES]
+                os.write(self._peer.write_fd, frame(GOODBYE, text, self._taken.told))
+
+    def _hung_up(self) -> None:
+        self._end(PeerLost(self.peer_id, f"its process {self._peer.pid} ended without closing"))
+
+    def _gone(self) -> None:
+        """The peer has died, or reads no more: take what it wrote before, then end."""
+        while self._closed is None and self._readable():
+            pass
+        self._hung_up()
+
+    def _end(self, reason: ConnectionBroken) -> None:
+        if self._mark(reason):
+            self._release_resources(reason)
+            self._tell()
+
+    def _release_resources(self, reason: Exception) -> None:
+        self._loop.remove_reader(self._peer.read_fd)
+        if self._writer_on:
+            self._loop.remove_writer(self._peer.write_fd)
+            self._writer_on = False
+        for waiting in self._outbox.clear():
+            waiting.receipt.end(Outcome.LOST, reason)
+            for handle in waiting.handles:
+                self._take_back(handle)
+        self._outstanding.lose(reason)
+        if self.inbox is not None:
+            self.inbox.on_taken = None
+        self._borrowed.close()
+        self._peer.close(self, self._store)
+        self._wake_room()
+
+
+class _Delivery:
+    """The receiving side of one message."""
+
+    __slots__ = ("_applied", "_connection", "_error", "_number")
+
+    def __init__(self, connection: ProcessConnection) -> None:
+        self._connection = connection
+        self._applied = False
+        self._error: Exception | None = None
+        self._number = 0
+
+    def begin(self, nbytes: int) -> None:
+        """Nothing to do: what is not applied when it is taken runs."""
+
+    def finish(self) -> None:
+        """Nothing to do: the application tells it."""
+
+    def apply(self, error: Exception | None = None) -> None:
+        """The handlers have returned; only the first report counts."""
+        if self._applied:
+            return
+        self._applied = True
+        self._error = error
+        if self._number and not self._connection.closed:
+            self._connection._taken.finish(self._number, _remote(self._connection.local_id, error))
+            self._connection._flush_later()
+
+    def taken(self) -> None:
+        """The message has been handed over."""
+        connection = self._connection
+        self._number = connection._taken.take(
+            applied=self._applied, error=_remote(connection.local_id, self._error)
+        )
+
+
+def _remote(node_id: str, error: Exception | None) -> RemoteError | None:
+    if error is None or isinstance(error, RemoteError):
+        return error
+    return RemoteError(node_id, type(error).__name__, str(error))
