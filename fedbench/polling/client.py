@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fedbench.config import PollingConfig
     from fedbench.learning.dispatch import LearnerDispatcher
-    from fedbench.polling.mailbox import Mailboxes
+    from fedbench.polling.mail import Mail
     from fedbench.tensors.model import ModelState
 
 log = logging.getLogger("fedbench.polling")
@@ -29,21 +29,21 @@ class PollingClient:
     Args:
         dispatcher: Its learner.
         client_id: Its id.
-        mailboxes: The federation's mailboxes.
+        mail: Where messages are put and looked for.
         config: How it polls.
     """
 
     def __init__(
-        self, dispatcher: LearnerDispatcher, client_id: str, mailboxes: Mailboxes, config: PollingConfig
+        self, dispatcher: LearnerDispatcher, client_id: str, mail: Mail, config: PollingConfig
     ) -> None:
         self.dispatcher = dispatcher
         self.client_id = client_id
-        self._mailboxes = mailboxes
+        self._mail = mail
         self._config = config
 
     async def run(self, server_id: str) -> None:
         """Register at ``server_id``, then look for messages from every possible server until cancelled."""
-        self._mailboxes.put(Message(Kind.REGISTER, self.client_id, server_id))
+        self._mail.put(Message(Kind.REGISTER, self.client_id, server_id))
         while True:
             for candidate in self._config.server_ids:
                 await self._look(candidate)
@@ -51,7 +51,7 @@ class PollingClient:
     async def _look(self, server_id: str) -> None:
         config = self._config
         try:
-            message = await self._mailboxes.receive(
+            message = await self._mail.receive(
                 self.client_id, server_id, config.receive_timeout_s, config.poll_interval_s
             )
         except TimeoutError as error:
@@ -85,7 +85,7 @@ class PollingClient:
         if message.kind is Kind.CLIENT_NOTIFY:
             return
         kind = Kind.RPC_RESPONSE if message.kind is Kind.RPC_REQUEST else Kind.PUSH_ACK
-        self._mailboxes.put(
+        self._mail.put(
             Message(kind, self.client_id, message.source, method, body, tensors, message.correlation_id)
         )
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 
 from msgspec.structs import replace
 
 from fedbench.messages import Message, snapshot
+from fedbench.polling.mail import Mail
 from fedbench.tensors.model import ModelState
 
 log = logging.getLogger("fedbench.polling")
 
 
-class Mailboxes:
+class Mailboxes(Mail):
     """The mailboxes of one memory federation, one for each target and source. FIFO.
 
     Every message is copied on its way, its arrays too, and logged at DEBUG.
@@ -55,20 +55,3 @@ class Mailboxes:
         self._gone.add(node_id)
         for pair in [pair for pair in self._boxes if node_id in pair]:
             del self._boxes[pair]
-
-    async def receive(self, target: str, source: str, timeout_s: float, interval_s: float) -> Message:
-        """Look every ``interval_s`` seconds until there is a message. Cancelling loses nothing.
-
-        Raises:
-            TimeoutError: There was none for ``timeout_s`` seconds.
-        """
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + timeout_s
-        while True:
-            message = self.look(target, source)
-            if message is not None:
-                return message
-            left_s = end_s - loop.time()
-            if left_s <= 0:
-                raise TimeoutError(f"{target} found nothing from {source} within {timeout_s} s")
-            await asyncio.sleep(min(interval_s, left_s))

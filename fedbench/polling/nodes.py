@@ -1,4 +1,4 @@
-"""The nodes of a federation under the legacy architecture, in one event loop."""
+"""The nodes of a federation under the legacy architecture: the server, and clients in its loop."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fedbench.config import FederationConfig
     from fedbench.learning.dispatch import LearnerDispatcher
+    from fedbench.polling.mail import Mail
     from fedbench.tensors.model import ModelState
 
 log = logging.getLogger("fedbench.polling")
@@ -25,64 +26,46 @@ log = logging.getLogger("fedbench.polling")
 REGISTRATION_TIMEOUT_S = 10.0
 
 
-class PollingNodes:
-    """A polling server and its polling clients.
+class PollingServer:
+    """The server's side of the legacy architecture.
 
     Args:
         config: The federation.
-        dispatchers: One learner for each client, in the order of the configuration.
+        mail: Where messages are put and looked for.
+
+    Attributes:
+        server_id: The server.
+        mail: As given.
+        indices: Position of every client in the configuration, by id.
+        proxies: The clients that have registered, by id.
     """
 
-    def __init__(self, config: FederationConfig, dispatchers: Sequence[LearnerDispatcher]) -> None:
-        self._server_id = config.server.server_id
-        self._config = config.polling
-        self._mailboxes = Mailboxes()
-        self._clients = {
-            client.client_id: PollingClient(dispatcher, client.client_id, self._mailboxes, self._config)
-            for client, dispatcher in zip(config.clients, dispatchers, strict=True)
-        }
-        self._indices = {client_id: index for index, client_id in enumerate(self._clients)}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._proxies: dict[str, PollingProxy] = {}
+    def __init__(self, config: FederationConfig, mail: Mail) -> None:
+        self.server_id = config.server.server_id
+        self.mail = mail
+        self.indices = {client.client_id: index for index, client in enumerate(config.clients)}
+        self.proxies: dict[str, PollingProxy] = {}
+        self._polling = config.polling
 
-    async def start(self) -> None:
-        """Start every client's loop and look until each has registered.
+    async def await_registrations(self) -> None:
+        """Look until every client has registered.
 
         Raises:
             RegistrationError: A client did not register within 10 seconds.
         """
-        for client_id, client in self._clients.items():
-            context = contextvars.copy_context()
-            context.run(current_node.set, client_id)
-            self._tasks[client_id] = asyncio.get_running_loop().create_task(
-                client.run(self._server_id), context=context
-            )
-        for client_id, index in self._indices.items():
+        for client_id, index in self.indices.items():
             try:
-                await self._mailboxes.receive(
-                    self._server_id, client_id, REGISTRATION_TIMEOUT_S, self._config.poll_interval_s
+                await self.mail.receive(
+                    self.server_id, client_id, REGISTRATION_TIMEOUT_S, self._polling.poll_interval_s
                 )
             except TimeoutError as error:
                 raise RegistrationError(f"{client_id} did not register: {error}") from error
-            self._proxies[client_id] = PollingProxy(
-                self._server_id, client_id, index, self._mailboxes, self._config
-            )
-            log.info("%s registered %s", self._server_id, client_id)
-
-    async def stop(self) -> None:
-        """Stop every loop, wait until the learners have ended and drop their mail; idempotent."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        self._tasks.clear()
-        self._proxies.clear()
-        for client_id, client in self._clients.items():
-            await client.dispatcher.close()
-            self._mailboxes.forget(client_id)
+            self.proxies[client_id] = PollingProxy(self.server_id, client_id, index, self.mail, self._polling)
+            log.info("%s registered %s", self.server_id, client_id)
 
     def learners(self) -> list[PollingProxy]:
         """Return the registered clients in the order of the configuration."""
-        return list(self._proxies.values())
+        return list(self.proxies.values())
 
     def hold(self, model: ModelState) -> None:
         """Do nothing: a polling server is asked for no model."""
@@ -99,15 +82,6 @@ class PollingNodes:
             await asyncio.gather(*(self._push(proxy, model, deadline_s) for proxy in self.learners()))
         )
 
-    def lose(self, client_id: str) -> None:
-        """End a client as a crash would: nobody is told, its server can only time out.
-
-        Raises:
-            KeyError: There is no such client.
-        """
-        self._tasks[client_id].cancel()
-        self._mailboxes.forget(client_id)
-
     @staticmethod
     async def _push(
         proxy: PollingProxy, model: ModelState, deadline_s: float | None
@@ -117,3 +91,54 @@ class PollingNodes:
         except FedbenchError as error:
             return proxy.client_id, error
         return proxy.client_id, None
+
+
+class PollingNodes(PollingServer):
+    """A polling server and its polling clients, in one event loop.
+
+    Args:
+        config: The federation.
+        dispatchers: One learner for each client, in the order of the configuration.
+    """
+
+    def __init__(self, config: FederationConfig, dispatchers: Sequence[LearnerDispatcher]) -> None:
+        super().__init__(config, Mailboxes())
+        self._clients = {
+            client.client_id: PollingClient(dispatcher, client.client_id, self.mail, config.polling)
+            for client, dispatcher in zip(config.clients, dispatchers, strict=True)
+        }
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Start every client's loop and look until each has registered.
+
+        Raises:
+            RegistrationError: A client did not register within 10 seconds.
+        """
+        for client_id, client in self._clients.items():
+            context = contextvars.copy_context()
+            context.run(current_node.set, client_id)
+            self._tasks[client_id] = asyncio.get_running_loop().create_task(
+                client.run(self.server_id), context=context
+            )
+        await self.await_registrations()
+
+    async def stop(self) -> None:
+        """Stop every loop, wait until the learners have ended and drop their mail; idempotent."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._tasks.clear()
+        self.proxies.clear()
+        for client_id, client in self._clients.items():
+            await client.dispatcher.close()
+            self.mail.forget(client_id)
+
+    def lose(self, client_id: str) -> None:
+        """End a client as a crash would: nobody is told, its server can only time out.
+
+        Raises:
+            KeyError: There is no such client.
+        """
+        self._tasks[client_id].cancel()
+        self.mail.forget(client_id)

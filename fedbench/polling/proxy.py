@@ -14,7 +14,7 @@ from fedbench.values import RoundInfo, TrainResult, result_from_body, round_to_b
 
 if TYPE_CHECKING:
     from fedbench.config import PollingConfig
-    from fedbench.polling.mailbox import Mailboxes
+    from fedbench.polling.mail import Mail
     from fedbench.tensors.model import ModelState
 
 
@@ -25,17 +25,15 @@ class PollingProxy:
         server_id: The calling node.
         client_id: The client.
         index: Its position in the configuration, from 0.
-        mailboxes: The federation's mailboxes.
+        mail: Where messages are put and looked for.
         config: How the server polls.
     """
 
-    def __init__(
-        self, server_id: str, client_id: str, index: int, mailboxes: Mailboxes, config: PollingConfig
-    ) -> None:
+    def __init__(self, server_id: str, client_id: str, index: int, mail: Mail, config: PollingConfig) -> None:
         self.client_id = client_id
         self.index = index
         self._server_id = server_id
-        self._mailboxes = mailboxes
+        self._mail = mail
         self._interval_s = config.poll_interval_s
         self._last_id = 0
         self._turn = asyncio.Lock()
@@ -66,7 +64,7 @@ class PollingProxy:
 
     def notify(self, event_type: str, data: Any = None) -> None:
         """Leave plain data in the client's mailbox for its learner's ``on_event``; nothing comes back."""
-        self._mailboxes.put(Message(Kind.CLIENT_NOTIFY, self._server_id, self.client_id, event_type, data))
+        self._mail.put(Message(Kind.CLIENT_NOTIFY, self._server_id, self.client_id, event_type, data))
 
     async def call(
         self, kind: Kind, method: str, body: Any, model: ModelState | None, deadline_s: float | None
@@ -87,7 +85,7 @@ class PollingProxy:
         try:
             async with asyncio.timeout(deadline_s), self._turn:
                 self._last_id += 1
-                self._mailboxes.put(
+                self._mail.put(
                     Message(
                         kind,
                         self._server_id,
@@ -110,13 +108,11 @@ class PollingProxy:
     async def _answer(self) -> Message:
         try:
             while True:
-                answer = await self._mailboxes.receive(
-                    self._server_id, self.client_id, math.inf, self._interval_s
-                )
+                answer = await self._mail.receive(self._server_id, self.client_id, math.inf, self._interval_s)
                 if answer.correlation_id == self._last_id:
                     return answer  # an answer to an earlier call came too late: its caller has gone
         except asyncio.CancelledError:  # the deadline, or the caller has gone
-            self._mailboxes.withdraw(self.client_id, self._server_id, self._last_id)
+            self._mail.withdraw(self.client_id, self._server_id, self._last_id)
             raise
 
     def _unpack(self, answer: Message) -> Message:

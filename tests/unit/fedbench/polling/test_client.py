@@ -21,7 +21,7 @@ async def running(build, config):
     client = PollingClient(dispatcher, CLIENT, Mailboxes(), config)
     task = asyncio.create_task(client.run("hub"))
     try:
-        yield client, client._mailboxes
+        yield client, client._mail
     finally:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -104,7 +104,7 @@ async def test_stop_leaves_no_task_no_thread_and_no_mail(build, model):
     assert pending_tasks() == []
     assert learner_threads() == []
     assert nodes.learners() == []
-    assert nodes._mailboxes._boxes == {}
+    assert nodes.mail._boxes == {}
     await nodes.stop()
 
 

@@ -80,11 +80,11 @@ async def test_a_deadline_that_is_none(proxy, deadline_s):
 
 
 async def test_a_request_that_nobody_waits_for_is_withdrawn(nodes, proxy, learner, model):
-    nodes._mailboxes.put(Message(Kind.RPC_REQUEST, "hub", "yaml_client_2", "hold"))
+    nodes.mail.put(Message(Kind.RPC_REQUEST, "hub", "yaml_client_2", "hold"))
     await asyncio.sleep(0.01)  # the client has taken it and is busy
     with pytest.raises(DeadlineExceeded):
         await proxy.push(model(3), deadline_s=0.01)
-    assert nodes._mailboxes.look("yaml_client_2", "hub") is None
+    assert nodes.mail.look("yaml_client_2", "hub") is None
     learner.go.set()
     assert await proxy.ping("next") == "next"
     assert learner.versions == []
@@ -94,7 +94,7 @@ async def test_mail_for_a_lost_client_does_not_pile_up(nodes, proxy):
     nodes.lose("yaml_client_2")
     for n in range(3):
         proxy.notify("phase", n)
-    assert nodes._mailboxes.look("yaml_client_2", "hub") is None
+    assert nodes.mail.look("yaml_client_2", "hub") is None
 
 
 async def test_an_answer_that_comes_too_late_is_dropped(proxy, learner):
