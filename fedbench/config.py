@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fedbench.configfile import Section, in_document_order, read_yaml
 from fedbench.errors import ConfigError, Problem
+from fedbench.fleet.settings import RESTARTS, START_METHODS, FleetSettings
 from fedbench.ids import MODES, Mode
 from fedbench.loop import LOOPS, LoopName
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 Architecture = Literal["push", "polling"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
-AVAILABLE_MODES: tuple[Mode, ...] = ("memory",)
+AVAILABLE_MODES: tuple[Mode, ...] = ("memory", "process")
+StoreName = Literal["heap", "shared"]
+STORES: tuple[StoreName, ...] = get_args(StoreName)
 DEFAULT_SERVER_ID = "yaml_fed_server"
 MAX_CLIENTS = 100_000
 MAX_DEADLINE_S = 1e9
@@ -62,7 +65,8 @@ class PollingConfig:
 
     Attributes:
         server_ids: Ids under which each client looks for its server; the real one is among them.
-        poll_interval_s: Sleep between two looks into a mailbox, in seconds.
+        poll_interval_s: Sleep between two looks into a mailbox, in seconds: by default 1 ms in memory mode,
+            10 ms between processes.
         receive_timeout_s: How long one receive looks before it gives up, in seconds.
         warn_on_timeout: Whether a receive that gave up leaves a WARNING.
     """
@@ -85,6 +89,8 @@ class FederationConfig:
         server: The server.
         clients: At least one client, in the order that seeds and reduction follow.
         polling: How the polling architecture polls.
+        store: Where models lie: on the heap, or in shared memory, as process mode needs them.
+        fleet: How the clients' processes are started in process mode.
     """
 
     seed: int
@@ -94,6 +100,8 @@ class FederationConfig:
     server: ServerConfig
     clients: tuple[ClientConfig, ...]
     polling: PollingConfig
+    store: StoreName = "heap"
+    fleet: FleetSettings = field(default_factory=FleetSettings)
 
 
 def load(path: str | Path, *, check_learner: CheckLearner | None = None) -> FederationConfig:
@@ -126,7 +134,10 @@ def from_mapping(
     if mode not in AVAILABLE_MODES:
         where = "mode" if mode == root.value("mode") else "server.transport.type"
         problems.append(
-            Problem(where, f"{mode!r} is not available in this version: use {AVAILABLE_MODES[0]!r}")
+            Problem(
+                where,
+                f"{mode!r} is not available in this version: use {' or '.join(map(repr, AVAILABLE_MODES))}",
+            )
         )
     if transport.value("type") == default_mode:
         _check_transport(transport, default_mode, mode)
@@ -143,7 +154,9 @@ def from_mapping(
         root.choice("loop", LOOPS, "auto"),
         server,
         clients,
-        _polling(root.section("polling"), server.server_id),
+        _polling(root.section("polling"), server.server_id, mode),
+        _store(root, mode),
+        _fleet(root, mode),
     )
     root.finish()
     if problems:
@@ -173,7 +186,27 @@ def _server(section: Section) -> ServerConfig:
     return ServerConfig(server_id, ComponentConfig(kind, values))
 
 
-def _polling(section: Section, server_id: str) -> PollingConfig:
+def _store(root: Section, mode: Mode) -> StoreName:
+    store: StoreName = root.choice("store", STORES, "heap" if mode == "memory" else "shared")
+    if store == "heap" and mode == "process":
+        root.problem("store", "clients of other processes cannot read the heap: use 'shared'")
+    return store
+
+
+def _fleet(root: Section, mode: Mode) -> FleetSettings:
+    if mode != "process" and root.value("fleet") is not None:
+        root.problem("fleet", f"there are no processes to start in {mode} mode: remove it")
+    section = root.section("fleet")
+    settings = FleetSettings(
+        section.choice("start_method", START_METHODS, "forkserver"),
+        section.choice("restart", RESTARTS, "never"),
+        section.integer("max_restarts", 3, least=0),
+    )
+    section.finish()
+    return settings
+
+
+def _polling(section: Section, server_id: str, mode: Mode) -> PollingConfig:
     others = [other for other in LEGACY_SERVER_IDS if other != server_id]
     server_ids = section.strings("server_ids", (*others[:2], server_id))
     if server_id not in server_ids:
@@ -182,7 +215,7 @@ def _polling(section: Section, server_id: str) -> PollingConfig:
         )
     config = PollingConfig(
         server_ids,
-        section.number("poll_interval_s", 0.001, above=0.0),
+        section.number("poll_interval_s", 0.001 if mode == "memory" else 0.010, above=0.0),
         section.number("receive_timeout_s", 0.010, above=0.0),
         section.boolean("warn_on_timeout", default=True),
     )

@@ -11,8 +11,11 @@ from fedbench.ids import current_node
 from fedbench.learning.dispatch import LearnerDispatcher, check_methods
 from fedbench.learning.learner import Learner, resolve_learner
 from fedbench.learning.trainer import FedAvgTrainer
+from fedbench.loop import in_thread
 from fedbench.polling.nodes import PollingNodes
 from fedbench.push import PushNodes
+from fedbench.tensors.shared import SharedStore
+from fedbench.tensors.store import HeapStore, TensorStore
 from fedbench.values import ClientInfo, History, RoundRecord
 
 if TYPE_CHECKING:
@@ -67,6 +70,8 @@ class Federation:
     Attributes:
         config: As given.
         nodes: The nodes of its architecture.
+        store: Where the server's models lie; in memory mode the clients' too.
+        learner_instances: The clients' learners in memory mode; in process mode they live elsewhere.
         global_model: The newest global model, None before training.
 
     Raises:
@@ -78,14 +83,15 @@ class Federation:
         self.global_model: ModelState | None = None
         server, clients = config.server, config.clients
         self._server_learner = _dispatcher(clients[0].learner, self._info(server.server_id, -1))
-        dispatchers = [
-            _dispatcher(client.learner, self._info(client.client_id, index), client.allowed_methods)
-            for index, client in enumerate(clients)
-        ]
-        build: Callable[[FederationConfig, Sequence[LearnerDispatcher]], Nodes] = (
-            PushNodes if config.architecture == "push" else PollingNodes
-        )
-        self.nodes = build(config, dispatchers)
+        shared = config.store == "shared" and config.architecture == "push"  # polling sends copies anyway
+        self.store: TensorStore = SharedStore() if shared else HeapStore()
+        dispatchers: list[LearnerDispatcher] = []
+        if config.mode == "memory":
+            dispatchers = [
+                _dispatcher(client.learner, self._info(client.client_id, index), client.allowed_methods)
+                for index, client in enumerate(clients)
+            ]
+        self.nodes = self._nodes(dispatchers)
         self.learner_instances: tuple[Learner, ...] = tuple(dispatcher.learner for dispatcher in dispatchers)
         self._trainer = FedAvgTrainer(**server.trainer.args)
         self._state = "new"
@@ -135,6 +141,7 @@ class Federation:
         self._state = "stopped"
         await self.nodes.stop()
         await self._server_learner.close()
+        self.store.close()
 
     def learners(self) -> Sequence[RemoteLearner]:
         """Return the registered clients in the order of the configuration."""
@@ -150,6 +157,7 @@ class Federation:
 
         Raises:
             LocalProtocolError: There is a global model and ``model`` is not newer: clients would drop it.
+            TensorStoreFull: There is no room for it; nobody was sent anything.
         """
         held = self.global_model
         if held is not None and model.version <= held.version:
@@ -157,6 +165,7 @@ class Federation:
                 f"model version {model.version} is not newer than the global model's, {held.version}: "
                 "clients would drop it; give it a higher version"
             )
+        model = await self._place(model)
         self.global_model = model
         outcomes = await self.nodes.broadcast(model, deadline_s=self._trainer.deadline_s)
         for client_id, error in outcomes.items():
@@ -190,6 +199,7 @@ class Federation:
             model = await self._initial(initial_model)
             if self.global_model is not None and model.version < self.global_model.version:
                 model = model.with_version(self.global_model.version)
+            model = await self._place(model)
             self.global_model = model
             self.nodes.hold(model)
             return await self._trainer.train(
@@ -203,6 +213,26 @@ class Federation:
             )
         finally:
             current_node.reset(token)
+
+    def _nodes(self, dispatchers: Sequence[LearnerDispatcher]) -> Nodes:
+        config = self.config
+        if config.mode == "memory":
+            return (PushNodes if config.architecture == "push" else PollingNodes)(config, dispatchers)
+        # What only process mode needs is imported when it is needed: importing fedbench stays cheap.
+        if config.architecture == "polling":
+            from fedbench.polling.processes import PollingProcessNodes
+
+            return PollingProcessNodes(config)
+        from fedbench.processes import ProcessNodes
+
+        assert isinstance(self.store, SharedStore)  # the configuration allows no other
+        return ProcessNodes(config, self.store)
+
+    async def _place(self, model: ModelState) -> ModelState:
+        """Return the model in the server's store: copied once, by a thread, unless it lies there."""
+        if self.store.holds(model):
+            return model
+        return await in_thread(self.store.adopt, model)
 
     def _info(self, node_id: str, index: int) -> ClientInfo:
         return ClientInfo(node_id, index, len(self.config.clients), self.config.seed)

@@ -1,4 +1,4 @@
-"""The nodes of a federation under the push architecture, in one event loop."""
+"""The nodes of a federation under the push architecture: the server's side, and clients in the same loop."""
 
 from __future__ import annotations
 
@@ -12,71 +12,46 @@ from fedbench.rpc.stub import MODEL_EVENT, LearnerStub
 from fedbench.transport.memory import Hub, MemoryConnection, MemoryTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fedbench.config import FederationConfig
     from fedbench.learning.dispatch import LearnerDispatcher
     from fedbench.tensors.model import ModelState
+    from fedbench.transport.base import TransportBase
 
 
-class PushNodes:
-    """A server and its clients, joined by a hub of their own.
+class PushServer:
+    """The server's side of a federation, however its clients are joined.
 
     Args:
         config: The federation.
-        dispatchers: One learner for each client, in the order of the configuration.
+        transport: The server's transport.
+        on_subscribed: Called with the id of a client that has subscribed to the global model.
 
     Attributes:
-        server: The server's communication.
-        clients: Each client's communication, by id, in the order of the configuration.
+        comm: The server's communication.
         global_model: What the server answers calls with.
+        stub: What answers them.
     """
 
-    def __init__(self, config: FederationConfig, dispatchers: Sequence[LearnerDispatcher]) -> None:
-        hub = Hub()
+    def __init__(
+        self,
+        config: FederationConfig,
+        transport: TransportBase,
+        on_subscribed: Callable[[str], None] | None = None,
+    ) -> None:
         self.server_id = config.server.server_id
-        transport = MemoryTransport(self.server_id, hub, role="server")
-        self.server = CommunicationManager(self.server_id, transport, role="server")
+        self.comm = CommunicationManager(self.server_id, transport, role="server")
         self.global_model = GlobalModel()
-        self._server_stub = LearnerStub(self.server, self.global_model)
-        self.clients: dict[str, CommunicationManager] = {}
-        self._stubs: dict[str, LearnerStub] = {}
-        self._dispatchers = list(dispatchers)
-        for client, dispatcher in zip(config.clients, dispatchers, strict=True):
-            client_id = client.client_id
-            comm = CommunicationManager(
-                client_id, MemoryTransport(client_id, hub, role="client"), role="client"
-            )
-            self.clients[client_id] = comm
-            self._stubs[client_id] = LearnerStub(comm, dispatcher)
+        self.stub = LearnerStub(self.comm, self.global_model, on_subscribed=on_subscribed)
         self._proxies = {
-            client_id: LearnerProxy(self.server, client_id, index)
-            for index, client_id in enumerate(self.clients)
+            client.client_id: LearnerProxy(self.comm, client.client_id, index)
+            for index, client in enumerate(config.clients)
         }
-
-    async def start(self) -> None:
-        """Start the server, register every client and subscribe it to the global model."""
-        await self.server.start()
-        for comm in self.clients.values():
-            await comm.start()
-            await comm.register_client(self.server_id)
-            await RpcEndpoint.of(comm).call(self.server_id, "subscribe", MODEL_EVENT)
-
-    async def stop(self) -> None:
-        """Unregister the clients, close every node and wait until the learners have ended; idempotent."""
-        for client_id, comm in self.clients.items():
-            await self._stubs[client_id].close()
-            await comm.close()
-            RpcEndpoint.of(comm).close()
-        await self._server_stub.close()
-        await self.server.close()
-        RpcEndpoint.of(self.server).close()
-        for dispatcher in self._dispatchers:
-            await dispatcher.close()
 
     def learners(self) -> list[LearnerProxy]:
         """Return the registered clients in the order of the configuration."""
-        registered = self.server.control.admissions
+        registered = self.comm.control.admissions
         return [proxy for client_id, proxy in self._proxies.items() if client_id in registered]
 
     def hold(self, model: ModelState) -> None:
@@ -92,7 +67,79 @@ class PushNodes:
             Client id to None, or to why it did not apply the model.
         """
         self.hold(model)
-        return await self._server_stub.broadcast_model(model, deadline_s=deadline_s)
+        return await self.stub.broadcast_model(model, deadline_s=deadline_s)
+
+    async def close(self) -> None:
+        """End what runs, close every connection and the transport; idempotent."""
+        await self.stub.close()
+        await self.comm.close()
+        RpcEndpoint.of(self.comm).close()
+
+
+class PushClient:
+    """A client's side of a federation, however it is joined.
+
+    Args:
+        client_id: The client.
+        transport: Its transport.
+        dispatcher: Its learner.
+
+    Attributes:
+        comm: The client's communication.
+    """
+
+    def __init__(self, client_id: str, transport: TransportBase, dispatcher: LearnerDispatcher) -> None:
+        self.comm = CommunicationManager(client_id, transport, role="client")
+        self._dispatcher = dispatcher
+        self._stub = LearnerStub(self.comm, dispatcher)
+
+    async def start(self, server_id: str) -> None:
+        """Register at the server and subscribe to the global model."""
+        await self.comm.start()
+        await self.comm.register_client(server_id)
+        await RpcEndpoint.of(self.comm).call(server_id, "subscribe", MODEL_EVENT)
+
+    async def stop(self) -> None:
+        """Unregister, close the node and wait until the learner has ended; idempotent."""
+        await self._stub.close()
+        await self.comm.close()
+        RpcEndpoint.of(self.comm).close()
+        await self._dispatcher.close()
+
+
+class PushNodes:
+    """A server and its clients in one event loop, joined by a hub of their own.
+
+    Args:
+        config: The federation.
+        dispatchers: One learner for each client, in the order of the configuration.
+
+    Attributes:
+        side: The server's side.
+        clients: Each client, by id, in the order of the configuration.
+    """
+
+    def __init__(self, config: FederationConfig, dispatchers: Sequence[LearnerDispatcher]) -> None:
+        hub = Hub()
+        server_id = config.server.server_id
+        self.side = PushServer(config, MemoryTransport(server_id, hub, role="server"))
+        self.learners, self.hold, self.broadcast = self.side.learners, self.side.hold, self.side.broadcast
+        self.clients: dict[str, PushClient] = {}
+        for client, dispatcher in zip(config.clients, dispatchers, strict=True):
+            transport = MemoryTransport(client.client_id, hub, role="client")
+            self.clients[client.client_id] = PushClient(client.client_id, transport, dispatcher)
+
+    async def start(self) -> None:
+        """Start the server, register every client and subscribe it to the global model."""
+        await self.side.comm.start()
+        for client in self.clients.values():
+            await client.start(self.side.server_id)
+
+    async def stop(self) -> None:
+        """Unregister the clients, close every node and wait until the learners have ended; idempotent."""
+        for client in self.clients.values():
+            await client.stop()
+        await self.side.close()
 
     def lose(self, client_id: str) -> None:
         """End a client's connection as a crash would: the server is told :class:`PeerLost`.
@@ -100,7 +147,7 @@ class PushNodes:
         Raises:
             KeyError: There is no such client, or it is not connected.
         """
-        link = self.clients[client_id].connections.pool.find(self.server_id)
+        link = self.clients[client_id].comm.connections.pool.find(self.side.server_id)
         if link is None:
             raise KeyError(client_id)
         assert isinstance(link.connection, MemoryConnection)

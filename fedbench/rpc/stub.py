@@ -15,6 +15,8 @@ from fedbench.rpc.deadlines import DeadlineTimer
 from fedbench.rpc.endpoint import ERROR, RpcEndpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fedbench.connection.communication import CommunicationManager
     from fedbench.tensors.model import ModelState
     from fedbench.transport.receipt import Receipt
@@ -51,13 +53,23 @@ class LearnerStub:
         comm: The node's communication.
         target: What the calls are dispatched to.
         max_calls: Requests that may run at once; more are answered with ``Overloaded``.
+        on_subscribed: On a server: called with the id of a client that has subscribed to
+            :data:`MODEL_EVENT`, before it is answered.
 
     Attributes:
         subscribers: On a server: ids of the subscribed clients, in order, by event type.
     """
 
-    def __init__(self, comm: CommunicationManager, target: Target, *, max_calls: int = MAX_CALLS) -> None:
+    def __init__(
+        self,
+        comm: CommunicationManager,
+        target: Target,
+        *,
+        max_calls: int = MAX_CALLS,
+        on_subscribed: Callable[[str], None] | None = None,
+    ) -> None:
         self._comm = comm
+        self._on_subscribed = on_subscribed
         self._target = target
         self._max_calls = max_calls
         self._send = comm.send_business_message
@@ -232,6 +244,8 @@ class LearnerStub:
         subscribers = self.subscribers.setdefault(event_type, {})
         if message.method == "subscribe":
             subscribers[message.source] = None
+            if event_type == MODEL_EVENT and self._on_subscribed is not None:
+                self._on_subscribed(message.source)
         else:
             subscribers.pop(message.source, None)
         return True

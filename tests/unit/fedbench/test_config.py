@@ -13,6 +13,7 @@ from fedbench.config import (
     load,
 )
 from fedbench.errors import ConfigError
+from fedbench.fleet.settings import FleetSettings
 
 ARGS = {"rounds": 3, "fraction": 0.5, "quorum": 0.25, "deadline_s": 2.0}
 FULL = {
@@ -231,29 +232,56 @@ def test_all_problems_are_reported_in_document_order():
 def test_the_servers_transport_decides_the_mode_where_nothing_else_does():
     data = {"server": {"transport": {"type": "memory"}}, "clients": [{}]}
     assert from_mapping(data).mode == "memory"
+    data = {"mode": None, "server": {"transport": {"type": "process"}}, "clients": [{}]}
+    assert from_mapping(data).mode == "process"
     assert problems_of({"server": {"transport": {"type": "network"}}, "clients": [{}]}) == [
-        "server.transport.type: 'network' is not available in this version: use 'memory'"
-    ]
-    assert problems_of({"mode": None, "server": {"transport": {"type": "process"}}, "clients": [{}]}) == [
-        "server.transport.type: 'process' is not available in this version: use 'memory'"
+        "server.transport.type: 'network' is not available in this version: use 'memory' or 'process'"
     ]
 
 
-@pytest.mark.parametrize("mode", ["process", "network"])
-def test_modes_that_are_not_available(mode):
-    assert problems_of({"mode": mode, "clients": [{}]}) == [
-        f"mode: '{mode}' is not available in this version: use 'memory'"
+def test_modes_that_are_not_available():
+    assert problems_of({"mode": "network", "clients": [{}]}) == [
+        "mode: 'network' is not available in this version: use 'memory' or 'process'"
     ]
 
 
 def test_a_client_is_measured_by_the_mode_not_by_what_is_available():
-    data = {"mode": "process", "clients": [{"transport": {"type": "process"}}]}
+    data = {"mode": "network", "clients": [{"transport": {"type": "network"}}]}
     assert len(problems_of(data)) == 1
     data["clients"].append({"transport": {"type": "memory"}})
     assert problems_of(data)[1] == (
-        "clients[1].transport.type: 'memory' differs from the federation's mode 'process': "
+        "clients[1].transport.type: 'memory' differs from the federation's mode 'network': "
         "all nodes must share one"
     )
+
+
+def test_process_mode_needs_shared_memory_and_polls_less_often():
+    config = from_mapping({"mode": "process", "clients": [{}]})
+    assert (config.store, config.fleet) == ("shared", FleetSettings("forkserver", "never", 3))
+    assert config.polling.poll_interval_s == 0.010
+    assert from_mapping({"store": "shared", "clients": [{}]}).store == "shared"
+    assert problems_of({"mode": "process", "store": "heap", "clients": [{}]}) == [
+        "store: clients of other processes cannot read the heap: use 'shared'"
+    ]
+
+
+def test_how_processes_are_started_is_read_and_only_where_there_are_any():
+    fleet = {"start_method": "spawn", "restart": "on_failure", "max_restarts": 0}
+    config = from_mapping({"mode": "process", "fleet": fleet, "clients": [{}]})
+    assert config.fleet == FleetSettings("spawn", "on_failure", 0)
+    assert problems_of({"fleet": fleet, "clients": [{}]}) == [
+        "fleet: there are no processes to start in memory mode: remove it"
+    ]
+    wrong = {
+        "mode": "process",
+        "fleet": {"start_method": "fork", "max_restarts": -1, "x": 1},
+        "clients": [{}],
+    }
+    assert [problem.split(":")[0] for problem in problems_of(wrong)] == [
+        "fleet.start_method",
+        "fleet.max_restarts",
+        "fleet.x",
+    ]
 
 
 # Clients ---------------------------------------------------------------------------------------------------

@@ -29,8 +29,7 @@ def test_create_transport_hands_on_its_options_but_not_the_type():
     ("mode", "node_id", "message"),
     [
         ("memory", "no node", "'no node' cannot name a node"),
-        ("process", "a", "the 'process' transport is not available in this version: use one of memory"),
-        ("network", "a", "the 'network' transport is not available in this version"),
+        ("network", "a", "the 'network' transport is not available in this version: use one of memory, proc"),
         ("carrier pigeon", "a", "unknown transport 'carrier pigeon': use one of memory"),
     ],
 )
@@ -169,6 +168,6 @@ def test_a_proxy_that_cannot_be_made():
     with pytest.raises(ValueError, match="'memory_server' joins neither 'a' nor 'b'"):
         create_learner_proxy("memory", "a", "b", comm)
     with pytest.raises(ValueError, match="not available"):
-        create_learner_proxy("process", "a", "memory_server", comm)
+        create_learner_proxy("network", "a", "memory_server", comm)
     with pytest.raises(ValueError, match="unknown transport"):
         create_learner_proxy("carrier pigeon", "a", "memory_server", comm)

@@ -103,7 +103,7 @@ async def test_the_initial_model_is_the_global_one_in_round_one():
     async with federation:
         remote, server = (
             federation.learners()[0],
-            LearnerProxy(federation.nodes.clients["yaml_client_1"], "yaml_fed_server"),
+            LearnerProxy(federation.nodes.clients["yaml_client_1"].comm, "yaml_fed_server"),
         )
         train, seen = remote.train, []
 

@@ -102,7 +102,7 @@ async def test_clients_register_and_subscribe_in_the_order_of_the_configuration(
     assert [(proxy.client_id, proxy.index) for proxy in nodes.learners()] == [
         (f"yaml_client_{n + 1}", n) for n in range(3)
     ]
-    assert list(nodes._server_stub.subscribers["model"]) == list(nodes.clients)
+    assert list(nodes.side.stub.subscribers["model"]) == list(nodes.clients)
     await nodes.stop()
 
 
@@ -122,7 +122,7 @@ async def test_broadcast_makes_the_model_global_and_waits_until_it_is_applied(no
     nodes.recorders[0].go.set()
     assert await broadcast == {"yaml_client_1": None, "yaml_client_2": None}
     assert [recorder.versions for recorder in nodes.recorders] == [[1], [1]]
-    assert await LearnerProxy(nodes.clients["yaml_client_2"], "hub").get_model() == make_model(1)
+    assert await LearnerProxy(nodes.clients["yaml_client_2"].comm, "hub").get_model() == make_model(1)
 
 
 async def test_one_client_that_raises_or_is_late_does_not_stop_the_others():
