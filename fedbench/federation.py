@@ -170,7 +170,8 @@ class Federation:
         outcomes = await self.nodes.broadcast(model, deadline_s=self._trainer.deadline_s)
         for client_id, error in outcomes.items():
             if error is not None:
-                log.warning("%s did not apply model version %d: %s", client_id, model.version, error)
+                # Its text only: the error itself holds the frames it passed, and they the model.
+                log.warning("%s did not apply model version %d: %s", client_id, model.version, str(error))
         return outcomes
 
     async def run(

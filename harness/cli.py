@@ -59,6 +59,16 @@ def root(
 
 
 @app.command()
+def doctor(
+    clean: Annotated[bool, typer.Option("--clean", help="Remove what killed runs left behind.")] = False,
+) -> None:
+    """Show what process mode needs of this machine, and what killed runs have left in shared memory."""
+    from harness.doctor import examine
+
+    raise typer.Exit(examine(out, clean=clean))
+
+
+@app.command()
 def federate(
     config: Annotated[Path, typer.Argument(help="YAML file of the federation.")],
     save: Annotated[Path | None, typer.Option(help="Write the final model to this .npz file.")] = None,

@@ -1,4 +1,4 @@
-"""Logs of a federation in one process: one file for each client, the rest on stderr."""
+"""Logs of a federation: one file for each client, the rest on stderr."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Self
 from rich.console import Console
 from rich.logging import RichHandler
 
+from fedbench.childlog import LogSetup
 from fedbench.ids import current_node
 
 if TYPE_CHECKING:
@@ -39,11 +40,21 @@ class NodeLogs(logging.Handler):
         self._client_ids = frozenset(client_ids)
         self._stderr = RichHandler(stderr_level, Console(stderr=True), show_path=False, markup=False)
         self._files: dict[str, IO[str]] = {}
+        self._elsewhere: frozenset[str] = frozenset()
 
     @property
     def written(self) -> list[str]:
         """Ids of the clients that have logged something."""
-        return list(self._files)
+        return sorted({*self._files, *(node for node in self._elsewhere if self._path(node).exists())})
+
+    def for_children(self) -> LogSetup:
+        """Return how the processes of clients log: each to the same file as here; older ones go first."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._elsewhere = self._client_ids
+        for node_id in self._client_ids:
+            self._path(node_id).unlink(missing_ok=True)
+        folder = str(self._folder.resolve()).replace("{", "{{").replace("}", "}}")
+        return LogSetup(self.level, FORMAT, f"{folder}/{{node}}.log")
 
     def __enter__(self) -> Self:
         root = logging.getLogger()
@@ -74,6 +85,9 @@ class NodeLogs(logging.Handler):
         file = self._files.get(node_id)
         if file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            file = (self._folder / f"{node_id}.log").open("w", encoding="utf-8", buffering=1)
+            file = self._path(node_id).open("w", encoding="utf-8", buffering=1)
             self._files[node_id] = file
         return file
+
+    def _path(self, node_id: str) -> Path:
+        return self._folder / f"{node_id}.log"

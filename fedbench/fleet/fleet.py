@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import multiprocessing.process
 import os
 import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -148,6 +149,9 @@ class Fleet:
                 name=f"fedbench {child_id}",
             )
             process.start()
+            # Or every later start would poll it from this thread, as the loop does, and at the end of the
+            # program multiprocessing would wait for it.
+            multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
             assert process.pid is not None
             try:
                 pidfd = os.pidfd_open(process.pid)
@@ -178,7 +182,7 @@ class Fleet:
         asyncio.get_running_loop().remove_reader(child.process.sentinel)
         if child.pidfd >= 0:
             os.close(child.pidfd)
-        code = child.process.exitcode
+        code = child.process.exitcode  # of a process that is dead, whose code lies in the pipe: no waiting
         child.process.close()
         del self._children[child_id]
         restarted = self._restarts(child_id, child, code)

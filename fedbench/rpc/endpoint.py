@@ -8,7 +8,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fedbench.clock import Clock, LoopClock
-from fedbench.errors import ConnectionClosed, DeadlineExceeded, PeerLost, RemoteError, TransportError
+from fedbench.errors import (
+    ConnectionClosed,
+    DeadlineExceeded,
+    PeerLost,
+    RemoteError,
+    RoutingError,
+    TransportError,
+)
 from fedbench.messages import RPC_REQUEST, Kind, Message
 from fedbench.rpc.correlation import OpenCalls
 from fedbench.rpc.deadlines import DeadlineTimer
@@ -68,7 +75,7 @@ class RpcEndpoint:
         Raises:
             RemoteError: The handler raised.
             DeadlineExceeded: No answer came in time.
-            PeerLost: The peer went away before it answered.
+            PeerLost: The peer went away before it answered, or was lost before and is not back.
             ConnectionClosed: This node closed the connection before it answered.
             ValueError: ``deadline_s`` is negative or no number.
             RoutingError: There is no connection to it.
@@ -101,6 +108,11 @@ class RpcEndpoint:
                 )
             )
             return await future
+        except RoutingError:
+            peer = self.comm.control.monitor.peers.get(peer_id)
+            if peer is not None and isinstance(peer.error, PeerLost):  # it died a moment ago
+                raise PeerLost(peer_id, peer.error.reason) from None
+            raise
         except _Expired:
             raise DeadlineExceeded(f"{peer_id} did not answer {method} within {deadline_s} s") from None
         finally:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedbench import childlog
 from fedbench.ids import current_node
 from harness.nodelogs import NodeLogs
 
@@ -112,3 +113,17 @@ def test_markup_in_a_message_is_printed_as_it_is(tmp_path: Path, capsys: pytest.
     with NodeLogs(tmp_path, [], logging.WARNING):
         say("", logging.WARNING, "[red]not red[/red]")
     assert "[red]not red[/red]" in capsys.readouterr().err
+
+
+def test_processes_of_clients_log_to_the_same_files_and_old_ones_go(tmp_path: Path) -> None:
+    folder = tmp_path / "lo{g}s"
+    folder.mkdir()
+    (folder / "a.log").write_text("of an earlier run")
+    with NodeLogs(folder, ["a", "b"], logging.WARNING) as logs:
+        setup = childlog.describe()
+        assert setup.level == logging.INFO
+        assert setup.file is not None
+        assert logs.written == []
+        Path(setup.file.format(node="b")).write_text("hello")
+        assert logs.written == ["b"]
+    assert not (folder / "a.log").exists()

@@ -256,8 +256,10 @@ async def test_a_call_that_cannot_be_sent_is_forgotten(world):
 async def test_calling_a_peer_that_has_gone(world):
     server, client = await world.server(), await world.client()
     client.abort()
-    with pytest.raises(RoutingError):
+    with pytest.raises(PeerLost, match=f"lost {CLIENT}"):
         await server.endpoint.call(CLIENT, "m")
+    with pytest.raises(RoutingError, match="there is no connection"):
+        await server.endpoint.call("memory_client_99", "m")
 
 
 async def test_a_node_has_one_endpoint(world):

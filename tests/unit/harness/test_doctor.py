@@ -1,0 +1,66 @@
+"""``fedbench doctor``: shows what is there, removes what nobody owns, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from fedbench.tensors import segments
+from fedbench.tensors.segments import Leftover, Segment
+from harness.cli import app
+from harness.doctor import examine
+
+
+@pytest.fixture
+def leftover():
+    """A segment of a process that never was: this one's id with another start."""
+    name = f"fb-{os.getuid()}-{os.getpid()}-1-1"
+    with open(f"/dev/shm/{name}", "wb") as file:
+        file.write(bytes(1 << 20))
+    yield name
+    if os.path.exists(f"/dev/shm/{name}"):
+        os.unlink(f"/dev/shm/{name}")
+
+
+def test_leftovers_are_shown_with_the_remedy_and_removed_on_demand(leftover):
+    mine = Segment(4096)
+    shown = CliRunner().invoke(app, ["doctor"])
+    assert shown.exit_code == 1
+    assert f"left behind       {leftover} (1.0 MiB) of process {os.getpid()}" in shown.output
+    assert shown.output.splitlines()[-1].endswith("remove them with fedbench doctor --clean")
+    cleaned = CliRunner().invoke(app, ["doctor", "--clean"])
+    assert cleaned.exit_code == 0
+    assert f"removed           {leftover}" in cleaned.output
+    assert not os.path.exists(f"/dev/shm/{leftover}")
+    assert os.path.exists(f"/dev/shm/{mine.name}")
+    mine.unlink()
+    mine.map = None
+
+
+def test_without_leftovers_all_is_well(monkeypatch):
+    monkeypatch.setattr(segments, "leftovers", list)
+    monkeypatch.setattr(segments, "sweep", list)
+    for clean in (False, True):
+        console = Console(width=200)
+        with console.capture() as capture:
+            assert examine(console, clean=clean) == 0
+        lines = capture.get().splitlines()
+        assert [line.split("  ")[0] for line in lines] == [
+            "python",
+            "shared memory",
+            "open files",
+            "leftovers",
+        ]
+        assert lines[-1].endswith("none")
+
+
+def test_what_another_sweep_has_removed_meanwhile_is_not_claimed(monkeypatch):
+    monkeypatch.setattr(segments, "leftovers", lambda: [Leftover("fb-0-1-1-1", 0, 1)])
+    monkeypatch.setattr(segments, "sweep", list)
+    console = Console(width=200)
+    with console.capture() as capture:
+        examine(console, clean=True)
+    assert "removed" not in capture.get()
