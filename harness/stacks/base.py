@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from fedbench.learning.learner import Learner
     from fedbench.tensors.model import ModelState
     from fedbench.values import History, RoundRecord
 
@@ -26,6 +25,7 @@ class FederationSpec:
         learner: Learner of each client, a registered name or ``module:Class``.
         learner_args: Its arguments.
         trainer_args: Arguments of the trainer.
+        methods: Methods of the learner's own that are asked.
         seed: Seed of the federation.
     """
 
@@ -34,6 +34,7 @@ class FederationSpec:
     learner_args: Mapping[str, Any] = field(default_factory=dict)
     trainer_args: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 7
+    methods: tuple[str, ...] = ()
 
 
 class Stack(Protocol):
@@ -49,9 +50,8 @@ class Stack(Protocol):
         """Take it down; idempotent."""
         ...
 
-    @property
-    def learners(self) -> Sequence[Learner]:
-        """The clients' learners, in the order of the configuration."""
+    async def ask(self, client: int, method: str) -> Any:
+        """Return what a method of a client's learner returns, called after all it was sent before."""
         ...
 
     async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:

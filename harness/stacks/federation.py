@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fedbench.federation import Federation
+from fedbench.learning.dispatch import DEFAULT_METHODS
+from fedbench.messages import Kind
 from fedbench.polling.proxy import PollingProxy
 from fedbench.rpc.proxy import LearnerProxy
 from harness.stacks.base import FederationSpec, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from fedbench.learning.learner import Learner
     from fedbench.tensors.model import ModelState
     from fedbench.values import History, RoundRecord
+
+ASK_DEADLINE_S = 60.0
 
 
 class FederationStack:
@@ -61,10 +64,13 @@ class FederationStack:
             self._proxies.clear()
             await federation.stop()
 
-    @property
-    def learners(self) -> Sequence[Learner]:
-        """The clients' learners, in the order of the configuration."""
-        return self._running.learner_instances
+    async def ask(self, client: int, method: str) -> Any:
+        """Return what a method of a client's learner returns, called after all it was sent before."""
+        proxy = self._proxy(client)
+        if isinstance(proxy, LearnerProxy):
+            return await proxy.call_remote_method(method, deadline_s=ASK_DEADLINE_S)
+        call: dict[str, Any] = {"args": [], "kwargs": {}}
+        return (await proxy.call(Kind.RPC_REQUEST, method, call, None, ASK_DEADLINE_S)).body
 
     async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
         """Return ``payload`` after a round trip to a client."""
@@ -123,6 +129,7 @@ class FederationStack:
             "clients": {
                 "count": spec.clients,
                 "learner": {"type": spec.learner, "args": dict(spec.learner_args)},
+                "rpc": {"allowed_methods": [*DEFAULT_METHODS, *spec.methods]},
             },
             "polling": self._polling(),
         }

@@ -6,12 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+from harness.stacks import floors_process
 from harness.stacks.base import FederationSpec, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from fedbench.learning.learner import Learner
     from fedbench.tensors.model import ModelState
     from fedbench.values import History, RoundRecord
 
@@ -34,10 +34,9 @@ class FloorStack:
     async def stop(self) -> None:
         """Nothing to take down."""
 
-    @property
-    def learners(self) -> Sequence[Learner]:
-        """None."""
-        return ()
+    async def ask(self, client: int, method: str) -> Any:
+        """Unsupported."""
+        raise Unsupported("floors have no clients")
 
     async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
         """Unsupported."""
@@ -65,16 +64,24 @@ class FloorStack:
         raise Unsupported("floors have no clients")
 
     async def floor(self, operation: str, count: int) -> list[int]:
-        """Run one of ``hop``, ``await`` and ``rpc`` ``count`` times and return each one's time in ns.
+        """Run an operation ``count`` times and return each one's time in ns.
 
         ``hop``: a callback through the loop that wakes its waiter. ``await``: a direct call of a coroutine,
         mean of 100 a sample. ``rpc``: a bare correlated call, that is a task for the handler, a future for
-        the answer and a timer for the deadline.
+        the answer and a timer for the deadline. ``pipe``, ``queue`` and ``memcpy``: see
+        :mod:`harness.stacks.floors_process`.
 
         Raises:
             Unsupported: Another operation.
         """
-        operations = {"hop": hops, "await": _awaits, "rpc": _BareRpc().calls}
+        operations = {
+            "hop": hops,
+            "await": _awaits,
+            "rpc": _BareRpc().calls,
+            "pipe": floors_process.pipe,
+            "queue": floors_process.queue,
+            "memcpy": floors_process.memcpy,
+        }
         if operation not in operations:
             raise Unsupported(f"no floor {operation!r}: use one of {', '.join(operations)}")
         return await operations[operation](count)

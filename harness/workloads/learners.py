@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fedbench.learning.learner import Learner
 from fedbench.tensors.model import ModelState
 from fedbench.values import ClientInfo, RoundInfo, TrainResult
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from harness.workloads.barrier import arrive
 
 
 class EchoLearner(Learner):
@@ -27,7 +25,6 @@ class EchoLearner(Learner):
         events: ``(handled_ns, data)`` of every event, in order of handling.
         versions: Versions of the models handed to it, in order.
         ends: First and last value of each of these models.
-        on_handled: Called after every event.
     """
 
     def __init__(self, client: ClientInfo, *, model_bytes: int = 4096) -> None:
@@ -36,7 +33,6 @@ class EchoLearner(Learner):
         self.events: list[tuple[int, Any]] = []
         self.versions: list[int] = []
         self.ends: list[tuple[float, float]] = []
-        self.on_handled: Callable[[], None] = lambda: None
 
     async def initial_model(self) -> ModelState:
         """Return the whole numbers 0, 1, 2 … modulo 251 as float32, shape (model_bytes / 4,)."""
@@ -59,7 +55,14 @@ class EchoLearner(Learner):
     async def on_event(self, event_type: str, data: Any) -> None:
         """Remember the data and when it was handled."""
         self.events.append((time.monotonic_ns(), data))
-        self.on_handled()
+
+    async def collected(self) -> list[tuple[int, Any]]:
+        """Return the events so far."""
+        return self.events
+
+    async def applied(self) -> dict[str, Any]:
+        """Return the versions and ends of the models so far."""
+        return {"versions": self.versions, "ends": self.ends}
 
 
 class DraftLearner(EchoLearner):
@@ -67,13 +70,15 @@ class DraftLearner(EchoLearner):
 
     The average of all updates of n clients is then the model plus (n + 1) / 2, exactly.
 
-    Attributes:
-        on_built: Awaited with the round once the update is built.
+    Args:
+        client: Who it is.
+        model_bytes: As for :class:`EchoLearner`.
+        barrier: Folder of a barrier at which every update waits for those of the others; empty for none.
     """
 
-    def __init__(self, client: ClientInfo, *, model_bytes: int = 4096) -> None:
+    def __init__(self, client: ClientInfo, *, model_bytes: int = 4096, barrier: str = "") -> None:
         super().__init__(client, model_bytes=model_bytes)
-        self.on_built: Callable[[RoundInfo], Any] | None = None
+        self._barrier = barrier
 
     async def train(self, model: ModelState, round_info: RoundInfo) -> TrainResult:
         """Return the model plus the client's number, built in a draft, weight 1."""
@@ -81,8 +86,8 @@ class DraftLearner(EchoLearner):
         for name, array in model.items():
             np.add(array, self.client.index + 1, out=draft[name])
         update = draft.freeze()
-        if self.on_built is not None:
-            await self.on_built(round_info)
+        if self._barrier:
+            await arrive(self._barrier, self.client.index)
         return TrainResult(update, 1)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 import statistics
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -19,8 +19,6 @@ from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from harness.workloads.learners import EchoLearner
 
 ECHO = f"{LEARNERS}:EchoLearner"
 HOPS = 3000
@@ -105,11 +103,7 @@ class PushNotify(Workload):
         rng = random.Random(self.params["seed"])
         lag = Histogram()
         sent: dict[int, list[int]] = {client: [] for client in range(clients)}
-        async with running(stack, FederationSpec(clients, ECHO)):
-            learners = cast("list[EchoLearner]", list(stack.learners))
-            drained = _Countdown(operations)
-            for learner in learners:
-                learner.on_handled = drained.one
+        async with running(stack, FederationSpec(clients, ECHO, methods=("collected",))):
             async with session.measured():
                 intended_ns = time.monotonic_ns()
                 for i in range(operations):
@@ -122,8 +116,8 @@ class PushNotify(Workload):
                     now_ns = time.monotonic_ns()
                     lag.record(max(now_ns - intended_ns, 0))
                     stack.notify(client, [i, now_ns, intended_ns], intended_ns=intended_ns)
-                await drained.wait(self.params["drain_s"])
-            latency, intended, wrong = _handled(learners, sent)
+                events = await _collected(stack, clients, self.params["drain_s"])
+            latency, intended, wrong = _handled(events, sent)
         return Outcome(
             operations=operations,
             clients=clients,
@@ -136,15 +130,23 @@ class PushNotify(Workload):
         )
 
 
-def _handled(
-    learners: list[EchoLearner], sent: dict[int, list[int]]
-) -> tuple[Histogram, Histogram, list[str]]:
+async def _collected(stack: Stack, clients: int, timeout_s: float) -> list[Any]:
+    """Return each client's events; asked behind the notifications, they are all there.
+
+    Raises:
+        TimeoutError: Some did not answer within ``timeout_s`` seconds.
+    """
+    async with asyncio.timeout(timeout_s):
+        return await asyncio.gather(*(stack.ask(client, "collected") for client in range(clients)))
+
+
+def _handled(events: list[Any], sent: dict[int, list[int]]) -> tuple[Histogram, Histogram, list[str]]:
     latency, intended, wrong = Histogram(), Histogram(), []
-    for client, learner in enumerate(learners):
-        for handled_ns, (_, sent_ns, intended_ns) in learner.events:
+    for client, handled in enumerate(events):
+        for handled_ns, (_, sent_ns, intended_ns) in handled:
             latency.record(handled_ns - sent_ns)
             intended.record(max(handled_ns - intended_ns, 0))
-        came = [data[0] for _, data in learner.events]
+        came = [data[0] for _, data in handled]
         if came != sent[client]:
             wrong.append(f"client {client} was sent {sent[client]} and handled {came}")
     return latency, intended, wrong
@@ -172,9 +174,11 @@ class Broadcast(Workload):
         latency = Histogram()
         wrong: list[str] = []
         values = np.empty(self.params["model_bytes"] // 4, np.float32)
-        spec = FederationSpec(self.params["clients"], ECHO, {"model_bytes": self.params["model_bytes"]})
+        clients = self.params["clients"]
+        spec = FederationSpec(
+            clients, ECHO, {"model_bytes": self.params["model_bytes"]}, methods=("applied",)
+        )
         async with running(stack, spec):
-            learners = cast("list[EchoLearner]", list(stack.learners))
             async with session.measured():
                 end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
                 for version in range(1, self.params["operations"] + 1):
@@ -186,15 +190,13 @@ class Broadcast(Workload):
                     latency.record(now_ns - start_ns)
                     if now_ns > end_ns:
                         break
-            expected = list(range(1, latency.count + 1))
-            wrong += [
-                f"client {i} applied versions {learner.versions} with ends {learner.ends}"
-                for i, learner in enumerate(learners)
-                if learner.versions != expected or learner.ends != [(v, v) for v in expected]
-            ]
+            versions = list(range(1, latency.count + 1))
+            expected = {"versions": versions, "ends": [[v, v] for v in versions]}
+            applied = [await stack.ask(client, "applied") for client in range(clients)]
+            wrong += [f"client {i} applied {found}" for i, found in enumerate(applied) if found != expected]
         return Outcome(
             operations=latency.count,
-            clients=self.params["clients"],
+            clients=clients,
             histograms={"latency": latency.to_dict()},
             wrong=wrong,
         )
@@ -213,11 +215,7 @@ class Addressing(Workload):
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Call and notify all clients, and count those that got exactly what was theirs."""
         clients, messages = self.params["clients"], self.params["messages"]
-        async with running(stack, FederationSpec(clients, ECHO)):
-            learners = cast("list[EchoLearner]", list(stack.learners))
-            drained = _Countdown(clients * messages)
-            for learner in learners:
-                learner.on_handled = drained.one
+        async with running(stack, FederationSpec(clients, ECHO, methods=("collected",))):
             async with session.measured():
                 answers = await asyncio.gather(
                     *(stack.ping(client, f"to {client}", deadline_s=30.0) for client in range(clients))
@@ -225,12 +223,12 @@ class Addressing(Workload):
                 for number in range(messages):
                     for client in range(clients):
                         stack.notify(client, [client, number], intended_ns=0)
-                await drained.wait(self.params["drain_s"])
+                events = await _collected(stack, clients, self.params["drain_s"])
             wrong = [
-                f"client {i} answered {answers[i]!r} and handled {[data for _, data in learner.events]}"
-                for i, learner in enumerate(learners)
+                f"client {i} answered {answers[i]!r} and handled {[data for _, data in handled]}"
+                for i, handled in enumerate(events)
                 if answers[i] != f"to {i}"
-                or [data for _, data in learner.events] != [[i, n] for n in range(messages)]
+                or [data for _, data in handled] != [[i, n] for n in range(messages)]
             ]
         return Outcome(
             operations=clients * (messages + 1),
@@ -238,27 +236,3 @@ class Addressing(Workload):
             values={"clients": float(clients - len(wrong))},
             wrong=wrong,
         )
-
-
-class _Countdown:
-    """Waits until something has happened ``count`` times."""
-
-    def __init__(self, count: int) -> None:
-        self._left = count
-        self._done = asyncio.Event()
-
-    def one(self) -> None:
-        self._left -= 1
-        if self._left <= 0:
-            self._done.set()
-
-    async def wait(self, timeout_s: float) -> None:
-        """Wait.
-
-        Raises:
-            TimeoutError: Some are missing after ``timeout_s`` seconds.
-        """
-        try:
-            await asyncio.wait_for(self._done.wait(), timeout_s)
-        except TimeoutError:
-            raise TimeoutError(f"{self._left} notifications were not handled within {timeout_s} s") from None

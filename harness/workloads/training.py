@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import statistics
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from fedbench.values import ClientInfo
 from harness.records.derive import Outcome
 from harness.stacks.base import FederationSpec, Stack
+from harness.workloads.barrier import barrier
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, digest, running
+from harness.workloads.learners import DraftLearner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fedbench.tensors.model import ModelState
-    from fedbench.values import History, RoundInfo, RoundRecord
-    from harness.workloads.learners import DraftLearner
+    from fedbench.values import History, RoundRecord
 
 
 class FedAvgRound(Workload):
@@ -36,12 +36,10 @@ class FedAvgRound(Workload):
             {"model_bytes": self.params["model_bytes"]},
             {"rounds": self.params["rounds"]},
         )
-        async with running(stack, spec):
-            first = await cast("DraftLearner", stack.learners[0]).initial_model()
-            async with session.measured():
-                history = await stack.run()
+        async with running(stack, spec), session.measured():
+            history = await stack.run()
         wrong = _incomplete(history, self.params["rounds"], self.params["clients"])
-        wrong += _wrong_sum(history, first, self.params["clients"])
+        wrong += await _wrong_sum(history, self.params["model_bytes"], self.params["clients"])
         return _outcome(history, self.params["clients"], wrong)
 
 
@@ -95,42 +93,18 @@ class MemoryRound(Workload):
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Run the rounds; every update must count once in each."""
         clients, rounds = self.params["clients"], self.params["rounds"]
-        spec = FederationSpec(
-            clients,
-            f"{LEARNERS}:DraftLearner",
-            {"model_bytes": self.params["model_bytes"]},
-            {"rounds": rounds, "deadline_s": 60.0},
-        )
-        async with running(stack, spec):
-            learners = cast("list[DraftLearner]", list(stack.learners))
-            barrier = _Barrier(clients, session)
-            for learner in learners:
-                learner.on_built = barrier.arrive
-            async with session.measured(memory=True):
+        async with barrier(clients, session.sample_memory) as folder:
+            spec = FederationSpec(
+                clients,
+                f"{LEARNERS}:DraftLearner",
+                {"model_bytes": self.params["model_bytes"], "barrier": folder},
+                {"rounds": rounds, "deadline_s": 60.0},
+            )
+            async with running(stack, spec), session.measured(memory=True):
                 history = await stack.run()
-            first = await learners[0].initial_model()
         wrong = _incomplete(history, rounds, clients)
-        wrong += _wrong_sum(history, first, clients)
+        wrong += await _wrong_sum(history, self.params["model_bytes"], clients)
         return _outcome(history, clients, wrong)
-
-
-class _Barrier:
-    """Holds every client until all have built their update, then has memory sampled."""
-
-    def __init__(self, count: int, session: Session) -> None:
-        self._count = count
-        self._session = session
-        self._arrived: dict[int, int] = {}
-        self._opened: dict[int, asyncio.Event] = {}
-
-    async def arrive(self, round_info: RoundInfo) -> None:
-        number = round_info.number
-        opened = self._opened.setdefault(number, asyncio.Event())
-        self._arrived[number] = self._arrived.get(number, 0) + 1
-        if self._arrived[number] == self._count:
-            await self._session.sample_memory()
-            opened.set()
-        await opened.wait()
 
 
 class FaultLogs(Workload):
@@ -188,8 +162,9 @@ def _incomplete(history: History, rounds: int, clients: int) -> list[str]:
     return wrong
 
 
-def _wrong_sum(history: History, first: ModelState, clients: int) -> list[str]:
+async def _wrong_sum(history: History, model_bytes: int, clients: int) -> list[str]:
     """Return what is wrong with the average of updates that each add the client's number, from 1."""
+    first = await DraftLearner(ClientInfo("first", 0, 1, 0), model_bytes=model_bytes).initial_model()
     expected = first["values"] + len(history.rounds) * (clients + 1) / 2
     if (history.model["values"] == expected).all():
         return []

@@ -11,10 +11,11 @@ from fedbench.tensors.model import ModelState
 from fedbench.values import RoundRecord
 from harness.stacks.base import FederationSpec, Unsupported
 from harness.stacks.federation import FederationStack
-from harness.workloads.learners import EchoLearner
 
 ECHO = "harness.workloads.learners:EchoLearner"
-SPEC = FederationSpec(3, ECHO, {"model_bytes": 64}, {"rounds": 2, "deadline_s": 5.0}, seed=3)
+SPEC = FederationSpec(
+    3, ECHO, {"model_bytes": 64}, {"rounds": 2, "deadline_s": 5.0}, seed=3, methods=("collected", "applied")
+)
 
 
 @pytest.fixture(params=["push", "polling"])
@@ -25,17 +26,8 @@ async def stack(request: pytest.FixtureRequest) -> AsyncIterator[FederationStack
     await made.stop()
 
 
-def echoes(stack: FederationStack) -> list[EchoLearner]:
-    return cast("list[EchoLearner]", list(stack.learners))
-
-
 def model(version: int) -> ModelState:
     return ModelState.from_arrays({"values": np.full(16, version, np.float32)}, version)
-
-
-async def test_a_started_federation_has_its_clients_in_order(stack: FederationStack) -> None:
-    assert [learner.client.index for learner in stack.learners] == [0, 1, 2]
-    assert {(learner.client.count, learner.client.seed) for learner in stack.learners} == {(3, 3)}
 
 
 async def test_a_ping_comes_back_from_its_client(stack: FederationStack) -> None:
@@ -45,20 +37,17 @@ async def test_a_ping_comes_back_from_its_client(stack: FederationStack) -> None
 
 
 async def test_notifications_reach_their_client_alone_and_in_order(stack: FederationStack) -> None:
-    handled = asyncio.Event()
-    learners = echoes(stack)
-    learners[1].on_handled = lambda: handled.set() if len(learners[1].events) == 3 else None
     for number in range(3):
         stack.notify(1, [number], intended_ns=5)
-    async with asyncio.timeout(5):
-        await handled.wait()
-    assert [[data for _, data in learner.events] for learner in learners] == [[], [[0], [1], [2]], []]
+    collected = [await stack.ask(client, "collected") for client in range(3)]
+    assert [[data for _, data in events] for events in collected] == [[], [[0], [1], [2]], []]
 
 
 async def test_a_broadcast_returns_when_every_client_has_applied_it(stack: FederationStack) -> None:
     outcomes = await stack.broadcast(model(4))
     assert list(outcomes.values()) == [None, None, None]
-    assert [learner.versions for learner in echoes(stack)] == [[4], [4], [4]]
+    applied = [await stack.ask(client, "applied") for client in range(3)]
+    assert applied == [{"versions": [4], "ends": [[4.0, 4.0]]}] * 3
 
 
 async def test_all_rounds_are_trained_from_the_model_given(stack: FederationStack) -> None:
@@ -85,7 +74,6 @@ async def test_a_stack_can_be_stopped_twice_and_started_again(name: str) -> None
     stack = FederationStack(name, "memory", {})
     for clients in (1, 2):
         await stack.start(FederationSpec(clients, ECHO))
-        assert len(stack.learners) == clients
         assert await stack.ping(clients - 1, clients, deadline_s=5.0) == clients
         await stack.stop()
         await stack.stop()
@@ -99,7 +87,7 @@ async def test_a_stack_can_be_stopped_twice_and_started_again(name: str) -> None
         lambda stack: stack.broadcast(model(1)),
         lambda stack: stack.run(),
         lambda stack: stack.lose(0),
-        lambda stack: stack.learners,
+        lambda stack: stack.ask(0, "collected"),
     ],
 )
 async def test_without_a_federation_nothing_is_offered(use: Callable[[FederationStack], Any]) -> None:

@@ -58,7 +58,8 @@ class TappedStack(FederationStack):
 
     @property
     def echoes(self) -> list[EchoLearner]:
-        return cast("list[EchoLearner]", list(self.learners))
+        assert self._federation is not None
+        return cast("list[EchoLearner]", list(self._federation.learner_instances))
 
     async def start(self, spec: FederationSpec) -> None:
         await super().start(spec)

@@ -1,7 +1,10 @@
+import asyncio
+
 import numpy as np
 import pytest
 
 from fedbench.values import ClientInfo, RoundInfo
+from harness.workloads.barrier import barrier
 from harness.workloads.learners import DraftLearner, EchoLearner, FaultyLearner
 
 ROUND = RoundInfo(1, 3, 0)
@@ -31,29 +34,38 @@ async def test_an_echo_returns_the_very_model_it_was_given() -> None:
 
 async def test_an_echo_remembers_what_it_was_sent_in_order() -> None:
     learner = EchoLearner(info())
-    handled: list[int] = []
     await learner.on_event("bench", [1])
-    learner.on_handled = lambda: handled.append(len(learner.events))
     await learner.on_event("bench", [2])
     await learner.on_model_update(await learner.initial_model(), 4)
-    assert [data for _, data in learner.events] == [[1], [2]]
-    assert learner.events[0][0] <= learner.events[1][0]
-    assert handled == [2]
-    assert learner.versions == [4]
+    events = await learner.collected()
+    assert [data for _, data in events] == [[1], [2]]
+    assert events[0][0] <= events[1][0]
+    assert await learner.applied() == {"versions": [4], "ends": [(0.0, 19.0)]}
 
 
-async def test_a_draft_learner_adds_one_and_shows_its_update_before_it_returns_it() -> None:
-    learner = DraftLearner(info(), model_bytes=16)
+async def test_a_draft_learner_adds_its_number() -> None:
+    learner = DraftLearner(info(1), model_bytes=16)
     model = await learner.initial_model()
-    built: list[RoundInfo] = []
+    assert ((await learner.train(model, ROUND)).model["values"] == model["values"] + 2).all()
 
-    async def on_built(round_info: RoundInfo) -> None:
-        built.append(round_info)
 
-    assert ((await learner.train(model, ROUND)).model["values"] == model["values"] + 1).all()
-    learner.on_built = on_built
-    await learner.train(model, ROUND)
-    assert built == [ROUND]
+async def test_draft_learners_wait_for_each_other_at_a_barrier() -> None:
+    seen: list[int] = []
+
+    async def on_all() -> None:
+        seen.append(len(done))
+
+    done: list[int] = []
+
+    async def train(learner: DraftLearner) -> None:
+        await learner.train(await learner.initial_model(), ROUND)
+        done.append(1)
+
+    async with barrier(3, on_all) as folder:
+        learners = [DraftLearner(info(index), model_bytes=16, barrier=folder) for index in range(3)]
+        for _ in range(2):
+            await asyncio.gather(*map(train, learners))
+    assert seen == [0, 3]
 
 
 async def test_only_the_first_client_raises_and_only_in_the_first_round() -> None:

@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 import pytest
@@ -67,8 +68,8 @@ async def test_a_lost_notification_is_missed(tapped, drive) -> None:
                 super().notify(client, data, intended_ns=intended_ns)
 
     stack = Lossy()
-    with pytest.raises(TimeoutError, match=r"1 notifications were not handled within 0\.05 s"):
-        await drive("push_notify", stack, clients=2, operations=10, rate_per_s=1e4, drain_s=0.05)
+    outcome = await drive("push_notify", stack, clients=1, operations=10, rate_per_s=1e4)
+    assert outcome.wrong == [f"client 0 was sent {[*range(10)]} and handled [0, 1, 2, 3, 4, 6, 7, 8, 9]"]
     assert stack.stops == 1
 
 
@@ -129,7 +130,7 @@ async def test_a_broadcast_that_is_acknowledged_and_not_applied_is_found(tapped,
 
     outcome = await drive("broadcast", Deaf(), clients=2, model_bytes=64, operations=3)
     assert outcome.wrong == [
-        "client 1 applied versions [1, 3] with ends [(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]"
+        "client 1 applied {'versions': [1, 3], 'ends': [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]}"
     ]
 
 
@@ -160,8 +161,18 @@ async def test_addresses_that_nothing_reaches_are_missed(tapped, drive) -> None:
         def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
             pass
 
-    with pytest.raises(TimeoutError, match="6 notifications were not handled"):
-        await drive("addressing", Silent(), clients=3, messages=2, drain_s=0.01)
+    outcome = await drive("addressing", Silent(), clients=3, messages=2)
+    assert outcome.values == {"clients": 0.0}
+    assert outcome.wrong[0] == "client 0 answered 'to 0' and handled []"
+
+
+async def test_clients_that_do_not_answer_in_time_are_missed(tapped, drive) -> None:
+    class Slow(tapped):
+        async def ask(self, client: int, method: str) -> Any:
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await drive("addressing", Slow(), clients=3, messages=2, drain_s=0.01)
 
 
 @pytest.mark.parametrize("kind", ["rpc_ping", "broadcast", "addressing"])

@@ -1,0 +1,129 @@
+"""Floors between processes: what the bare means of process mode cost, with an echo on the other side."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedbench.fleet import starting
+from fedbench.loop import in_thread, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+    from multiprocessing.queues import SimpleQueue
+
+    from fedbench.loop import LoopName
+
+PAYLOAD = bytes(64)
+MEMCPY_BYTES = 100_000_000
+MEMCPY_SAMPLES = 20
+
+
+async def pipe(count: int) -> list[int]:
+    """Time round trips over a blocking ``multiprocessing.Pipe`` in ns."""
+    return await in_thread(_pipe, count)
+
+
+async def queue(count: int) -> list[int]:
+    """Time round trips over two bare ``SimpleQueue``, each read when its descriptor is ready, in ns.
+
+    The echo runs in a loop of the same kind as this one.
+    """
+    loop = asyncio.get_running_loop()
+    name: LoopName = "uvloop" if "uvloop" in type(loop).__module__ else "asyncio"
+    context = starting.context("forkserver")
+    there, back = context.SimpleQueue(), context.SimpleQueue()
+    with _child(_queue_echo, there, back, name):
+        answered: list[asyncio.Future[None]] = []
+
+        def ready() -> None:
+            back.get()
+            answered.pop().set_result(None)
+
+        fd = _reader(back).fileno()
+        loop.add_reader(fd, ready)
+        try:
+            times_ns = []
+            for _ in range(count):
+                future = loop.create_future()
+                answered.append(future)
+                start_ns = time.perf_counter_ns()
+                there.put(PAYLOAD)
+                await future
+                times_ns.append(time.perf_counter_ns() - start_ns)
+        finally:
+            loop.remove_reader(fd)
+            there.put(None)
+    for box in (there, back):
+        box.close()
+    return times_ns
+
+
+async def memcpy(count: int) -> list[int]:
+    """Time copies of 100 MB in memory that is warm, in ns; at most 20 of them."""
+    source, target = np.ones(MEMCPY_BYTES, np.uint8), np.zeros(MEMCPY_BYTES, np.uint8)
+    times_ns = []
+    for _ in range(min(count, MEMCPY_SAMPLES)):
+        start_ns = time.perf_counter_ns()
+        np.copyto(target, source)
+        times_ns.append(time.perf_counter_ns() - start_ns)
+    return times_ns
+
+
+@contextmanager
+def _child(target: Callable[..., None], *args: Any) -> Iterator[None]:
+    process = starting.context("forkserver").Process(target=target, args=args, daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.join()
+        process.close()
+
+
+def _pipe(count: int) -> list[int]:
+    near, far = starting.context("forkserver").Pipe()
+    times_ns = []
+    with near, far, _child(_pipe_echo, far):
+        try:
+            for _ in range(count):
+                start_ns = time.perf_counter_ns()
+                near.send_bytes(PAYLOAD)
+                near.recv_bytes()
+                times_ns.append(time.perf_counter_ns() - start_ns)
+        finally:
+            near.send_bytes(b"")
+    return times_ns
+
+
+def _pipe_echo(far: Connection) -> None:
+    while payload := far.recv_bytes():
+        far.send_bytes(payload)
+
+
+def _queue_echo(there: SimpleQueue[Any], back: SimpleQueue[Any], name: LoopName) -> None:
+    run(_echo(there, back), name)
+
+
+async def _echo(there: SimpleQueue[Any], back: SimpleQueue[Any]) -> None:
+    over = asyncio.Event()
+
+    def ready() -> None:
+        payload = there.get()
+        if payload is None:
+            over.set()
+        else:
+            back.put(payload)
+
+    asyncio.get_running_loop().add_reader(_reader(there).fileno(), ready)
+    await over.wait()
+
+
+def _reader(box: SimpleQueue[Any]) -> Connection:
+    reader: Connection = box._reader  # type: ignore[attr-defined]  # the queue does not tell it
+    return reader
