@@ -49,6 +49,8 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tensors: Handle | None = None
 
 
+_CALLS = (_NUMBERS[Kind.RPC_REQUEST], _NUMBERS[Kind.RPC_RESPONSE])
+
 _encoder = msgspec.msgpack.Encoder()
 _envelopes = msgspec.msgpack.Decoder(Envelope)
 _bodies = msgspec.msgpack.Decoder()
@@ -122,6 +124,11 @@ def decode(payload: bytes) -> Envelope:
 def channel(envelope: Envelope) -> Channel:
     """Return the lane that the message of an envelope travels on."""
     return _KINDS[envelope.kind].channel
+
+
+def is_call(envelope: Envelope) -> bool:
+    """Whether it is a request or a response, which needs no prompt acknowledgement: the answer is one."""
+    return envelope.kind in _CALLS
 
 
 def decode_body(data: bytes | msgspec.Raw) -> Any:

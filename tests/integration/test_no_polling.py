@@ -65,6 +65,7 @@ TIMERS = {
     "learning/collection.py",
     "learning/trainer.py",
     "rpc/deadlines.py",
+    "transport/process/connection.py",  # once, when there is something to tell that nobody waits for
 }
 
 

@@ -165,6 +165,12 @@ class Taken:
         released = [] if failed else list(islice(self._released, MAX_RELEASED))
         return Notes(running, finished, self._consumed, released), acknowledged
 
+    def only(self, notes: Notes) -> bool:
+        """Whether these notes, which :meth:`notes` has returned, are all there are."""
+        return len(self._untold) + len(self._late) == len(notes.running) + len(notes.finished) and len(
+            self._released
+        ) == len(notes.released)
+
     def tell(self, notes: Notes, acknowledged: int) -> None:
         """These notes are on their way."""
         for number in notes.running:

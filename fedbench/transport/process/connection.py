@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 from fedbench.codec import envelope as envelopes
 from fedbench.codec.frames import (
     GOODBYE,
+    HEADER_BYTES,
+    MAX_FRAME_BYTES,
     MAX_PAYLOAD_BYTES,
     MESSAGE,
     NOTES,
@@ -22,7 +24,6 @@ from fedbench.errors import (
     ConnectionClosed,
     Overloaded,
     PeerLost,
-    RemoteError,
     RemoteProtocolError,
 )
 from fedbench.messages import DATA, RPC_REQUEST, RPC_RESPONSE, Channel, Kind, Message, weight_bytes
@@ -36,6 +37,7 @@ from fedbench.transport.process.acks import (
     decode_notes,
     encode_notes,
 )
+from fedbench.transport.process.delivery import TakenMessage
 from fedbench.transport.process.outbox import Outbox, Waiting
 from fedbench.transport.receipt import Outcome, Receipt
 
@@ -50,6 +52,9 @@ log = logging.getLogger("fedbench.transport")
 
 READ_BYTES = 1 << 16
 MAX_GOODBYE_BYTES = 2000
+LAZY_S = 0.02
+"""How long the news that a call was taken, or that a model is not read any more, waits for company."""
+
 _BOUNDED = (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY)
 
 
@@ -87,6 +92,8 @@ class ProcessConnection(Connection):
         self._outbox = Outbox(self.limits)
         self._writer_on = False
         self._flushing = False
+        self._urgent = False
+        self._lazy: asyncio.TimerHandle | None = None
         self._room: list[asyncio.Future[None]] = []
         peer.on_death = self._gone
 
@@ -172,11 +179,18 @@ class ProcessConnection(Connection):
             self._store.release(self, handle.segment, handle.offset, handle.generation, 1)
 
     def _write_message(self, payload: bytes) -> bool:
-        """Write a message frame, notes before it; False if the pipe has no room."""
+        """Write a message frame, notes before it, in one write if they fit; False if the pipe has no room."""
         taken = self._taken
-        if taken.noted and not self._write_notes():
-            return False
-        return self._write_frame(frame(MESSAGE, payload, taken.acknowledge()))
+        if not taken.noted:
+            return self._write_frame(frame(MESSAGE, payload, taken.acknowledge()))
+        notes, acknowledged = taken.notes()
+        first = frame(NOTES, encode_notes(notes), acknowledged)
+        if taken.only(notes) and len(first) + HEADER_BYTES + len(payload) <= MAX_FRAME_BYTES:
+            if not self._write_frame(first + frame(MESSAGE, payload, acknowledged)):
+                return False
+            taken.tell(notes, acknowledged)
+            return True
+        return self._write_notes() and self._write_frame(frame(MESSAGE, payload, taken.acknowledge()))
 
     def _write_notes(self) -> bool:
         """Write every note and acknowledgement; False if the pipe has no room, with the rest kept."""
@@ -243,7 +257,10 @@ class ProcessConnection(Connection):
         except RemoteProtocolError as error:
             self._refuse(error)
         if self._closed is None and self._taken.pending:
-            self._flush_later()
+            if self._urgent:
+                self._flush_later()
+            else:
+                self._flush_lazily()
         return True
 
     def _take(self, data: bytes) -> None:
@@ -253,13 +270,15 @@ class ProcessConnection(Connection):
         for kind, acknowledged, payload in self._reader.feed(data):
             if kind == MESSAGE:
                 self._outstanding.acknowledge(acknowledged)
-                messages.append(envelopes.decode(payload))
+                envelope = envelopes.decode(payload)
+                messages.append(envelope)
+                self._urgent = self._urgent or not envelopes.is_call(envelope)
             elif kind == NOTES:
                 self._noted(acknowledged, decode_notes(payload))
             else:
                 goodbye = payload.decode(errors="replace")
                 break
-        deliveries = [_Delivery(self) for _ in messages]
+        deliveries = [TakenMessage(self.local_id, self._taken, self._finished) for _ in messages]
         for channel in (Channel.CONTROL, Channel.BUSINESS):
             for envelope, delivery in zip(messages, deliveries, strict=True):
                 if envelopes.channel(envelope) is channel and self._closed is None:
@@ -288,22 +307,33 @@ class ProcessConnection(Connection):
         self._taken.consume()
         self._flush_later()
 
+    def _finished(self) -> None:
+        if self._closed is None:
+            self._flush_later()
+
     def _released(self, segment: str, offset: int, generation: int, count: int) -> None:
         """The last view of a slot is gone; from any thread, and from the garbage collector."""
         self._taken.release(Released(segment, offset, generation, count))
-        if not self._flushing and self._closed is None:
-            self._flushing = True
+        if self._lazy is None and self._closed is None:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all connections
-                self._loop.call_soon_threadsafe(self._flush)
+                self._loop.call_soon_threadsafe(self._flush_lazily)
 
     def _flush_later(self) -> None:
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
 
+    def _flush_lazily(self) -> None:
+        """What nobody waits for rides on the next message: waking the peer for it costs too much."""
+        if self._lazy is None and self._closed is None:
+            self._lazy = self._loop.call_later(LAZY_S, self._flush)
+
     def _flush(self) -> None:
         """Tell the peer what no message has told it meanwhile."""
-        self._flushing = False
+        self._flushing = self._urgent = False
+        if self._lazy is not None:
+            self._lazy.cancel()
+            self._lazy = None
         if self._closed is None and not self._write_notes():
             self._watch_room()
 
@@ -342,6 +372,9 @@ class ProcessConnection(Connection):
 
     def _release_resources(self, reason: Exception) -> None:
         self._loop.remove_reader(self._peer.read_fd)
+        if self._lazy is not None:
+            self._lazy.cancel()
+            self._lazy = None
         if self._writer_on:
             self._loop.remove_writer(self._peer.write_fd)
             self._writer_on = False
@@ -355,44 +388,3 @@ class ProcessConnection(Connection):
         self._borrowed.close()
         self._peer.close(self, self._store)
         self._wake_room()
-
-
-class _Delivery:
-    """The receiving side of one message."""
-
-    __slots__ = ("_applied", "_connection", "_error", "_number")
-
-    def __init__(self, connection: ProcessConnection) -> None:
-        self._connection = connection
-        self._applied = False
-        self._error: Exception | None = None
-        self._number = 0
-
-    def begin(self, nbytes: int) -> None:
-        """Nothing to do: what is not applied when it is taken runs."""
-
-    def finish(self) -> None:
-        """Nothing to do: the application tells it."""
-
-    def apply(self, error: Exception | None = None) -> None:
-        """The handlers have returned; only the first report counts."""
-        if self._applied:
-            return
-        self._applied = True
-        self._error = error
-        if self._number and not self._connection.closed:
-            self._connection._taken.finish(self._number, _remote(self._connection.local_id, error))
-            self._connection._flush_later()
-
-    def taken(self) -> None:
-        """The message has been handed over."""
-        connection = self._connection
-        self._number = connection._taken.take(
-            applied=self._applied, error=_remote(connection.local_id, self._error)
-        )
-
-
-def _remote(node_id: str, error: Exception | None) -> RemoteError | None:
-    if error is None or isinstance(error, RemoteError):
-        return error
-    return RemoteError(node_id, type(error).__name__, str(error))
