@@ -6,7 +6,7 @@ Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,20 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 """Arrays are reduced in pieces of this size, so that the scratch memory stays in the cache."""
+
+
+class Turn(NamedTuple):
+    """An update whose turn it is to be reduced.
+
+    Attributes:
+        model: The update.
+        num_examples: Its weight.
+        first: Whether it is the first.
+    """
+
+    model: ModelState
+    num_examples: int
+    first: bool
 
 
 class StreamingAverage:
@@ -48,7 +62,6 @@ class StreamingAverage:
         self._layout = template.layout
         self._draft = template.draft()
         self._sums = {name: _accumulator(array) for name, array in self._draft.items()}
-        self._scratch: dict[np.dtype[np.generic], Array] = {}
         self._waiting: dict[int, tuple[ModelState, int] | None] = {}
         self._next = 0
 
@@ -69,11 +82,8 @@ class StreamingAverage:
             ValueError: The position does not exist or is settled already, the weight is below 1, or the
                 layout differs from the template's. Nothing has changed then.
         """
-        if num_examples < 1:
-            raise ValueError(f"num_examples is {num_examples}: an update needs at least 1 example")
-        if model.layout != self._layout:
-            raise ValueError(_difference(model.layout, self._layout))
-        self._settle(position, (model, num_examples))
+        self.offer(position, (model, num_examples))
+        self.reduce_all()
 
     def skip(self, position: int) -> None:
         """Settle a position that gives no update.
@@ -81,7 +91,8 @@ class StreamingAverage:
         Raises:
             ValueError: The position does not exist or is settled already.
         """
-        self._settle(position, None)
+        self.offer(position, None)
+        self.reduce_all()
 
     def finish(self, version: int) -> ModelState:
         """Return the mean, in the template's layout. Ends the average; open positions count as skipped.
@@ -96,48 +107,93 @@ class StreamingAverage:
             self.skip(self._next)
         if not self._sums or not self.num_examples:
             raise ValueError("there is no update to average")
-        with np.errstate(over="ignore", invalid="ignore"):
-            for name, total in self._sums.items():
-                np.divide(total, self.num_examples, out=total)
-                target = self._draft[name].reshape(-1)
-                if total.dtype != target.dtype:
-                    target[...] = total if target.dtype.kind == "f" else np.rint(total, out=total)
-        self._sums.clear()
-        return self._draft.freeze(version)
+        self.divide(0, 1)
+        return self.freeze(version)
 
-    def _settle(self, position: int, update: tuple[ModelState, int] | None) -> None:
+    # In parts ------------------------------------------------------------------------------------------
+
+    def offer(self, position: int, update: tuple[ModelState, int] | None) -> None:
+        """Settle a position, as :meth:`add` (an update and its weight) or :meth:`skip` (None), and no more.
+
+        Its turn to be reduced comes by :meth:`turn`.
+
+        Raises:
+            ValueError: As for :meth:`add`.
+        """
+        if update is not None:
+            self._check(*update)
         if not 0 <= position < self._count:
             raise ValueError(f"position {position} does not exist: there are 0 to {self._count - 1}")
         if position < self._next or position in self._waiting:
             raise ValueError(f"position {position} is settled already: one update counts once")
         self._waiting[position] = update
-        while self._next in self._waiting:
-            turn = self._waiting.pop(self._next)
-            self._next += 1
-            if turn is not None:
-                self._reduce(*turn)
 
-    def _reduce(self, model: ModelState, num_examples: int) -> None:
-        first = not self.num_examples
-        self.num_examples += num_examples
+    def turn(self) -> Turn | None:
+        """Return the update to reduce next, counted from now on; None if none is settled whose turn it is.
+
+        It must be reduced wholly, by :meth:`reduce` for each of its parts, before the next is asked for.
+        """
+        while self._next in self._waiting:
+            update = self._waiting.pop(self._next)
+            self._next += 1
+            if update is not None:
+                first = not self.num_examples
+                self.num_examples += update[1]
+                return Turn(*update, first)
+        return None
+
+    def reduce(self, turn: Turn, part: int, parts: int) -> None:
+        """Add one part of an update to the sum. Parts touch different memory: each may have its own thread.
+
+        Args:
+            turn: What :meth:`turn` returned.
+            part: Which part, from 0.
+            parts: How many there are; the result is the same, bit for bit, for any number.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
             for name, total in self._sums.items():
-                values = model[name].reshape(-1)
-                if first:
-                    np.multiply(values, num_examples, out=total, dtype=total.dtype)
+                start, stop = total.size * part // parts, total.size * (part + 1) // parts
+                values = turn.model[name].reshape(-1)[start:stop]
+                if turn.first:
+                    np.multiply(values, turn.num_examples, out=total[start:stop], dtype=total.dtype)
                 else:
-                    self._add_scaled(total, values, num_examples)
+                    _add_scaled(total[start:stop], values, turn.num_examples)
 
-    def _add_scaled(self, total: Array, values: Array, factor: int) -> None:
-        step = CHUNK_BYTES // total.itemsize
-        scratch = self._scratch.get(total.dtype)
-        if scratch is None or scratch.size < min(total.size, step):
-            scratch = self._scratch[total.dtype] = np.empty(min(total.size, step), total.dtype)
-        for start in range(0, total.size, step):
-            part = total[start : start + step]
-            scaled = scratch[: part.size]
-            np.multiply(values[start : start + step], factor, out=scaled, dtype=total.dtype)
-            np.add(part, scaled, out=part)
+    def divide(self, part: int, parts: int) -> None:
+        """Divide one part of the sum by the weight of all updates; parts as for :meth:`reduce`."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, whole in self._sums.items():
+                start, stop = whole.size * part // parts, whole.size * (part + 1) // parts
+                total, target = whole[start:stop], self._draft[name].reshape(-1)[start:stop]
+                np.divide(total, self.num_examples, out=total)
+                if total.dtype != target.dtype:
+                    target[...] = total if target.dtype.kind == "f" else np.rint(total, out=total)
+
+    def freeze(self, version: int) -> ModelState:
+        """Return the mean once every part of it is divided. Ends the average."""
+        self._sums.clear()
+        return self._draft.freeze(version)
+
+    def _check(self, model: ModelState, num_examples: int) -> None:
+        if num_examples < 1:
+            raise ValueError(f"num_examples is {num_examples}: an update needs at least 1 example")
+        if model.layout != self._layout:
+            raise ValueError(_difference(model.layout, self._layout))
+
+    def reduce_all(self) -> None:
+        """Reduce every update whose turn has come."""
+        while (turn := self.turn()) is not None:
+            self.reduce(turn, 0, 1)
+
+
+def _add_scaled(total: Array, values: Array, factor: int) -> None:
+    step = CHUNK_BYTES // total.itemsize
+    scratch = np.empty(min(total.size, step), total.dtype)
+    for start in range(0, total.size, step):
+        chunk = total[start : start + step]
+        scaled = scratch[: chunk.size]
+        np.multiply(values[start : start + step], factor, out=scaled, dtype=total.dtype)
+        np.add(chunk, scaled, out=chunk)
 
 
 def _accumulator(array: Array) -> Array:

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from fedbench.errors import FedbenchError
-from fedbench.learning.aggregation import StreamingAverage
+from fedbench.learning.reduction import Reduction
 from fedbench.values import RoundInfo, RoundRecord, TrainResult
 
 if TYPE_CHECKING:
@@ -51,14 +51,14 @@ class Collection:
         deadline_s: Seconds after which no update counts.
 
     Attributes:
-        average: The mean of the updates so far.
+        reduction: The mean of the updates so far.
         results: Number of examples and metrics of the updates so far, by position.
     """
 
     def __init__(
         self, model: ModelState, round_info: RoundInfo, ids: Sequence[str], deadline_s: float
     ) -> None:
-        self.average = StreamingAverage(model, len(ids))
+        self.reduction = Reduction(model, len(ids))
         self.results: dict[int, tuple[int, Mapping[str, float]]] = {}
         self._failures: dict[int, str] = {}
         self._model = model
@@ -97,6 +97,7 @@ class Collection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.reduction.settled()
         reason = f"no update within {self._deadline_s:g} s" if self._expired else "its call was cancelled"
         for position in range(len(learners)):
             if position not in self.results and position not in self._failures:
@@ -122,16 +123,15 @@ class Collection:
     async def _ask(self, position: int, learner: RemoteLearner) -> None:
         try:
             result = await learner.train(self._model, self._round_info, deadline_s=self._deadline_s)
-            self.average.add(position, result.model, result.num_examples)
+            self.reduction.add(position, result.model, result.num_examples)
+            self.results[position] = (result.num_examples, result.metrics)
         except Exception as error:
             known = isinstance(error, FedbenchError)
             self._fail(position, str(error) if known else f"{type(error).__name__}: {error}")
-        else:
-            self.results[position] = (result.num_examples, result.metrics)
 
     def _fail(self, position: int, reason: str) -> None:
         self._failures[position] = reason
-        self.average.skip(position)
+        self.reduction.skip(position)
         log.warning("round %d: %s gave no update: %s", self._round_info.number, self._ids[position], reason)
 
     def _expire(self) -> None:

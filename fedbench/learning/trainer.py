@@ -140,11 +140,14 @@ class FedAvgTrainer:
         self._ids.update((index, learner.client_id) for index, learner in connected.items())
         ids = [self._ids.get(index, f"client[{index}]") for index in selected]
         collection = Collection(model, RoundInfo(number, self._rounds, round_seed), ids, self.deadline_s)
-        await collection.collect([connected.get(index) for index in selected], self._clock)
-        required = max(1, math.ceil(self._quorum * len(selected) - 1e-9))  # 0.1 * 30 is above 3
-        if len(collection.results) < required:
-            raise QuorumNotReached(number, len(collection.results), required, collection.failures_by_id())
-        model = collection.average.finish(model.version + 1)
+        try:
+            await collection.collect([connected.get(index) for index in selected], self._clock)
+            required = max(1, math.ceil(self._quorum * len(selected) - 1e-9))  # 0.1 * 30 is above 3
+            if len(collection.results) < required:
+                raise QuorumNotReached(number, len(collection.results), required, collection.failures_by_id())
+            model = await collection.reduction.finish(model.version + 1)
+        finally:
+            await collection.reduction.close()
         if publish is not None:
             await publish(model)
         return model, collection.record((self._clock.now_ns() - started_ns) / 1e9, model.version)

@@ -77,6 +77,15 @@ class Stepper(Learner):
         await asyncio.Event().wait()
 
 
+class Late(Stepper):
+    """Takes longer to be made in a client than anybody waits."""
+
+    def __init__(self, client, **args):
+        super().__init__(client, **args)
+        if client.count > 1 and client.index >= 0:
+            time.sleep(60)
+
+
 class Unmakeable(Stepper):
     """Cannot be made in a client."""
 

@@ -115,9 +115,10 @@ async def test_a_client_that_cannot_be_made_is_named():
 
 
 async def test_one_that_never_registers_is_named(monkeypatch):
-    monkeypatch.setattr("fedbench.processes.START_TIMEOUT_S", 0.001)
-    federation = Federation.from_mapping(mapping())
-    with pytest.raises(RegistrationError, match=r"not registered within 0\.001 s: yaml_client_1"):
+    monkeypatch.setattr("fedbench.processes.START_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("fedbench.fleet.fleet.TERM_GRACE_S", 0.1)
+    federation = Federation.from_mapping(mapping(learner=f"{LEARNERS}:Late", clients=2))
+    with pytest.raises(RegistrationError, match=r"not registered within 0\.1 s: yaml_client_1, yaml_client_2"):
         await federation.start()
 
 

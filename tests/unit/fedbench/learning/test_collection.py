@@ -37,7 +37,7 @@ async def test_updates_are_averaged_and_described():
     made = collection(2)
     await made.collect([Client(1.0, 1), Client(4.0, 2)], FakeClock())
     record = made.record(0.5, 7)
-    assert made.average.finish(1)["w"].tolist() == [3.0]
+    assert (await made.reduction.finish(1))["w"].tolist() == [3.0]
     assert (record.number, record.selected, record.arrived) == (3, ("c0", "c1"), ("c0", "c1"))
     assert (record.num_examples, record.metrics) == (3, {"loss": 3.0})
     assert (record.round_s, record.model_version, record.failures) == (0.5, 7, {})
