@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 def enter(server_pid: int) -> None:
     """Begin a child of ``server_pid``, which need not be the parent that forked it.
 
-    A Ctrl-C goes to every process of the terminal: the server alone decides what it means.
+    A Ctrl-C goes to every process of the terminal: the server alone decides what it means. It has been
+    blocked here so far. SIGTERM ends the process, even if the server ignores it, until a handler is set.
 
     Raises:
         SystemExit: The server is gone already.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         os.kill(server_pid, 0)
     except ProcessLookupError:

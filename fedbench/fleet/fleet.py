@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import multiprocessing.process
 import os
 import signal
+import termios
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedbench.fleet import starting
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from multiprocessing.context import ForkServerProcess, SpawnProcess
 
-    from fedbench.fleet.settings import FleetSettings
+    from fedbench.fleet.settings import FleetSettings, StartMethod
 
 log = logging.getLogger("fedbench.fleet")
 
 TERM_GRACE_S = 1.5
+CODE_WAIT_S = 1.0
 
 
 class Exit(NamedTuple):
@@ -29,7 +32,8 @@ class Exit(NamedTuple):
 
     Attributes:
         pid: Its process.
-        exitcode: Its exit code, negative for the signal that killed it; None if nobody knows.
+        exitcode: Its exit code, negative for the signal that killed it; None if nobody knows, because the
+            fork server that would has died or does not answer.
         restarted: Whether it is started again.
     """
 
@@ -70,7 +74,8 @@ class Fleet:
         self._specs: dict[str, Any] = {}
         self._children: dict[str, _Child] = {}
         self._stopping = False
-        self._all_gone: asyncio.Future[None] | None = None
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
         self._starts: set[asyncio.Task[None]] = set()
 
     async def start(self, specs: Mapping[str, Any]) -> None:
@@ -78,6 +83,10 @@ class Fleet:
 
         Args:
             specs: Id to what the child is told, which multiprocessing hands over.
+
+        Raises:
+            OSError: A process cannot be made; those that were made run until :meth:`stop`.
+            EOFError: The fork server was killed meanwhile; likewise.
         """
         self._specs = dict(specs)
         await in_thread(starting.allow_descriptors, len(specs))
@@ -99,12 +108,15 @@ class Fleet:
     async def stop(self, grace_s: float = 2.0, *, warn: bool = True) -> None:
         """Wait for all to end by themselves; terminate, then kill those that do not. Idempotent.
 
+        Cancelling it leaves the fleet as it is then: nothing more is started, and it can be stopped again.
+
         Args:
             grace_s: Seconds until what still runs gets SIGTERM; 1.5 s later it gets SIGKILL.
             warn: Whether having to send SIGTERM is worth a WARNING.
         """
         self._stopping = True
-        await asyncio.gather(*self._starts, return_exceptions=True)
+        if self._starts:
+            await asyncio.wait(self._starts)
         for number, timeout_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, TERM_GRACE_S), (None, None)):
             if await self._gone(timeout_s) or number is None:
                 return
@@ -116,16 +128,11 @@ class Fleet:
                 self._signal(child, number)
 
     async def _gone(self, timeout_s: float | None) -> bool:
-        if not self._children:
-            return True
-        self._all_gone = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(timeout_s):
-                await self._all_gone
+                await self._all_gone.wait()
         except TimeoutError:
             return False
-        finally:
-            self._all_gone = None
         return True
 
     # Starting ----------------------------------------------------------------------------------------
@@ -138,6 +145,12 @@ class Fleet:
         task.add_done_callback(self._starts.discard)
         await asyncio.shield(task)
 
+    async def _begin_again(self, child_id: str, incarnation: int) -> None:
+        try:
+            await self._begin({child_id: incarnation})
+        except (OSError, EOFError) as error:
+            log.error("%s could not be started again: %s: %s", child_id, type(error).__name__, error)
+
     def _make(self, loop: asyncio.AbstractEventLoop, incarnations: Mapping[str, int]) -> None:
         context = starting.context(self._settings.start_method)
         for child_id, incarnation in incarnations.items():
@@ -148,7 +161,8 @@ class Fleet:
                 args=(child_id, incarnation, self._specs[child_id]),
                 name=f"fedbench {child_id}",
             )
-            process.start()
+            with starting.without_interrupts():
+                process.start()
             # Or every later start would poll it from this thread, as the loop does, and at the end of the
             # program multiprocessing would wait for it.
             multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
@@ -157,6 +171,10 @@ class Fleet:
                 pidfd = os.pidfd_open(process.pid)
             except ProcessLookupError:
                 pidfd = -1  # it has died, and the fork server has reaped it
+            except OSError:
+                process.kill()  # no descriptor is left: nobody could watch it
+                process.join()
+                raise
             child = _Child(process, process.pid, pidfd, incarnation)
             loop.call_soon_threadsafe(self._watch, child_id, child)
 
@@ -164,6 +182,7 @@ class Fleet:
 
     def _watch(self, child_id: str, child: _Child) -> None:
         self._children[child_id] = child
+        self._all_gone.clear()
         log.info("%s runs as process %d", child_id, child.pid)
         if child.pidfd < 0:
             self._await_code(child_id, child)
@@ -175,24 +194,33 @@ class Fleet:
         self._await_code(child_id, child)
 
     def _await_code(self, child_id: str, child: _Child) -> None:
-        """The process is dead; its exit code may come a moment later, from the fork server."""
-        asyncio.get_running_loop().add_reader(child.process.sentinel, self._ended, child_id, child)
+        """The process is dead; its exit code may come a moment later, if it comes from the fork server.
+
+        A spawned one is this process's own child. Its sentinel is open as long as any process that it forked.
+        """
+        if self._settings.start_method == "spawn":
+            self._ended(child_id, child)
+            return
+        loop = asyncio.get_running_loop()
+        loop.add_reader(child.process.sentinel, self._ended, child_id, child)
+        loop.call_later(CODE_WAIT_S, self._ended, child_id, child)
 
     def _ended(self, child_id: str, child: _Child) -> None:
+        if self._children.get(child_id) is not child:
+            return  # its code came in time
         asyncio.get_running_loop().remove_reader(child.process.sentinel)
         if child.pidfd >= 0:
             os.close(child.pidfd)
-        code = child.process.exitcode  # of a process that is dead, whose code lies in the pipe: no waiting
-        child.process.close()
         del self._children[child_id]
+        code = _exit_code(child.process, self._settings.start_method)
         restarted = self._restarts(child_id, child, code)
-        self._on_exit(child_id, Exit(child.pid, code, restarted))
         if restarted:
-            task = asyncio.get_running_loop().create_task(self._begin({child_id: child.incarnation + 1}))
+            task = asyncio.get_running_loop().create_task(self._begin_again(child_id, child.incarnation + 1))
             self._starts.add(task)
             task.add_done_callback(self._starts.discard)
-        if not self._children and self._all_gone is not None and not self._all_gone.done():
-            self._all_gone.set_result(None)
+        if not self._children:
+            self._all_gone.set()
+        self._on_exit(child_id, Exit(child.pid, code, restarted))
 
     def _restarts(self, child_id: str, child: _Child, code: int | None) -> bool:
         """Log the end of a child and decide what follows."""
@@ -215,8 +243,20 @@ class Fleet:
                 signal.pidfd_send_signal(child.pidfd, number)
 
 
+def _exit_code(process: ForkServerProcess | SpawnProcess, method: StartMethod) -> int | None:
+    """Return the exit code of a process that is dead, None if nobody tells; without waiting."""
+    # multiprocessing would make 255 of the end of the fork server's pipe.
+    told = method == "spawn" or any(fcntl.ioctl(process.sentinel, termios.FIONREAD, bytes(4)))
+    code = process.exitcode
+    with contextlib.suppress(ValueError):  # without a code it counts as running; it is dropped here
+        process.close()
+    return code if told else None
+
+
 def _described(code: int | None) -> str:
-    if code is None or code >= 0:
+    if code is None:
+        return "in a way that nobody knows"
+    if code >= 0:
         return f"with exit code {code}"
     try:
         return f"by {signal.Signals(-code).name}"

@@ -2,39 +2,72 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import resource
-from multiprocessing import forkserver
+import signal
+import threading
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING
 
 from fedbench.fleet.preload import MAIN_VARIABLE, describe_main
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.context import ForkServerContext, SpawnContext
 
     from fedbench.fleet.settings import StartMethod
 
+log = logging.getLogger("fedbench.fleet")
+
 FDS_PER_CHILD = 8
 SPARE_FDS = 256
+_starting = threading.Lock()
 
 
 def context(method: StartMethod) -> ForkServerContext | SpawnContext:
     """Return the context that makes processes; start the fork server, with its preloads, if need be.
 
-    A fork server that somebody else has started in this process before serves too, without the preloads.
+    A fork server that somebody else has started in this process before serves too, without the preloads; one
+    that was killed is replaced. Thread-safe.
     """
     if method == "spawn":
         return multiprocessing.get_context("spawn")
     chosen = multiprocessing.get_context("forkserver")
-    if forkserver._forkserver._forkserver_pid is None:  # type: ignore[attr-defined]
-        chosen.set_forkserver_preload(["fedbench.fleet.preload"])
-        os.environ[MAIN_VARIABLE] = describe_main()
-        try:
-            forkserver.ensure_running()
-        finally:
-            del os.environ[MAIN_VARIABLE]
+    with _starting:
+        if not _fork_server_runs():
+            chosen.set_forkserver_preload(["fedbench.fleet.preload"])
+            os.environ[MAIN_VARIABLE] = describe_main()
+            try:
+                with without_interrupts():
+                    forkserver.ensure_running()
+            finally:
+                del os.environ[MAIN_VARIABLE]
     return chosen
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Have what this thread starts begin with SIGINT blocked, until it can say that it ignores it."""
+    resource_tracker.ensure_running()  # starting it later would end the blocking
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _fork_server_runs() -> bool:
+    """Look without reaping it, which multiprocessing does before it starts another."""
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if pid is None:
+        return False
+    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        return True
+    log.warning("the fork server (process %d) has died: starting another", pid)
+    return False
 
 
 def allow_descriptors(children: int) -> None:

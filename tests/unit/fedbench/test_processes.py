@@ -118,7 +118,9 @@ async def test_one_that_never_registers_is_named(monkeypatch):
     monkeypatch.setattr("fedbench.processes.START_TIMEOUT_S", 0.1)
     monkeypatch.setattr("fedbench.fleet.fleet.TERM_GRACE_S", 0.1)
     federation = Federation.from_mapping(mapping(learner=f"{LEARNERS}:Late", clients=2))
-    with pytest.raises(RegistrationError, match=r"not registered within 0\.1 s: yaml_client_1, yaml_client_2"):
+    with pytest.raises(
+        RegistrationError, match=r"not registered within 0\.1 s: yaml_client_1, yaml_client_2"
+    ):
         await federation.start()
 
 
