@@ -1,0 +1,21 @@
+"""Floors between processes: each times a real round trip or copy, and its child is gone afterwards."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.stacks import floors_process
+from harness.stacks.floors import FloorStack
+
+
+@pytest.mark.parametrize("operation", ["pipe", "queue"])
+async def test_round_trips_are_timed_one_by_one(operation: str) -> None:
+    times_ns = await FloorStack().floor(operation, 20)
+    assert len(times_ns) == 20
+    assert all(1_000 < time_ns < 5e9 for time_ns in times_ns)
+
+
+async def test_copies_are_few_because_they_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floors_process, "MEMCPY_BYTES", 1 << 20)
+    assert len(await FloorStack().floor("memcpy", 500)) == floors_process.MEMCPY_SAMPLES
+    assert len(await FloorStack().floor("memcpy", 3)) == 3
