@@ -153,30 +153,22 @@ class Fleet:
 
     def _make(self, loop: asyncio.AbstractEventLoop, incarnations: Mapping[str, int]) -> None:
         context = starting.context(self._settings.start_method)
-        for child_id, incarnation in incarnations.items():
-            if self._stopping:
-                return
-            process = context.Process(
-                target=self._target,
-                args=(child_id, incarnation, self._specs[child_id]),
-                name=f"fedbench {child_id}",
-            )
-            with starting.without_interrupts():
+        with starting.without_interrupts():
+            for child_id, incarnation in incarnations.items():
+                if self._stopping:
+                    return
+                process = context.Process(
+                    target=self._target,
+                    args=(child_id, incarnation, self._specs[child_id]),
+                    name=f"fedbench {child_id}",
+                )
                 process.start()
-            # Or every later start would poll it from this thread, as the loop does, and at the end of the
-            # program multiprocessing would wait for it.
-            multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
-            assert process.pid is not None
-            try:
-                pidfd = os.pidfd_open(process.pid)
-            except ProcessLookupError:
-                pidfd = -1  # it has died, and the fork server has reaped it
-            except OSError:
-                process.kill()  # no descriptor is left: nobody could watch it
-                process.join()
-                raise
-            child = _Child(process, process.pid, pidfd, incarnation)
-            loop.call_soon_threadsafe(self._watch, child_id, child)
+                # Or every later start would poll it from this thread, as the loop does, and at the end of the
+                # program multiprocessing would wait for it.
+                multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
+                assert process.pid is not None
+                child = _Child(process, process.pid, _pidfd(process, process.pid), incarnation)
+                loop.call_soon_threadsafe(self._watch, child_id, child)
 
     # Watching ----------------------------------------------------------------------------------------
 
@@ -241,6 +233,19 @@ class Fleet:
         if child.pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(child.pidfd, number)
+
+
+def _pidfd(process: ForkServerProcess | SpawnProcess, pid: int) -> int:
+    """Return a descriptor of a process that was started; -1 if it has died and the fork server reaped it."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
+    except OSError:
+        process.kill()  # no descriptor is left: nobody could watch it
+        process.join()
+        process.close()
+        raise
 
 
 def _exit_code(process: ForkServerProcess | SpawnProcess, method: StartMethod) -> int | None:

@@ -29,7 +29,7 @@ _MODULES = (
 def describe_main() -> str:
     """Return the value of :data:`MAIN_VARIABLE`: the script of this process, which starts the server."""
     data = spawn.get_preparation_data("preload")
-    wanted = ("sys_path", "init_main_from_name", "init_main_from_path", "dir")
+    wanted = ("sys_path", "sys_argv", "init_main_from_name", "init_main_from_path")
     return json.dumps({name: data[name] for name in wanted if name in data})
 
 
@@ -42,6 +42,8 @@ def load() -> None:
         data = json.loads(os.environ.pop(MAIN_VARIABLE, "{}"))
         if "sys_path" in data:
             sys.path[:] = data["sys_path"]
+        if "sys_argv" in data:
+            sys.argv[:] = data["sys_argv"]
         for name in _MODULES:
             importlib.import_module(name)
         if importlib.util.find_spec("uvloop") is not None:

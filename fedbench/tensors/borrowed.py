@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fedbench.errors import RemoteProtocolError
 from fedbench.tensors.layout import ALIGNMENT_BYTES, aligned, decode_layout
 from fedbench.tensors.model import ModelState
-from fedbench.tensors.segments import attach, parse_name
+from fedbench.tensors.segments import attach, is_linked, parse_name
 from fedbench.tensors.slots import HEADER, HEADER_BYTES, MAGIC, Memory
 from fedbench.tensors.store import Block
 
@@ -77,6 +77,13 @@ class Borrowed:
         self._maps.clear()
         self._live.clear()
 
+    def _let_go(self) -> None:
+        """Let go of what the owner has unlinked to make room, before more is mapped."""
+        gone = {name for name in self._maps if not is_linked(name)}
+        for name in gone:
+            del self._maps[name]
+        self._live = {key: live for key, live in self._live.items() if key[0] not in gone}
+
     def _memory(self, mapped: mmap.mmap, handle: Handle) -> Memory:
         key = (handle.segment, handle.offset)
         live = self._live.get(key)
@@ -101,6 +108,7 @@ class Borrowed:
         mapped = self._maps.get(handle.segment)
         if mapped is None:
             try:
+                self._let_go()
                 mapped = self._maps[handle.segment] = attach(handle.segment)
             except (OSError, ValueError) as error:
                 raise RemoteProtocolError(f"{_named(handle)} cannot be mapped: {error}") from error

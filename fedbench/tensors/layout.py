@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ ALIGNMENT_BYTES = 64
 MAX_DIMENSIONS = 8
 MAX_ARRAYS = 100_000
 ALLOWED_KINDS = "biufc"
+_DTYPES = {dtype.str: dtype for dtype in map(np.dtype, np.typecodes["All"]) if dtype.kind in ALLOWED_KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,13 @@ def decode_layout(data: bytes) -> Layout:
         )
     specs, offset = [], 0
     for name, shape, dtype_name in entries:
-        dtype = _dtype(name, dtype_name)
-        if len(shape) > MAX_DIMENSIONS or any(length < 0 for length in shape):
-            raise RemoteProtocolError(f"array {name!r} has the shape {shape}: refused")
+        dtype = _DTYPES.get(dtype_name)
+        if dtype is None:
+            raise RemoteProtocolError(
+                f"array {name!r:.80} has dtype {dtype_name!r:.80}: only native numbers are allowed"
+            )
+        if not _is_shape(shape, dtype.itemsize):
+            raise RemoteProtocolError(f"array {name!r:.80} has the shape {shape!s:.200}: refused")
         nbytes = math.prod(shape) * dtype.itemsize
         specs.append(TensorSpec(name, shape, dtype.str, offset, nbytes))
         offset += aligned(nbytes)
@@ -123,11 +129,8 @@ def decode_layout(data: bytes) -> Layout:
     return Layout(tuple(specs), max(offset, ALIGNMENT_BYTES))
 
 
-def _dtype(name: str, dtype_name: str) -> np.dtype[Any]:
-    try:
-        dtype = np.dtype(dtype_name)
-    except (TypeError, ValueError, SyntaxError):
-        dtype = None
-    if dtype is None or dtype.kind not in ALLOWED_KINDS or not dtype.isnative or dtype.str != dtype_name:
-        raise RemoteProtocolError(f"array {name!r} has dtype {dtype_name!r}: only native numbers are allowed")
-    return dtype
+def _is_shape(shape: tuple[int, ...], itemsize: int) -> bool:
+    """Whether numpy makes arrays of that shape; looking at the size, it counts an empty dimension as 1."""
+    if len(shape) > MAX_DIMENSIONS or any(length < 0 for length in shape):
+        return False
+    return math.prod(max(length, 1) for length in shape) * itemsize <= sys.maxsize

@@ -1,25 +1,32 @@
 """Segments: named shared memory, its names, and what killed processes have left of it.
 
 A name tells the owner: ``fb-<uid>-<pid>-<starttime>-<n>``. The owner alone creates and unlinks; others map a
-segment for reading without the resource tracker knowing, which would unlink what it only attached.
+segment for reading without the resource tracker knowing, which would unlink what it only attached. What the
+owner has not unlinked when it exits goes then; what a killed one leaves is swept.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import itertools
 import mmap
 import os
 import re
+import stat
 import threading
 from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from typing import NamedTuple
+
+import numpy as np
 
 from fedbench.errors import TensorStoreFull
 
 FOLDER = "/dev/shm"
 _NAME = re.compile(r"fb-(\d{1,10})-(\d{1,10})-(\d{1,20})-(\d{1,10})")
 _numbers = itertools.count(1)
+_linked: dict[str, SharedMemory] = {}  # what this process has not unlinked yet
 
 
 class Name(NamedTuple):
@@ -67,46 +74,68 @@ class Segment:
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
-        self._memory = self._create(nbytes)
-        self.name = self._memory.name
-        self._there = True
+        memory = self._create()
+        self.name = memory.name
         try:
             fd = os.open(f"{FOLDER}/{self.name}", os.O_RDWR | os.O_CLOEXEC)
             try:
                 os.posix_fallocate(fd, 0, nbytes)
-                self.map = mmap.mmap(fd, nbytes, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+                self.map = mmap.mmap(fd, nbytes, mmap.MAP_SHARED)
             finally:
                 os.close(fd)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             self.unlink()
             free, total = room()
             raise TensorStoreFull(
                 f"{FOLDER} has no room for {nbytes} bytes more ({free} of {total} are free): "
-                f"{error.strerror}; enlarge it (docker run --shm-size, mount -o remount,size=…) or use "
+                f"{error}; enlarge it (docker run --shm-size, mount -o remount,size=…) or use "
                 "smaller models or fewer clients"
             ) from None
         finally:
-            self._memory.close()
+            memory.close()
+        # Unlike MAP_POPULATE, this lets other threads run while every page is mapped; all of them are zero.
+        np.frombuffer(self.map, np.uint8)[:: mmap.PAGESIZE] = 0
 
     @staticmethod
-    def _create(nbytes: int) -> SharedMemory:
+    def _create() -> SharedMemory:
+        """Take a name; one byte is asked for, because the tracker objects to a SharedMemory that fails."""
         while True:
             name = f"fb-{os.getuid()}-{os.getpid()}-{_starttime(os.getpid())}-{next(_numbers)}"
             try:
-                return SharedMemory(name, create=True, size=nbytes)
+                memory = SharedMemory(name, create=True, size=1)
             except FileExistsError:  # another process of a namespace that shares this folder
                 continue
             except OSError as error:
-                raise TensorStoreFull(f"{FOLDER} takes no segment of {nbytes} bytes: {error}") from None
+                raise TensorStoreFull(f"{FOLDER} takes no segment more: {error}") from None
+            _linked[name] = memory
+            return memory
 
     def unlink(self) -> None:
         """Take its name away; its memory stays as long as somebody maps it. Idempotent."""
-        if self._there:
-            self._there = False
-            try:
-                self._memory.unlink()
-            except FileNotFoundError:
-                resource_tracker.unregister(f"/{self.name}", "shared_memory")
+        _unlink(self.name)
+
+    def discard(self) -> None:
+        """Unlink it and give its memory back at once, though others still map it: nobody may look at it."""
+        self.unlink()
+        with contextlib.suppress(OSError):  # its pages are locked: then they go with the last map
+            self.map.madvise(mmap.MADV_REMOVE)
+
+
+@atexit.register
+def _unlink_all() -> None:
+    for name in list(_linked):
+        owner = parse_name(name)
+        if owner is not None and owner.pid == os.getpid():  # else a fork has inherited it
+            _unlink(name)
+
+
+def _unlink(name: str) -> None:
+    memory = _linked.pop(name, None)
+    if memory is not None:
+        try:
+            memory.unlink()
+        except FileNotFoundError:
+            resource_tracker.unregister(f"/{name}", "shared_memory")
 
 
 def attach(name: str) -> mmap.mmap:
@@ -125,6 +154,15 @@ def attach(name: str) -> mmap.mmap:
         os.close(fd)
 
 
+def is_linked(name: str) -> bool:
+    """Whether there is a segment of that name, in the form that :func:`attach` takes."""
+    try:
+        os.close(os.open(f"{FOLDER}/{name}", os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW))
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def parse_name(name: str) -> Name | None:
     """Return what a name tells, None if it is not one of a segment."""
     match = _NAME.fullmatch(name)
@@ -139,9 +177,11 @@ def leftovers() -> list[Leftover]:
         if owner is None or owner.uid != os.getuid() or _starttime(owner.pid) == owner.starttime:
             continue
         try:
-            found.append(Leftover(name, os.stat(f"{FOLDER}/{name}").st_blocks * 512, owner.pid))
+            status = os.lstat(f"{FOLDER}/{name}")
         except FileNotFoundError:
             continue
+        if stat.S_ISREG(status.st_mode) and status.st_uid == owner.uid:  # anybody may use such a name
+            found.append(Leftover(name, status.st_blocks * 512, owner.pid))
     return found
 
 

@@ -62,6 +62,7 @@ class SharedStore(TensorStore):
         self._slots: dict[tuple[str, int], Slot] = {}
         self._dropped: deque[tuple[str, int]] = deque()  # by finalizers: in any thread, within any call
         self._adopted: dict[int, tuple[weakref.ref[ModelState], ModelState]] = {}
+        self._making_bytes = 0
         self._closed = False
 
     def allocate(self, layout: Layout) -> Block:
@@ -73,10 +74,9 @@ class SharedStore(TensorStore):
         """Return ``model`` in this store; see :meth:`TensorStore.adopt`. A copy lasts as long as it."""
         if self.holds(model):
             return model
-        with self._lock:
-            known = self._adopted.get(id(model))
-            if known is not None and known[0]() is model:
-                return known[1]
+        copy = self._copy_of(model)
+        if copy is not None:
+            return copy
         block = self.allocate(model.layout)
         source, target = np.frombuffer(model.buffer, np.uint8), np.frombuffer(block.buffer, np.uint8)
         for start in range(0, len(source), COPY_BYTES):
@@ -85,6 +85,9 @@ class SharedStore(TensorStore):
         key, adopted = id(model), self._adopted
         reference = weakref.ref(model, lambda gone: _forget(adopted, key, gone))
         with self._lock:
+            earlier = self._copy_of(model)  # another thread was faster
+            if earlier is not None:
+                return earlier
             self._adopted[key] = (reference, copy)
         return copy
 
@@ -171,6 +174,11 @@ class SharedStore(TensorStore):
             self._slots.clear()
             self._adopted.clear()
 
+    def _copy_of(self, model: ModelState) -> ModelState | None:
+        with self._lock:
+            known = self._adopted.get(id(model))
+            return known[1] if known is not None and known[0]() is model else None
+
     # Slots -------------------------------------------------------------------------------------------
 
     def _begin(self, nbytes: int, layout: bytes) -> tuple[Slot, Memory]:
@@ -180,9 +188,10 @@ class SharedStore(TensorStore):
             if self._closed:
                 raise TensorStoreFull("this store is closed: it gives no more memory")
             self._collect()
-            slot = self._reuse(need) or self._make(size_class(need))
-            slot.viewed = True
-            slot.begin(nbytes, layout)
+            slot = self._reuse(need)
+        if slot is None:
+            slot = self._make(size_class(need))
+        slot.begin(nbytes, layout)
         memory = Memory(slot.segment.map, slot.offset, slot.nbytes, readonly=False)
         place = (slot.segment.name, slot.offset)
         weakref.finalize(memory, self._dropped.append, place).atexit = False
@@ -191,30 +200,55 @@ class SharedStore(TensorStore):
     def _reuse(self, need: int) -> Slot | None:
         for nbytes in sorted(self._free):
             if need <= nbytes <= size_class(need) * _LARGEST_WASTE and self._free[nbytes]:
-                return self._free[nbytes].pop()
+                slot = self._free[nbytes].pop()
+                slot.viewed = True
+                return slot
         return None
 
     def _make(self, nbytes: int) -> Slot:
+        """Make a segment and take a slot of it. Its pages take a while, so nobody waits for the lock then."""
         count = slots_per_segment(nbytes)
+        self._reserve(nbytes * count)
         try:
             segment = self._segment(nbytes * count)
-        except TensorStoreFull:
-            if not self._shrink():
-                raise
-            segment = self._segment(nbytes * count)
+        except BaseException:
+            with self._lock:
+                self._making_bytes -= nbytes * count
+            raise
         slots = [Slot(segment, number * nbytes, nbytes) for number in range(count)]
-        self._segments[segment.name] = (segment, slots)
-        self._slots.update({(segment.name, slot.offset): slot for slot in slots})
-        self._free.setdefault(nbytes, []).extend(slots[:0:-1])
+        slots[0].viewed = True
+        with self._lock:
+            self._making_bytes -= nbytes * count
+            if self._closed:
+                segment.unlink()
+                raise TensorStoreFull("this store was closed meanwhile: it gives no more memory")
+            self._segments[segment.name] = (segment, slots)
+            self._slots.update({(segment.name, slot.offset): slot for slot in slots})
+            self._free.setdefault(nbytes, []).extend(slots[:0:-1])
         return slots[0]
 
+    def _reserve(self, nbytes: int) -> None:
+        """Count a segment that will be made; idle ones go if the budget is too small for both."""
+        with self._lock:
+            budget = self._budget_bytes
+            if budget is not None and self._bytes() + nbytes > budget:
+                self._shrink()
+                used = self._bytes()
+                if used + nbytes > budget:
+                    raise TensorStoreFull(
+                        f"a segment of {nbytes} bytes exceeds the store's budget: {used} of {budget} "
+                        "bytes are in use; raise the budget, or keep fewer models"
+                    )
+            self._making_bytes += nbytes
+
     def _segment(self, nbytes: int) -> Segment:
-        used = self._bytes()
-        if self._budget_bytes is not None and used + nbytes > self._budget_bytes:
-            raise TensorStoreFull(
-                f"a segment of {nbytes} bytes exceeds the store's budget: {used} of {self._budget_bytes} "
-                "bytes are in use; raise the budget, or keep fewer models"
-            )
+        try:
+            return Segment(nbytes)
+        except TensorStoreFull:
+            with self._lock:
+                shrunk = self._shrink()
+            if not shrunk:
+                raise
         return Segment(nbytes)
 
     def _shrink(self) -> bool:
@@ -222,7 +256,7 @@ class SharedStore(TensorStore):
         idle = [name for name, (_, slots) in self._segments.items() if all(slot.free for slot in slots)]
         for name in idle:
             segment, slots = self._segments.pop(name)
-            segment.unlink()
+            segment.discard()
             for slot in slots:
                 del self._slots[name, slot.offset]
                 self._free[slot.nbytes].remove(slot)
@@ -240,7 +274,7 @@ class SharedStore(TensorStore):
             self._free.setdefault(slot.nbytes, []).append(slot)
 
     def _bytes(self) -> int:
-        return sum(segment.nbytes for segment, _ in self._segments.values())
+        return self._making_bytes + sum(segment.nbytes for segment, _ in self._segments.values())
 
 
 def _forget(
@@ -248,4 +282,4 @@ def _forget(
 ) -> None:
     known = adopted.get(key)
     if known is not None and known[0] is gone:
-        del adopted[key]
+        adopted.pop(key, None)  # within garbage collection, so without the lock: the store may be closing

@@ -67,7 +67,7 @@ def test_finds_a_child_running_and_then_ended():
 
 @pytest.mark.parametrize(("owner", "counts"), [(os.getpid(), True), (1, False), (2**22 + 1, True)])
 def test_finds_a_segment_of_this_process_or_of_a_dead_one(owner, counts):
-    path = f"/dev/shm/fb-{os.getuid()}-{owner}-0-{os.getpid()}"
+    path = f"/dev/shm/fb-{os.getuid() + 1}-{owner}-0-{os.getpid()}"  # of another user: no run sweeps it
     before = resources()
     open(path, "x").close()
     try:

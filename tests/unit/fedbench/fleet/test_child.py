@@ -19,22 +19,33 @@ def ended_process() -> int:
     return process.pid
 
 
-def test_a_child_leaves_ctrl_c_to_the_server():
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        enter(os.getpid())
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
+@pytest.fixture
+def signals():
+    """Put back what ``enter`` changes in this process."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
+@pytest.mark.usefixtures("signals")
+def test_a_child_leaves_ctrl_c_to_the_server_and_ends_by_sigterm_even_if_that_ignores_it():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.kill(os.getpid(), signal.SIGINT)  # waits while it is blocked, and is forgotten then
+    enter(os.getpid())
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.usefixtures("signals")
 def test_a_child_of_a_server_that_is_gone_ends_at_once():
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        with pytest.raises(SystemExit):
-            enter(ended_process())
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(SystemExit):
+        enter(ended_process())
 
 
 async def test_the_death_of_the_server_is_told():

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from fedbench.fleet import starting
+from tests.unit.fedbench.fleet.children import blocked, masked
 
 SCRIPT = """
 import os, sys, fedbench
 from fedbench.fleet import starting
+
+ARGUMENT = sys.argv[1]
 
 class Mine:
     pass
@@ -55,6 +62,29 @@ def test_a_script_that_cannot_be_imported_says_so_and_children_fail_by_themselve
     assert "could not preload the script" in result.stderr
     assert "ZeroDivisionError" in result.stderr
     assert result.stdout.split()[-1] == "1"
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_what_is_started_cannot_be_interrupted_until_it_ignores_that(method, tmp_path):
+    report = tmp_path / "mask"
+    process = starting.context(method).Process(
+        target=masked, args=("a", 1, {"server": os.getpid(), "report": str(report)})
+    )
+    with starting.without_interrupts():
+        assert blocked()
+        process.start()
+    assert not blocked()
+    process.join()
+    process.close()
+    assert report.read_text() == "True False True"
+
+
+def test_the_fork_server_cannot_be_interrupted_while_it_loads():
+    starting.context("forkserver")
+    pid = starting.forkserver._forkserver._forkserver_pid
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk"))
+    assert mask >> signal.SIGINT - 1 & 1
 
 
 def test_the_limit_of_descriptors_is_raised_as_far_as_needed():

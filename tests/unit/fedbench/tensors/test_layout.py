@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from fedbench.errors import RemoteProtocolError
 from fedbench.tensors.layout import Layout, aligned, decode_layout, encode_layout
+from fedbench.tensors.model import ModelState
+from fedbench.tensors.store import HEAP
 
 SHAPES = st.lists(st.integers(0, 5), max_size=8).map(tuple)
 DTYPES = st.sampled_from(["?", "i1", "u2", "i4", "i8", "f2", "f4", "f8", "c8", "c16"])
@@ -34,6 +36,13 @@ def test_a_layout_is_the_same_after_the_journey(arrays):
         (("w", (1,), "nonsense,("), "'w' has dtype"),
         (("w", (1,) * 9, "<f4"), "'w' has the shape"),
         (("w", (2, -1), "<f4"), "'w' has the shape"),
+        (("w", (2**62, 2**62), "<f8"), "'w' has the shape"),
+        (("w", (2**62, 0), "<f8"), "'w' has the shape"),
+        (("w", (0, 2**63), "|i1"), "'w' has the shape"),
+        (("w", (1,), "<f4,<f4"), "'w' has dtype"),
+        (("w", (1,), "a4"), "'w' has dtype"),
+        (("w", (1,), "<f4\0"), "'w' has dtype"),
+        (("w", (1,), "(" * 90_000), "'w' has dtype .{,100}: only"),
     ],
 )
 def test_what_no_model_holds_is_refused_by_name(entry, named):
@@ -50,9 +59,15 @@ def test_what_is_no_layout_is_refused(entries, named):
         decode_layout(msgspec.msgpack.encode(entries))
 
 
-def test_sizes_beyond_any_memory_are_only_numbers():
-    layout = decode_layout(msgspec.msgpack.encode([("w", (2**62, 2**62), "<f8")]))
-    assert layout.nbytes == 2**127
+@given(st.lists(st.sampled_from([0, 1, 3, 2**31, 2**32, 2**62, 2**63, 2**64 - 1]), max_size=8), DTYPES)
+def test_numpy_takes_every_shape_that_is_not_refused(shape, dtype):
+    """Also those of no bytes, which cannot be told from an honest one by the size of the data."""
+    try:
+        layout = decode_layout(msgspec.msgpack.encode([("w", shape, np.dtype(dtype).str)]))
+    except RemoteProtocolError:
+        return
+    if layout.nbytes == 64:
+        assert ModelState(HEAP.allocate(layout), layout, 0)["w"].shape == tuple(shape)
 
 
 @given(st.binary(max_size=100))

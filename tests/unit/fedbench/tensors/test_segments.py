@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -12,7 +13,7 @@ import pytest
 
 from fedbench.errors import TensorStoreFull
 from fedbench.tensors import segments
-from fedbench.tensors.segments import Segment, attach, leftovers, parse_name, room, sweep
+from fedbench.tensors.segments import Segment, attach, is_linked, leftovers, parse_name, room, sweep
 
 HOLD = """
 import sys
@@ -143,6 +144,34 @@ def test_a_process_id_that_is_used_again_owns_nothing_of_its_predecessor():
         assert os.path.exists(f"/dev/shm/{foreign}")
     finally:
         os.unlink(f"/dev/shm/{foreign}")
+
+
+@pytest.mark.parametrize("make", ["file of another user", "folder"])
+def test_what_only_bears_such_a_name_is_not_touched(make):
+    path = f"/dev/shm/fb-{os.getuid()}-1-1-1"
+    if make == "folder":
+        os.mkdir(path)
+    else:
+        with open(path, "w") as file, contextlib.suppress(PermissionError):  # else it stays one of this user
+            os.fchown(file.fileno(), os.getuid() + 1, -1)
+    ours = os.path.isfile(path) and os.stat(path).st_uid == os.getuid()
+    try:
+        assert [leftover.pid for leftover in leftovers() if leftover.pid == 1] == [1] * ours
+        assert len(sweep(1)) == ours
+    finally:
+        if make == "folder":
+            os.rmdir(path)
+        elif not ours:
+            os.unlink(path)
+
+
+def test_what_is_discarded_gives_its_memory_back_though_it_is_mapped(segment):
+    mapped = attach(segment.name)
+    with open(f"/dev/shm/{segment.name}", "rb") as file:
+        segment.discard()
+        assert os.fstat(file.fileno()).st_blocks == 0
+    assert not is_linked(segment.name)
+    assert len(mapped) == 8192
 
 
 def test_a_sweep_that_meets_another_is_no_error(monkeypatch):
