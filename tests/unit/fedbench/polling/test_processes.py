@@ -70,7 +70,7 @@ async def test_a_killed_client_shows_by_its_deadline_and_stopping_does_not_wait_
 
 async def test_a_client_that_never_registers_is_named(monkeypatch):
     monkeypatch.setattr("fedbench.polling.nodes.REGISTRATION_TIMEOUT_S", 0.001)
-    federation = Federation.from_mapping(mapping())
+    federation = Federation.from_mapping(mapping(learner="tests.fakes.fleet:Late"))
     with pytest.raises(RegistrationError, match="yaml_client_1 did not register"):
         async with asyncio.timeout(20):
             await federation.start()
