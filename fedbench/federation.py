@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -94,6 +95,7 @@ class Federation:
         self.nodes = self._nodes(dispatchers)
         self.learner_instances: tuple[Learner, ...] = tuple(dispatcher.learner for dispatcher in dispatchers)
         self._trainer = FedAvgTrainer(**server.trainer.args)
+        self._publishing: set[asyncio.Task[Any]] = set()
         self._state = "new"
 
     @classmethod
@@ -165,8 +167,10 @@ class Federation:
                 f"model version {model.version} is not newer than the global model's, {held.version}: "
                 "clients would drop it; give it a higher version"
             )
-        model = await self._place(model)
-        self.global_model = model
+        self.global_model = await self._place(model)
+        return await self._hand_out(self.global_model)
+
+    async def _hand_out(self, model: ModelState) -> dict[str, Exception | None]:
         outcomes = await self.nodes.broadcast(model, deadline_s=self._trainer.deadline_s)
         for client_id, error in outcomes.items():
             if error is not None:
@@ -203,17 +207,39 @@ class Federation:
             model = await self._place(model)
             self.global_model = model
             self.nodes.hold(model)
-            return await self._trainer.train(
+            history = await self._trainer.train(
                 self.learners,
                 model,
                 count=len(self.config.clients),
                 seed=self.config.seed,
                 evaluate=self._evaluate,
-                publish=self.broadcast,
+                publish=self.broadcast if self.config.architecture == "polling" else self._publish,
                 on_round=on_round,
             )
+            await asyncio.gather(*self._publishing)
+            return history
         finally:
+            for task in self._publishing:
+                task.cancel()
+            await asyncio.gather(*self._publishing, return_exceptions=True)
+            self._publishing.clear()
             current_node.reset(token)
+
+    async def _publish(self, model: ModelState) -> dict[str, Exception | None]:
+        """Hand out the model of a round without waiting until it is applied.
+
+        Connections keep order, so that the next round's calls arrive behind it. :meth:`run` waits at its end.
+        """
+        self.global_model = await self._place(model)
+        task = asyncio.create_task(self._hand_out(self.global_model))
+        self._publishing.add(task)
+        task.add_done_callback(self._published)
+        return {}
+
+    def _published(self, task: asyncio.Task[Any]) -> None:
+        """Forget a task that ended well; one that failed is raised by :meth:`run`."""
+        if not task.cancelled() and task.exception() is None:
+            self._publishing.discard(task)
 
     def _nodes(self, dispatchers: Sequence[LearnerDispatcher]) -> Nodes:
         config = self.config

@@ -14,7 +14,7 @@ from zlib import crc32
 from fedbench.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_FRAME_BYTES = 4096
 MAGIC = 0xFB
@@ -48,6 +48,11 @@ def frame(kind: int, payload: bytes, acknowledged: int) -> bytes:
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a payload of {len(payload)} bytes does not fit: {MAX_PAYLOAD_BYTES} is the most")
     return _HEADER.pack(MAGIC, kind, len(payload), crc32(payload), acknowledged) + payload
+
+
+def framed_bytes(payloads: Iterable[bytes]) -> int:
+    """Return how many bytes a frame for each of ``payloads`` takes."""
+    return sum(HEADER_BYTES + len(payload) for payload in payloads)
 
 
 class FrameReader:

@@ -22,6 +22,29 @@ if TYPE_CHECKING:
 OnRelease = Callable[[str, int, int, int], None]
 
 
+class _Live:
+    """A slot that is viewed here.
+
+    Attributes:
+        generation: What was lent.
+        memory: What the views keep alive.
+        model: The last model over it.
+        count: How often it was opened: as often will it be released, at once.
+    """
+
+    __slots__ = ("count", "generation", "memory", "model")
+
+    def __init__(self, generation: int, memory: weakref.ref[Memory]) -> None:
+        self.generation = generation
+        self.memory = memory
+        self.model: Callable[[], ModelState | None] = _none
+        self.count = [1]
+
+
+def _none() -> None:
+    return None
+
+
 class Borrowed:
     """The segments of one other process, mapped for reading. One thread.
 
@@ -38,7 +61,7 @@ class Borrowed:
         self._draft_store = draft_store
         self.on_release = on_release
         self._maps: dict[str, mmap.mmap] = {}
-        self._live: dict[tuple[str, int], tuple[int, weakref.ref[Memory], list[int]]] = {}
+        self._live: dict[tuple[str, int], _Live] = {}
 
     def open(self, handle: Handle) -> ModelState:
         """Return the model that ``handle`` tells of, without a copy.
@@ -48,6 +71,12 @@ class Borrowed:
                 generation, or a layout that no model has.
         """
         mapped = self._check(handle)
+        live = self._live.get((handle.segment, handle.offset))
+        if live is not None and live.generation == handle.generation:
+            known = live.model()
+            if known is not None and known.version == handle.version:
+                live.count[0] += 1  # one that is alive is not released meanwhile
+                return known
         start = handle.offset + HEADER_BYTES + aligned(handle.nbytes)
         layout = decode_layout(mapped[start : start + handle.layout_nbytes])
         if layout.nbytes != handle.nbytes:
@@ -56,9 +85,11 @@ class Borrowed:
             )
         if handle.version < 0:
             raise RemoteProtocolError(f"{_named(handle)} has version {handle.version}")
-        memory = self._memory(mapped, handle)
+        live, memory = self._memory(mapped, handle)
         buffer = memory.view(HEADER_BYTES, handle.nbytes)
-        return ModelState(Block(buffer, self._draft_store), layout, handle.version)
+        model = ModelState(Block(buffer, self._draft_store), layout, handle.version)
+        live.model = weakref.ref(model)
+        return model
 
     def read_bytes(self, handle: Handle) -> bytes:
         """Return a copy of the data that ``handle`` tells of, and release it.
@@ -84,29 +115,28 @@ class Borrowed:
             del self._maps[name]
         self._live = {key: live for key, live in self._live.items() if key[0] not in gone}
 
-    def _memory(self, mapped: mmap.mmap, handle: Handle) -> Memory:
+    def _memory(self, mapped: mmap.mmap, handle: Handle) -> tuple[_Live, Memory]:
         key = (handle.segment, handle.offset)
         live = self._live.get(key)
-        if live is not None and live[0] == handle.generation:
-            memory = live[1]()
+        if live is not None and live.generation == handle.generation:
+            memory = live.memory()
             if memory is not None:
-                live[2][0] += 1  # one that is alive is not released meanwhile
-                return memory
+                live.count[0] += 1
+                return live, memory
         memory = Memory(mapped, handle.offset, HEADER_BYTES + handle.nbytes, readonly=True)
-        count = [1]
-        self._live[key] = (handle.generation, weakref.ref(memory), count)
+        live = self._live[key] = _Live(handle.generation, weakref.ref(memory))
         finalizer = weakref.finalize(
-            memory, _released, weakref.ref(self), handle.segment, handle.offset, handle.generation, count
+            memory, _released, weakref.ref(self), handle.segment, handle.offset, handle.generation, live.count
         )
         finalizer.atexit = False
-        return memory
+        return live, memory
 
     def _check(self, handle: Handle) -> mmap.mmap:
-        owner = parse_name(handle.segment)
-        if owner is None or owner.uid != os.getuid() or owner.pid != self._owner_pid:
-            raise RemoteProtocolError(f"{_named(handle)} is no segment of process {self._owner_pid}")
         mapped = self._maps.get(handle.segment)
         if mapped is None:
+            owner = parse_name(handle.segment)
+            if owner is None or owner.uid != os.getuid() or owner.pid != self._owner_pid:
+                raise RemoteProtocolError(f"{_named(handle)} is no segment of process {self._owner_pid}")
             try:
                 self._let_go()
                 mapped = self._maps[handle.segment] = attach(handle.segment)

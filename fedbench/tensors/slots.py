@@ -41,9 +41,9 @@ class Memory:
 
     def __init__(self, mapped: mmap.mmap, offset: int, nbytes: int, *, readonly: bool) -> None:
         self._mapped = mapped
-        whole = np.frombuffer(mapped, np.uint8)
+        start, _ = np.frombuffer(mapped, np.uint8).__array_interface__["data"]
         self.__array_interface__: dict[str, Any] = {
-            "data": (whole.ctypes.data + offset, readonly),
+            "data": (start + offset, readonly),
             "shape": (nbytes,),
             "typestr": "|u1",
             "version": 3,

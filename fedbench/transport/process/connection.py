@@ -9,16 +9,7 @@ import os
 from typing import TYPE_CHECKING, ClassVar
 
 from fedbench.codec import envelope as envelopes
-from fedbench.codec.frames import (
-    GOODBYE,
-    HEADER_BYTES,
-    MAX_FRAME_BYTES,
-    MAX_PAYLOAD_BYTES,
-    MESSAGE,
-    NOTES,
-    FrameReader,
-    frame,
-)
+from fedbench.codec.frames import MAX_PAYLOAD_BYTES, MESSAGE, NOTES, FrameReader
 from fedbench.errors import (
     ConnectionBroken,
     ConnectionClosed,
@@ -35,10 +26,10 @@ from fedbench.transport.process.acks import (
     Released,
     Taken,
     decode_notes,
-    encode_notes,
 )
 from fedbench.transport.process.delivery import TakenMessage
-from fedbench.transport.process.outbox import Outbox, Waiting
+from fedbench.transport.process.outbox import Waiting
+from fedbench.transport.process.writer import Writer
 from fedbench.transport.receipt import Outcome, Receipt
 
 if TYPE_CHECKING:
@@ -51,8 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fedbench.transport")
 
 READ_BYTES = 1 << 16
-MAX_GOODBYE_BYTES = 2000
-LAZY_S = 0.02
+LAZY_S = 0.1
 """How long the news that a call was taken, or that a model is not read any more, waits for company."""
 
 _BOUNDED = (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY)
@@ -89,8 +79,9 @@ class ProcessConnection(Connection):
         self._reader = FrameReader()
         self._taken = Taken()
         self._outstanding = Outstanding(peer_id)
-        self._outbox = Outbox(self.limits)
-        self._writer_on = False
+        self._writer = Writer(
+            peer.write_fd, self.limits, self._taken, self._outstanding, self._wake_room, self._gone
+        )
         self._flushing = False
         self._urgent = False
         self._lazy: asyncio.TimerHandle | None = None
@@ -113,7 +104,7 @@ class ProcessConnection(Connection):
 
     async def writable(self) -> None:
         """Wait until ``DATA`` can be sent: the peer has received some, and the pipe has taken some."""
-        while self._closed is None and (self._data_full() or self._outbox.full):
+        while self._closed is None and (self._data_full() or self._writer.full):
             future: asyncio.Future[None] = self._loop.create_future()
             self._room.append(future)
             try:
@@ -138,8 +129,8 @@ class ProcessConnection(Connection):
             self._check_running(message)
         if kind is DATA and self._data_full():
             raise Overloaded(f"nobody at {self.peer_id} receives from {self.local_id}: its queue is full")
-        if self._outbox.full:
-            raise Overloaded(f"{self._outbox} wait for {self.peer_id} to read: let it catch up first")
+        if self._writer.full:
+            raise Overloaded(f"{self._writer} wait for {self.peer_id} to read: let it catch up first")
         payload, handles = self._encode(message)
         receipt = Receipt(self.ledger)
         nbytes = 0
@@ -149,12 +140,8 @@ class ProcessConnection(Connection):
                 receipt.begin(nbytes)
             elif kind is DATA:
                 self._outstanding.add_data(nbytes)
-        if self._outbox or not self._write_message(payload):
-            waiting = Waiting(payload, receipt, handles, bounded, nbytes or len(payload))
-            self._outbox.add(kind.channel, waiting)
-            self._watch_room()
-        else:
-            self._outstanding.add(receipt, bounded=bounded)
+        waiting = Waiting(payload, receipt, handles, bounded, nbytes or len(payload))
+        self._writer.send(kind.channel, waiting, hold=kind is Kind.MODEL_PUSH)  # a call often follows
         return receipt
 
     def _encode(self, message: Message) -> tuple[bytes, tuple[Handle, ...]]:
@@ -177,59 +164,6 @@ class ProcessConnection(Connection):
     def _take_back(self, handle: Handle | None) -> None:
         if handle is not None:
             self._store.release(self, handle.segment, handle.offset, handle.generation, 1)
-
-    def _write_message(self, payload: bytes) -> bool:
-        """Write a message frame, notes before it, in one write if they fit; False if the pipe has no room."""
-        taken = self._taken
-        if not taken.noted:
-            return self._write_frame(frame(MESSAGE, payload, taken.acknowledge()))
-        notes, acknowledged = taken.notes()
-        first = frame(NOTES, encode_notes(notes), acknowledged)
-        if taken.only(notes) and len(first) + HEADER_BYTES + len(payload) <= MAX_FRAME_BYTES:
-            if not self._write_frame(first + frame(MESSAGE, payload, acknowledged)):
-                return False
-            taken.tell(notes, acknowledged)
-            return True
-        return self._write_notes() and self._write_frame(frame(MESSAGE, payload, taken.acknowledge()))
-
-    def _write_notes(self) -> bool:
-        """Write every note and acknowledgement; False if the pipe has no room, with the rest kept."""
-        taken = self._taken
-        while taken.pending:
-            notes, acknowledged = taken.notes()
-            if not self._write_frame(frame(NOTES, encode_notes(notes), acknowledged)):
-                return False
-            taken.tell(notes, acknowledged)
-        return True
-
-    def _write_frame(self, data: bytes) -> bool:
-        try:
-            os.write(self._peer.write_fd, data)
-        except BlockingIOError:
-            return False
-        except BrokenPipeError:
-            self._loop.call_soon(self._gone)  # not now: whoever sends is in the middle of something
-            return False
-        return True
-
-    def _watch_room(self) -> None:
-        if not self._writer_on and self._closed is None:
-            self._writer_on = True
-            self._loop.add_writer(self._peer.write_fd, self._drain)
-
-    def _drain(self) -> None:
-        """The pipe has room: write what waits, notes first, then control messages, then business."""
-        if not self._write_notes():
-            return
-        while self._outbox:
-            waiting = self._outbox.first()
-            if not self._write_message(waiting.payload):
-                return
-            self._outbox.pop()
-            self._outstanding.add(waiting.receipt, bounded=waiting.bounded)
-        self._writer_on = False
-        self._loop.remove_writer(self._peer.write_fd)
-        self._wake_room()
 
     def _data_full(self) -> bool:
         messages, nbytes = self._outstanding.data
@@ -272,12 +206,13 @@ class ProcessConnection(Connection):
                 self._outstanding.acknowledge(acknowledged)
                 envelope = envelopes.decode(payload)
                 messages.append(envelope)
-                self._urgent = self._urgent or not envelopes.is_call(envelope)
             elif kind == NOTES:
                 self._noted(acknowledged, decode_notes(payload))
             else:
                 goodbye = payload.decode(errors="replace")
                 break
+        if messages and not any(map(envelopes.is_call, messages)):
+            self._urgent = True  # else the answer, or the next call, tells what was taken
         deliveries = [TakenMessage(self.local_id, self._taken, self._finished) for _ in messages]
         for channel in (Channel.CONTROL, Channel.BUSINESS):
             for envelope, delivery in zip(messages, deliveries, strict=True):
@@ -334,27 +269,21 @@ class ProcessConnection(Connection):
         if self._lazy is not None:
             self._lazy.cancel()
             self._lazy = None
-        if self._closed is None and not self._write_notes():
-            self._watch_room()
+        if self._closed is None:
+            self._writer.flush()
 
     # Ending ------------------------------------------------------------------------------------------
 
     def _shut(self) -> None:
-        self._say_goodbye("")
+        self._writer.say_goodbye("")
         assert self._closed is not None
         self._release_resources(self._closed)
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         """The peer broke the protocol: nothing it says can be trusted any more."""
         log.warning("%s closes its connection to %s: %s", self.local_id, self.peer_id, error)
-        self._say_goodbye(f": {error}")
+        self._writer.say_goodbye(f": {error}")
         self._end(ConnectionBroken(f"{self.peer_id} broke the protocol: {error}"))
-
-    def _say_goodbye(self, reason: str) -> None:
-        with contextlib.suppress(OSError):
-            if self._write_notes():
-                text = reason.encode(errors="replace")[:MAX_GOODBYE_BYTES]
-                os.write(self._peer.write_fd, frame(GOODBYE, text, self._taken.told))
 
     def _hung_up(self) -> None:
         self._end(PeerLost(self.peer_id, f"its process {self._peer.pid} ended without closing"))
@@ -375,10 +304,7 @@ class ProcessConnection(Connection):
         if self._lazy is not None:
             self._lazy.cancel()
             self._lazy = None
-        if self._writer_on:
-            self._loop.remove_writer(self._peer.write_fd)
-            self._writer_on = False
-        for waiting in self._outbox.clear():
+        for waiting in self._writer.close():
             waiting.receipt.end(Outcome.LOST, reason)
             for handle in waiting.handles:
                 self._take_back(handle)

@@ -1,10 +1,11 @@
-"""Outbox: the messages that a pipe had no room for, control messages first. Pure."""
+"""Outbox: the messages that wait to be written, control messages first. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from fedbench.codec.frames import MAX_FRAME_BYTES, framed_bytes
 from fedbench.messages import Channel
 
 if TYPE_CHECKING:
@@ -66,12 +67,19 @@ class Outbox:
         (self._control if channel is Channel.CONTROL else self._business).append(waiting)
         self._nbytes += waiting.nbytes
 
-    def first(self) -> Waiting:
-        """Return the next message; there must be one."""
-        return (self._control or self._business)[0]
+    def next_batch(self) -> list[Waiting]:
+        """Return the next messages, as many as fit into one write; none if there are none."""
+        batch: list[Waiting] = []
+        nbytes = 0
+        for waiting in self:
+            nbytes += framed_bytes((waiting.payload,))
+            if batch and nbytes > MAX_FRAME_BYTES:
+                break
+            batch.append(waiting)
+        return batch
 
     def pop(self) -> None:
-        """Remove what :meth:`first` returns."""
+        """Remove the first of what :meth:`next_batch` returns."""
         self._nbytes -= (self._control or self._business).popleft().nbytes
 
     def clear(self) -> list[Waiting]:

@@ -58,7 +58,7 @@ async def test_what_the_pipe_does_not_take_waits_in_order_and_control_overtakes(
     for number in range(60):
         pair.near.send(notify("n", [number, b"x" * 3000]))
     pair.near.send(notify("", None, Kind.HEARTBEAT))
-    assert len(pair.near._outbox) > 30
+    assert len(pair.near._writer._outbox) > 30
     pair.far._loop.add_reader(pair.far._peer.read_fd, pair.far._readable)
     while len(heard) < 61:
         await asyncio.sleep(0.001)
@@ -71,7 +71,7 @@ async def test_what_the_pipe_does_not_take_waits_in_order_and_control_overtakes(
 async def test_a_peer_that_does_not_read_is_bounded_and_its_end_loses_what_waits(backend):
     pair = await backend.make_pair(Limits(messages=10))
     stop_reading(pair.far)
-    while not pair.near._outbox.full:
+    while not pair.near._writer.full:
         pair.near.send(Message(Kind.RPC_REQUEST, CLIENT, SERVER, "m", b"x" * 3000))
     with pytest.raises(Overloaded, match=f"10 messages .* wait for {SERVER}"):
         pair.near.send(Message(Kind.RPC_REQUEST, CLIENT, SERVER, "m", b"x" * 3000))

@@ -1,0 +1,172 @@
+"""Writer: puts messages and notes into the queue to the peer, in as few writes as they fit into."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from fedbench.codec.frames import GOODBYE, MAX_FRAME_BYTES, MESSAGE, NOTES, frame, framed_bytes
+from fedbench.transport.process.acks import encode_notes
+from fedbench.transport.process.outbox import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fedbench.messages import Channel
+    from fedbench.transport.inbox import Limits
+    from fedbench.transport.process.acks import Outstanding, Taken
+    from fedbench.transport.process.outbox import Waiting
+
+MAX_GOODBYE_BYTES = 2000
+
+
+class Writer:
+    """The end of a queue that is written. Each write is one that the kernel takes whole, or not at all.
+
+    What the pipe has no room for waits in the outbox until the loop says that it has.
+
+    Args:
+        fd: The queue, non-blocking.
+        limits: Bounds of the outbox.
+        taken: What the peer is to be told of its own messages.
+        outstanding: Where messages are counted as they are written.
+        on_room: Called when nothing waits any more.
+        on_broken: Called from the loop when nobody reads the queue any more.
+    """
+
+    def __init__(  # what it writes to, what it writes, and who is told
+        self,
+        fd: int,
+        limits: Limits,
+        taken: Taken,
+        outstanding: Outstanding,
+        on_room: Callable[[], None],
+        on_broken: Callable[[], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fd = fd
+        self._taken = taken
+        self._outstanding = outstanding
+        self._outbox = Outbox(limits)
+        self._on_room = on_room
+        self._on_broken = on_broken
+        self._blocked = False
+        self._holding = False
+        self._over = False
+
+    def __str__(self) -> str:
+        return str(self._outbox)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more may wait. What is merely held back is written first."""
+        if self._outbox.full and not self._blocked:
+            self.flush()
+        return self._outbox.full
+
+    def send(self, channel: Channel, waiting: Waiting, *, hold: bool = False) -> None:
+        """Write a message, or let it wait.
+
+        Args:
+            channel: Its lane.
+            waiting: The message.
+            hold: Let it wait for the end of this pass of the loop: a message that follows goes with it, so
+                that the peer is woken once.
+        """
+        if not (hold or self._outbox) and self._write((waiting.payload,)):
+            self._outstanding.add(waiting.receipt, bounded=waiting.bounded)
+            return
+        self._outbox.add(channel, waiting)
+        if self._blocked:
+            return
+        if not hold:
+            self.flush()
+        elif not self._holding:
+            self._holding = True
+            self._loop.call_soon(self._let_go)
+
+    def flush(self) -> None:
+        """Write what waits, control messages first, and what the peer has not been told; idempotent."""
+        while self._outbox:
+            batch = self._outbox.next_batch()
+            if not self._write([waiting.payload for waiting in batch]):
+                self._block()
+                return
+            for waiting in batch:
+                self._outbox.pop()
+                self._outstanding.add(waiting.receipt, bounded=waiting.bounded)
+        if not self._write_notes():
+            self._block()
+            return
+        self._unblock()
+        self._on_room()
+
+    def say_goodbye(self, reason: str) -> None:
+        """Tell the peer that this side ends, and why, if the pipe has room for it."""
+        self.flush()
+        if not self._blocked:
+            text = reason.encode(errors="replace")[:MAX_GOODBYE_BYTES]
+            with contextlib.suppress(OSError):
+                os.write(self._fd, frame(GOODBYE, text, self._taken.told))
+
+    def close(self) -> list[Waiting]:
+        """Write no more; return what was never written. The queue itself stays open."""
+        self._unblock()
+        self._over = True
+        return self._outbox.clear()
+
+    def _let_go(self) -> None:
+        self._holding = False
+        if self._outbox and not self._blocked:
+            self.flush()
+
+    def _block(self) -> None:
+        if not (self._blocked or self._over):
+            self._blocked = True
+            self._loop.add_writer(self._fd, self.flush)
+
+    def _unblock(self) -> None:
+        if self._blocked:
+            self._blocked = False
+            self._loop.remove_writer(self._fd)
+
+    def _write(self, payloads: Sequence[bytes]) -> bool:
+        """Write messages that fit into one write, notes before them; False if the pipe has no room."""
+        taken = self._taken
+        if taken.noted:
+            notes, acknowledged = taken.notes()
+            first = frame(NOTES, encode_notes(notes), acknowledged)
+            if taken.only(notes) and len(first) + framed_bytes(payloads) <= MAX_FRAME_BYTES:
+                frames = [frame(MESSAGE, payload, acknowledged) for payload in payloads]
+                if not self._write_bytes(b"".join((first, *frames))):
+                    return False
+                taken.tell(notes, acknowledged)
+                return True
+            if not self._write_notes():
+                return False
+        told = taken.acknowledge()
+        return self._write_bytes(b"".join([frame(MESSAGE, payload, told) for payload in payloads]))
+
+    def _write_notes(self) -> bool:
+        """Write every note and acknowledgement; False if the pipe has no room, with the rest kept."""
+        taken = self._taken
+        while taken.pending:
+            notes, acknowledged = taken.notes()
+            if not self._write_bytes(frame(NOTES, encode_notes(notes), acknowledged)):
+                return False
+            taken.tell(notes, acknowledged)
+        return True
+
+    def _write_bytes(self, data: bytes) -> bool:
+        try:
+            os.write(self._fd, data)
+        except BlockingIOError:
+            return False
+        except BrokenPipeError:
+            if not self._over:
+                self._over = True
+                self._loop.call_soon(self._on_broken)  # not now: whoever sends is in the middle of something
+            return False
+        return True
