@@ -180,7 +180,7 @@ def print_plan(suite: Suite, seed: int, console: Console) -> None:
     """Print what would be run, in order, and how long it would take: a line a block, or one a workload."""
     runs = plan(suite, seed)
     console.print(
-        f"{suite.name}: {suite.blocks} blocks, {len(runs)} workers, {suite.mode} mode, seed {seed}, "
+        f"{suite.name}: {suite.blocks} blocks, {len(runs)} workers, {suite.modes} mode, seed {seed}, "
         f"about {duration(expected_s(runs))}\n",
         style="bold",
         highlight=False,
@@ -206,7 +206,7 @@ def print_catalogue(console: Console) -> None:
     for name in suite_names():
         suite = load_suite(name, catalogue(), stack_names())
         takes = duration(expected_s(plan(suite, 0)))
-        suites.add_row(name, Text.assemble(suite.title, (f"\nabout {takes}, {suite.mode} mode", "dim")))
+        suites.add_row(name, Text.assemble(suite.title, (f"\nabout {takes}, {suite.modes} mode", "dim")))
     for kind, workload in WORKLOADS.items():
         parameters = " ".join(f"{name}={value}" for name, value in workload.defaults.items())
         summary = (workload.__doc__ or "").splitlines()[0]

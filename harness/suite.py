@@ -44,6 +44,7 @@ class Arm:
     Attributes:
         name: Its name in the suite.
         stack: Which system.
+        mode: How its nodes are joined.
         loop: Event loop.
         settings: Settings of that system.
         workloads: Names of the workloads it runs, in order.
@@ -54,6 +55,7 @@ class Arm:
 
     name: str
     stack: str
+    mode: Mode
     loop: LoopName
     settings: dict[str, Any]
     workloads: tuple[str, ...]
@@ -72,13 +74,17 @@ class Suite:
 
     name: str
     title: str
-    mode: Mode
     blocks: int
     tree: Tree
     arms: dict[str, Arm]
     workloads: dict[str, WorkloadSpec]
     criteria: tuple[Criterion, ...]
     dropped: tuple[str, ...] = field(default=())
+
+    @property
+    def modes(self) -> str:
+        """The modes of its arms, joined by ``+``."""
+        return "+".join(dict.fromkeys(arm.mode for arm in self.arms.values()))
 
     def select(self, pattern: str) -> Suite:
         """Return the suite with only the cells whose ``arm/workload`` matches a regular expression.
@@ -138,6 +144,12 @@ class Suite:
             return f": unknown workload {where!r}{nearest(where, list(self.workloads))}"
         asked = [w for w in self.workloads.values() if where in ("", w.name)]
         return nearest(parameter, sorted({name for w in asked for name in w.params}))
+
+
+def modes_of(criterion: Criterion, arms: Mapping[str, Arm]) -> str:
+    """Return the mode of a criterion's arms; several are joined by ``+``."""
+    names = sorted(cells_of(criterion, arms))
+    return "+".join(dict.fromkeys(arms[name].mode for name, _ in names if name in arms))
 
 
 def cells_of(criterion: Criterion, arms: Mapping[str, Arm]) -> set[tuple[str, str]]:

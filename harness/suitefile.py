@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -65,14 +66,13 @@ class _Reader:
     def read(self) -> Suite:
         root = Section(read_yaml(self._path), "", self._problems)
         workloads = self._workloads(root.section("workloads"))
-        arms = self._arms(root.section("arms"), workloads)
-        arms |= self._sweep(root.section("sweep"), arms, workloads)
         mode: Mode = root.choice("mode", MODES, "memory")
-        self._check_settings(root, arms, mode)
+        arms = self._arms(root.section("arms"), workloads, mode)
+        arms |= self._sweep(root.section("sweep"), arms, workloads)
+        self._check_settings(root, arms)
         suite = Suite(
             root.string("suite", self._path.stem),
             root.string("title", self._path.stem),
-            mode,
             root.integer("blocks", 5, least=1),
             root.choice("tree", get_args(Tree), "arm"),
             arms,
@@ -103,7 +103,7 @@ class _Reader:
             section.problem("", "at least one workload is needed")
         return specs
 
-    def _arms(self, section: Section, workloads: Mapping[str, WorkloadSpec]) -> dict[str, Arm]:
+    def _arms(self, section: Section, workloads: Mapping[str, WorkloadSpec], usual: Mode) -> dict[str, Arm]:
         arms: dict[str, Arm] = {}
         for name in section.names():
             part = section.section(name)
@@ -118,8 +118,9 @@ class _Reader:
                     f"no arm {control_of!r} stands before this one{nearest(control_of, list(arms))}",
                 )
             blocks = part.integer("blocks", None, least=1) if part.has("blocks") else None
+            mode: Mode = part.choice("mode", MODES, usual)
             loop = part.choice("loop", LOOPS, "auto")
-            arms[name] = Arm(name, stack, loop, part.mapping("settings"), names, control_of, blocks)
+            arms[name] = Arm(name, stack, mode, loop, part.mapping("settings"), names, control_of, blocks)
             part.finish()
         if not arms:
             section.problem("", "at least one arm is needed")
@@ -151,16 +152,24 @@ class _Reader:
             if name in swept or name in arms:
                 section.problem("values", f"there are two arms {name!r}")
             settings = {**base.settings, **shared, setting: value}
-            swept[name] = Arm(name, base.stack, base.loop, settings, names, "", blocks, float(value))
+            swept[name] = replace(
+                base,
+                name=name,
+                settings=settings,
+                workloads=names,
+                control_of="",
+                blocks=blocks,
+                sweep_value=float(value),
+            )
         return swept
 
-    def _check_settings(self, root: Section, arms: Mapping[str, Arm], mode: Mode) -> None:
+    def _check_settings(self, root: Section, arms: Mapping[str, Arm]) -> None:
         if self._check is None:
             return
         for name, arm in arms.items():
             if arm.stack in self._stacks:
                 where = "sweep.settings" if arm.sweep_value is not None else f"arms.{name}.settings"
-                for message in self._check(arm.stack, mode, arm.settings):
+                for message in self._check(arm.stack, arm.mode, arm.settings):
                     root.problem(where, message)
 
     def _criteria(

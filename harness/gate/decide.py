@@ -54,7 +54,7 @@ def decide(
         criterion: What must hold.
         samples: The run's observations.
         controls: A/A controls by arm, workload and metric; a missing one means that nothing was controlled.
-        mode: Mode of the run.
+        mode: Mode of the criterion's arms.
         confidence: One-sided confidence of each bound.
     """
     try:

@@ -18,6 +18,7 @@ from harness.probes.tree import process_tree
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+_PRIVATE = re.compile(rb"^Private_(?:Clean|Dirty):\s+(\d+) kB$", re.MULTILINE)
 _FIELD = re.compile(rb"^(Pss_Anon|Pss_File|Pss_Shmem|VmHWM):\s+(\d+) kB$", re.MULTILINE)
 _SEGMENT_PREFIX = "fb-"
 _SEGMENT_OWNER = re.compile(r"fb-\d+-(\d+)-\d+-\d+")  # fb-<uid>-<pid>-<starttime>-<n>
@@ -54,6 +55,12 @@ def process_memory(pid: int) -> Memory | None:
         pss_shmem_bytes=kib[b"Pss_Shmem"] * 1024,
         vm_hwm_bytes=kib.get(b"VmHWM", 0) * 1024,
     )
+
+
+def private_bytes(pid: int) -> int:
+    """Return the memory that only one process uses (USS), 0 when it is gone or a zombie."""
+    rollup = read_bytes(f"/proc/{pid}/smaps_rollup") or b""
+    return sum(map(int, _PRIVATE.findall(rollup))) * 1024
 
 
 def tree_memory(pids: Iterable[int]) -> Memory:

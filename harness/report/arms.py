@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fedbench.ids import MODES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -34,12 +36,21 @@ def by_arm(cells: Iterable[CellRecord]) -> list[CellRecord]:
     return sorted(cells, key=_rank)
 
 
-def reference_arms(cells: Sequence[CellRecord]) -> dict[str, str]:
-    """Return the arm that stands for push and the one that stands for polling: those with the shortest names.
+def modes(cells: Iterable[CellRecord]) -> list[str]:
+    """Return the modes that cells ran in, in the order of :data:`fedbench.ids.MODES`."""
+    found = {cell.mode for cell in cells}
+    return [mode for mode in MODES if mode in found]
 
-    Their variants are named after them. A stack without an arm is absent.
+
+def reference_arms(cells: Sequence[CellRecord], mode: str) -> dict[str, str]:
+    """Return the arm that stands for push and the one that stands for polling in a mode.
+
+    Those with the shortest names do: their variants are named after them. A stack without an arm is absent.
     """
-    names = {stack: sorted({c.arm for c in cells if c.stack == stack}, key=_length) for stack in _STACKS}
+    names = {
+        stack: sorted({c.arm for c in cells if (c.stack, c.mode) == (stack, mode)}, key=_length)
+        for stack in _STACKS
+    }
     return {stack: arms[0] for stack, arms in names.items() if arms}
 
 
@@ -47,7 +58,8 @@ def _length(arm: str) -> tuple[int, str]:
     return len(arm), arm
 
 
-def _rank(cell: CellRecord) -> tuple[bool, float, int, tuple[int, str]]:
+def _rank(cell: CellRecord) -> tuple[bool, float, int, int, tuple[int, str]]:
     value = swept_value(cell.arm)
     stack = _STACKS.index(cell.stack) if cell.stack in _STACKS else len(_STACKS)
-    return value is not None, value or 0.0, stack, _length(cell.arm)
+    mode = modes((cell,))
+    return value is not None, value or 0.0, MODES.index(mode[0]) if mode else 0, stack, _length(cell.arm)

@@ -71,7 +71,10 @@ def _opponents(cells: Sequence[CellRecord]) -> Iterator[tuple[CellRecord, CellRe
     ordered = by_arm(cells)
     for push in ordered:
         for polling in ordered:
-            if push.stack == "push" and polling.stack == "polling" and push.workload == polling.workload:
+            if (push.stack, polling.stack) == ("push", "polling") and (push.mode, push.workload) == (
+                polling.mode,
+                polling.workload,
+            ):
                 yield push, polling
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from harness.report.arms import by_arm, is_swept, reference_arms, swept_value
+from harness.report.arms import by_arm, is_swept, modes, reference_arms, swept_value
 from harness.report.format import compact, quantity
 from harness.report.svg import BLUE, RED, draw, scale_axis, tick_formatter
 
@@ -56,7 +56,8 @@ def frontier(run: RunRecord, observations: Sequence[Observation]) -> str | None:
     points = _points(run, observations)
     if not any(is_swept(point.arm) for point in points):
         return None
-    push = reference_arms(run.cells).get("push")
+    swept = [mode for mode in modes(run.cells) if any(is_swept(c.arm) for c in run.cells if c.mode == mode)]
+    push = reference_arms(run.cells, swept[0]).get("push")
     return draw(
         "frontier", "CPU at rest against latency", 4.6, lambda figure: _frontier(figure, points, push)
     )
@@ -67,17 +68,17 @@ def _kinds(observations: Sequence[Observation]) -> dict[str, str]:
 
 
 def _rows(run: RunRecord, observations: Sequence[Observation]) -> list[_Row]:
-    arms = reference_arms(run.cells)
-    if len(arms) < 2:
-        return []
     kinds = _kinds(observations)
     cells = {(cell.arm, cell.workload): cell.metrics for cell in run.cells}
     rows = []
-    for kind, metric, label in _QUANTITIES:
-        for workload in sorted(name for name, known in kinds.items() if known == kind):
-            push, polling = (cells.get((arms[s], workload), {}).get(metric) for s in ("push", "polling"))
-            if push and polling and push.value is not None and polling.value is not None:
-                rows.append(_Row(f"{label}\n{workload}", push.unit, push.value, polling.value))
+    for mode in modes(run.cells):
+        arms = reference_arms(run.cells, mode)
+        for kind, metric, label in _QUANTITIES if len(arms) == 2 else ():
+            for workload in sorted(name for name, known in kinds.items() if known == kind):
+                push, polling = (cells.get((arms[s], workload), {}).get(metric) for s in ("push", "polling"))
+                if push and polling and push.value is not None and polling.value is not None:
+                    name = f"{label}\n{workload}, {mode}"
+                    rows.append(_Row(name, push.unit, push.value, polling.value))
     return rows
 
 
@@ -116,7 +117,8 @@ def _points(run: RunRecord, observations: Sequence[Observation]) -> list[_Point]
     idle = {
         c.arm: c.metrics.get("cpu_cores") for c in run.cells if kinds.get(c.workload) == "idle_federation"
     }
-    arms = reference_arms(run.cells).values()
+    swept = {cell.mode for cell in run.cells if is_swept(cell.arm)}
+    arms = {arm for mode in swept for arm in reference_arms(run.cells, mode).values()}
     points = []
     for cell in by_arm(run.cells):
         cpu, late = idle.get(cell.arm), cell.metrics.get("latency_p50_s")

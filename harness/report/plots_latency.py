@@ -66,7 +66,12 @@ def _panels(observations: Sequence[Observation]) -> Panels:
 
 
 def _looks(names: Sequence[str]) -> Mapping[str, Look]:
-    fixed: dict[str, Look] = {"push": (BLUE, "-"), "polling": (RED, "-")}
+    fixed: dict[str, Look] = {
+        "push": (BLUE, "-"),
+        "polling": (RED, "-"),
+        "push_process": (BLUE, "--"),
+        "polling_process": (RED, "--"),
+    }
     others = [name for name in names if name not in fixed and not is_swept(name)]
     looks = {name: _LOOKS[i % len(_LOOKS)] for i, name in enumerate(others)}
     return {**{name: look for name, look in fixed.items() if name in names}, **looks}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harness.report.arms import by_arm
 from harness.report.circumstances import environment, validity
 from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
+from harness.report.floors import against_floors
 from harness.report.format import clean, compact, interval, quantity
 from harness.report.losses import compared, failures, losses
 from harness.report.tables import workloads
@@ -76,6 +77,7 @@ def sections(run: RunRecord, figures: tuple[str, ...]) -> list[Section]:
     return [
         Section("Verdict", [Paragraph(clean(run.reason) + "."), Paragraph(_summary(run))]),
         Section("Criteria", [_criteria(run), *_figures(figures, ("criteria",))]),
+        *against_floors(run),
         Section("Not measured", [_not_measured(run)]),
         Section("Warnings", [_listed(run.warnings, "None.")]),
         environment(run),

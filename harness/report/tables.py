@@ -55,7 +55,7 @@ def _common(cells: Sequence[CellRecord]) -> dict[str, Any]:
 
 def _table(cells: Sequence[CellRecord], common: dict[str, Any]) -> Table:
     columns: list[tuple[str, Role]] = [("Metric", "code"), ("Better", "text")]
-    columns += [(f"{cell.arm}\n{cell.stack}, {cell.loop}", "number") for cell in cells]
+    columns += [(f"{cell.arm}\n{cell.stack}, {cell.mode}, {cell.loop}", "number") for cell in cells]
     rows = [*_facts(cells, common), *_metrics(cells), *_texts(cells)]
     return Table(columns, rows)
 

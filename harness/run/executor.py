@@ -63,12 +63,10 @@ class Executor:
     """Runs arms, each in a fresh process.
 
     Args:
-        mode: Mode of the suite.
         log_dir: Where the workers' output goes; long output of an arm that went well is deleted.
     """
 
-    def __init__(self, mode: str, log_dir: Path) -> None:
-        self._mode = mode
+    def __init__(self, log_dir: Path) -> None:
         self._log_dir = log_dir
 
     def run(self, arm_run: ArmRun, on_cell: Callable[[str], None]) -> Generator[Observation]:
@@ -81,13 +79,13 @@ class Executor:
             on_cell: Called with the name of each workload as it begins.
         """
         capture = LogCapture(self._log_dir)
-        worker = _Worker(_job(arm_run, self._mode), capture)
+        worker = _Worker(_job(arm_run), capture)
         pending = {workload.name: workload for workload in arm_run.workloads}
         held: Observation | None = None  # the last one waits for the end of its process, which may be bad
         status, reason, failed = "failed", "", False
         try:
             for finished, sampled in worker.cells(on_cell, pending):
-                held = _observe(arm_run, self._mode, pending.pop(finished.workload), finished, sampled)
+                held = _observe(arm_run, pending.pop(finished.workload), finished, sampled)
                 failed = failed or held.status == "failed"
                 if pending:
                     yield held
@@ -110,7 +108,7 @@ class Executor:
 
     def _lost(self, arm_run: ArmRun, workload: WorkloadSpec, status: Status, reason: str) -> Observation:
         finished = Finished(workload.name, status, [reason], Outcome())
-        return _observe(arm_run, self._mode, workload, finished, None)
+        return _observe(arm_run, workload, finished, None)
 
 
 class _Worker:
@@ -225,19 +223,19 @@ def _spoilt(observation: Observation, reason: str) -> Observation:
 
 def _limit_s(workload: WorkloadSpec) -> float:
     """Return after how many seconds a workload must have gone wrong."""
-    expected_s = create_workload(workload.kind, workload.params).expected_s(poll_s=USUAL_POLL_S)
+    expected_s = create_workload(workload.kind, workload.params).expected_s(poll_s=max(USUAL_POLL_S.values()))
     drain_s = float(workload.params.get("drain_s", 0.0))
     return TIMEOUT_FLOOR_S + TIMEOUT_FACTOR * expected_s + drain_s
 
 
-def _job(arm_run: ArmRun, mode: str) -> Job:
+def _job(arm_run: ArmRun) -> Job:
     arm = arm_run.arm
     cells = [CellJob(w.name, w.kind, w.params) for w in arm_run.workloads]
-    return Job(arm.name, arm.stack, mode, resolve_loop(arm.loop), arm.settings, cells)
+    return Job(arm.name, arm.stack, arm.mode, resolve_loop(arm.loop), arm.settings, cells)
 
 
 def _observe(
-    arm_run: ArmRun, mode: str, workload: WorkloadSpec, finished: Finished, sampled: Sampled | None
+    arm_run: ArmRun, workload: WorkloadSpec, finished: Finished, sampled: Sampled | None
 ) -> Observation:
     arm, outcome = arm_run.arm, finished.outcome
     status, reasons, metrics = finished.status, finished.reasons, {}
@@ -252,7 +250,7 @@ def _observe(
         arm=arm.name,
         stack=arm.stack,
         loop=resolve_loop(arm.loop),
-        mode=mode,
+        mode=arm.mode,
         workload=workload.name,
         kind=workload.kind,
         params={**workload.params, **arm.settings},

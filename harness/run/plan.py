@@ -33,7 +33,9 @@ class ArmRun:
     def expected_s(self) -> float:
         """Return about how long it takes, in seconds."""
         poll_s = (
-            self.arm.settings.get("poll_interval_s", USUAL_POLL_S) if self.arm.stack == "polling" else 0.0
+            self.arm.settings.get("poll_interval_s", USUAL_POLL_S[self.arm.mode])
+            if self.arm.stack == "polling"
+            else 0.0
         )
         return TREE_S + sum(
             create_workload(w.kind, w.params).expected_s(poll_s=poll_s) for w in self.workloads

@@ -23,6 +23,7 @@ from harness.records.summary import summarise
 from harness.report.render import render
 from harness.run.executor import Executor
 from harness.run.plan import ArmRun, expected_s, plan
+from harness.suite import modes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,7 +123,7 @@ def _execute(
     observations: list[Observation] = []
     logs = store.folder / "logs"
     logs.mkdir(exist_ok=True)
-    executor = Executor(request.suite.mode, logs)
+    executor = Executor(logs)
     progress.started(len(runs), expected_s(list(runs)))
     start_s = time.monotonic()
     ended: Ended = "complete"
@@ -161,7 +162,10 @@ def _record(
     samples = Samples(observations)
     controls = _controls(suite, samples)
     by_metric = {(c.arm, c.workload, c.metric): c for c in controls}
-    criteria = [decide(criterion, samples, by_metric, mode=suite.mode) for criterion in suite.criteria]
+    criteria = [
+        decide(criterion, samples, by_metric, mode=modes_of(criterion, suite.arms))
+        for criterion in suite.criteria
+    ]
     outcome = conclude(criteria, observations, ended, dropped=len(suite.dropped))
     order: dict[int, list[str]] = {}
     for observation in observations:

@@ -62,6 +62,10 @@ class Stack(Protocol):
         """Hand plain data to the ``client``-th client's ``on_event``; do not wait."""
         ...
 
+    async def place(self, model: ModelState) -> ModelState:
+        """Return a model where the server's models lie, so that handing it out copies nothing."""
+        ...
+
     async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
         """Hand a model to every client and wait until each has applied it."""
         ...

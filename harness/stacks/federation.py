@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedbench.federation import Federation
 from fedbench.learning.dispatch import DEFAULT_METHODS
+from fedbench.loop import in_thread
 from fedbench.messages import Kind
 from fedbench.polling.proxy import PollingProxy
 from fedbench.rpc.proxy import LearnerProxy
@@ -83,6 +84,10 @@ class FederationStack:
             proxy.notify("bench", data, intended_ns=intended_ns)
         else:
             proxy.notify("bench", data)
+
+    async def place(self, model: ModelState) -> ModelState:
+        """Return a model where the server's models lie."""
+        return await in_thread(self._running.store.adopt, model)
 
     async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
         """Hand a model to every client and wait until each has applied it."""

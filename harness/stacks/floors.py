@@ -46,6 +46,10 @@ class FloorStack:
         """Unsupported."""
         raise Unsupported("floors have no clients")
 
+    async def place(self, model: ModelState) -> ModelState:
+        """Unsupported."""
+        raise Unsupported("floors have no clients")
+
     async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
         """Unsupported."""
         raise Unsupported("floors have no clients")
@@ -68,7 +72,7 @@ class FloorStack:
 
         ``hop``: a callback through the loop that wakes its waiter. ``await``: a direct call of a coroutine,
         mean of 100 a sample. ``rpc``: a bare correlated call, that is a task for the handler, a future for
-        the answer and a timer for the deadline. ``pipe``, ``queue`` and ``memcpy``: see
+        the answer and a timer for the deadline. ``pipe``, ``queue``, ``queue_round`` and ``memcpy``: see
         :mod:`harness.stacks.floors_process`.
 
         Raises:
@@ -80,6 +84,7 @@ class FloorStack:
             "rpc": _BareRpc().calls,
             "pipe": floors_process.pipe,
             "queue": floors_process.queue,
+            "queue_round": floors_process.queue_round,
             "memcpy": floors_process.memcpy,
         }
         if operation not in operations:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +15,14 @@ from fedbench.loop import in_thread, run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
-    from multiprocessing.queues import SimpleQueue
+    from multiprocessing.queues import Queue, SimpleQueue
 
     from fedbench.loop import LoopName
 
 PAYLOAD = bytes(64)
 MEMCPY_BYTES = 100_000_000
 MEMCPY_SAMPLES = 20
+ROUND_CLIENTS = 4
 
 
 async def pipe(count: int) -> list[int]:
@@ -64,6 +65,15 @@ async def queue(count: int) -> list[int]:
     return times_ns
 
 
+async def queue_round(count: int) -> list[int]:
+    """Time rounds in which 4 clients get and return 100 MB each through ``multiprocessing.Queue``, in ns.
+
+    The server puts the model into every client's queue, each client adds its number, and the server sums
+    what comes back: what a round is made of, with arrays pickled as that queue does.
+    """
+    return await in_thread(_queue_rounds, count)
+
+
 async def memcpy(count: int) -> list[int]:
     """Time copies of 100 MB in memory that is warm, in ns; at most 20 of them."""
     source, target = np.ones(MEMCPY_BYTES, np.uint8), np.zeros(MEMCPY_BYTES, np.uint8)
@@ -73,6 +83,39 @@ async def memcpy(count: int) -> list[int]:
         np.copyto(target, source)
         times_ns.append(time.perf_counter_ns() - start_ns)
     return times_ns
+
+
+def _queue_rounds(count: int) -> list[int]:
+    context = starting.context("forkserver")
+    back: Queue[Any] = context.Queue()
+    model, total = np.ones(MEMCPY_BYTES // 4, np.float32), np.zeros(MEMCPY_BYTES // 4, np.float32)
+    there: list[Queue[Any]] = [context.Queue() for _ in range(ROUND_CLIENTS)]
+    times_ns = []
+    with ExitStack() as children:
+        for number, box in enumerate(there, start=1):
+            children.enter_context(_child(_queue_learner, box, back, number))
+        for _ in range(count):
+            start_ns = time.perf_counter_ns()
+            for box in there:
+                box.put(model)
+            total.fill(0)
+            for _ in there:
+                np.add(total, back.get(), out=total)
+            times_ns.append(time.perf_counter_ns() - start_ns)
+            expected = ROUND_CLIENTS + sum(range(1, ROUND_CLIENTS + 1))
+            if (total[0], total[-1]) != (expected, expected):
+                raise RuntimeError(f"the queues brought a sum of {total[0]} instead of {expected}")
+        for box in there:
+            box.put(None)
+    for box in (*there, back):
+        box.close()
+        box.join_thread()
+    return times_ns
+
+
+def _queue_learner(there: Queue[Any], back: Queue[Any], number: int) -> None:
+    while (model := there.get()) is not None:
+        back.put(model + np.float32(number))
 
 
 @contextmanager

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 LEARNERS = "harness.workloads.learners"
 SETUP_S = 0.05
-USUAL_POLL_S = 0.001
+USUAL_POLL_S = {"memory": 0.001, "process": 0.010, "network": 0.010}
+"""Seconds between two looks of the polling architecture by mode, unless its settings say otherwise."""
 
 
 class Session(Protocol):

@@ -14,8 +14,10 @@ from fedbench.tensors.model import ModelState
 from harness.records.derive import Outcome
 from harness.stacks.base import FederationSpec, Stack
 from harness.stacks.floors import hops
+from harness.stacks.floors_process import queue
 from harness.stats.histogram import Histogram
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, failures, running
+from harness.workloads.beside import against_floor, create_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
 ECHO = f"{LEARNERS}:EchoLearner"
 HOPS = 3000
 """Hops timed on either side of the calls."""
+QUEUE_TRIPS = 1000
+"""Round trips over a bare queue on either side, of which the first tenth does not count."""
 
 
 class RpcPing(Workload):
     """Calls in a closed loop, one at a time, to every client in turn. Latency: call to answer.
 
-    The loop's own hop is timed right before and after, so that a call can be told in hops of the same moment.
+    The loop's own hop is timed right before and after, so that a call can be told in hops of the same moment,
+    and with ``beside_queue`` so are round trips over a bare queue to another process.
     """
 
     kind = "rpc_ping"
@@ -38,6 +43,7 @@ class RpcPing(Workload):
         "duration_s": 1.0,
         "warmup": 50,
         "payload_bytes": 64,
+        "beside_queue": False,
     }
 
     def expected_s(self, *, poll_s: float) -> float:
@@ -49,6 +55,7 @@ class RpcPing(Workload):
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Ping until the operations or the duration are used up, whichever is first."""
         clients = self.params["clients"]
+        queue_ns: list[int] = []
         padding = b"." * (self.params["payload_bytes"] - 8)
         latency = Histogram()
         wrong: list[str] = []
@@ -59,6 +66,8 @@ class RpcPing(Workload):
                 if time.perf_counter_ns() > warm_until_ns:
                     break
             hops_ns = await hops(HOPS)
+            if self.params["beside_queue"]:
+                queue_ns += (await queue(QUEUE_TRIPS))[QUEUE_TRIPS // 10 :]
             async with session.measured():
                 end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
                 for i in range(self.params["operations"]):
@@ -72,11 +81,16 @@ class RpcPing(Workload):
                     if now_ns > end_ns:
                         break
             hops_ns += await hops(HOPS)
+            if self.params["beside_queue"]:
+                queue_ns += (await queue(QUEUE_TRIPS))[QUEUE_TRIPS // 10 :]
+        values = {"latency_hops": latency.percentile(0.5) / statistics.median(hops_ns)}
+        if queue_ns:
+            values |= against_floor(queue_ns, latency)
         return Outcome(
             operations=latency.count,
             clients=clients,
             histograms={"latency": latency.to_dict()},
-            values={"latency_hops": latency.percentile(0.5) / statistics.median(hops_ns)},
+            values=values,
             wrong=wrong,
         )
 
@@ -153,7 +167,12 @@ def _handled(events: list[Any], sent: dict[int, list[int]]) -> tuple[Histogram, 
 
 
 class Broadcast(Workload):
-    """A model to every client, again and again. Latency: call to the last acknowledgement."""
+    """A model to every client, again and again. Latency: call to the last acknowledgement.
+
+    Every client reads the model's first and last value before it acknowledges. With ``in_place`` the model
+    lies where the server keeps its models before the time is taken; otherwise it is on the heap. The
+    ``floor``, if it names one, is timed before each broadcast.
+    """
 
     kind = "broadcast"
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -161,13 +180,18 @@ class Broadcast(Workload):
         "model_bytes": 1 << 20,
         "operations": 20,
         "duration_s": 1.0,
+        "warmup": 0,
+        "in_place": False,
+        "floor": "",
     }
 
     def expected_s(self, *, poll_s: float) -> float:
         """Return the longest it runs with a poller, 20 µs a client and broadcast without."""
         if poll_s:
             return SETUP_S + float(self.params["duration_s"])
-        return SETUP_S + 20e-6 * float(self.params["operations"] * self.params["clients"])
+        copied_bytes = self.params["operations"] * self.params["model_bytes"]
+        calls = self.params["operations"] * self.params["clients"]
+        return SETUP_S + 20e-6 * float(calls) + 1e-9 * float(copied_bytes)
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Broadcast until the operations or the duration are used up; every client must apply each once."""
@@ -175,22 +199,28 @@ class Broadcast(Workload):
         wrong: list[str] = []
         values = np.empty(self.params["model_bytes"] // 4, np.float32)
         clients = self.params["clients"]
+        beside = create_beside(self.params["floor"], self.params["model_bytes"], clients)
         spec = FederationSpec(
             clients, ECHO, {"model_bytes": self.params["model_bytes"]}, methods=("applied",)
         )
         async with running(stack, spec):
             async with session.measured():
                 end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
-                for version in range(1, self.params["operations"] + 1):
+                for version in range(1, self.params["warmup"] + self.params["operations"] + 1):
                     values.fill(version)
                     model = ModelState.from_arrays({"values": values}, version)
+                    if self.params["in_place"]:
+                        model = await stack.place(model)
+                    if beside is not None:
+                        beside.time()
                     start_ns = time.perf_counter_ns()
                     wrong += failures(await stack.broadcast(model))
                     now_ns = time.perf_counter_ns()
-                    latency.record(now_ns - start_ns)
+                    if version > self.params["warmup"]:
+                        latency.record(now_ns - start_ns)
                     if now_ns > end_ns:
                         break
-            versions = list(range(1, latency.count + 1))
+            versions = list(range(1, version + 1))
             expected = {"versions": versions, "ends": [[v, v] for v in versions]}
             applied = [await stack.ask(client, "applied") for client in range(clients)]
             wrong += [f"client {i} applied {found}" for i, found in enumerate(applied) if found != expected]
@@ -198,6 +228,7 @@ class Broadcast(Workload):
             operations=latency.count,
             clients=clients,
             histograms={"latency": latency.to_dict()},
+            values={} if beside is None else against_floor(beside.times_ns, latency),
             wrong=wrong,
         )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.workloads.messaging import Addressing, Broadcast, PushNotify, RpcPing
 from harness.workloads.resting import Floor, IdleFederation, ImportTime
+from harness.workloads.scaling import MemorySlope, Startup
 from harness.workloads.training import DigitsTraining, FaultLogs, FedAvgRound, MemoryRound
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ WORKLOADS: dict[str, type[Workload]] = {
         MemoryRound,
         FaultLogs,
         IdleFederation,
+        Startup,
+        MemorySlope,
         Floor,
         ImportTime,
     )

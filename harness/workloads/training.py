@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import statistics
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedbench.values import ClientInfo
 from harness.records.derive import Outcome
 from harness.stacks.base import FederationSpec, Stack
+from harness.stats.histogram import Histogram
 from harness.workloads.barrier import barrier
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, digest, running
+from harness.workloads.beside import against_floor, create_beside
 from harness.workloads.learners import DraftLearner
 
 if TYPE_CHECKING:
@@ -19,28 +22,61 @@ if TYPE_CHECKING:
 
 
 class FedAvgRound(Workload):
-    """Rounds with next to zero compute: what is left is communication and reduction."""
+    """Rounds with next to zero compute: what is left is communication and reduction.
+
+    Latency: from the end of one round to the end of the next, so that handing out the new model counts; the
+    first ``warmup`` rounds, and always the first, do not. The ``floor``, if it names one, is timed between.
+    """
 
     kind = "fedavg_round"
-    defaults: ClassVar[Mapping[str, Any]] = {"clients": 20, "rounds": 20, "model_bytes": 4096}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "clients": 20,
+        "rounds": 20,
+        "model_bytes": 4096,
+        "warmup": 0,
+        "floor": "",
+    }
 
     def expected_s(self, *, poll_s: float) -> float:
         """Return about how long it takes: a poller waits twice a round, for up to 30 ms each."""
-        return SETUP_S + (0.05 if poll_s else 0.002) * float(self.params["rounds"])
+        copied_bytes = self.params["clients"] * self.params["model_bytes"]
+        round_s = (0.05 if poll_s else 0.002) + (2.8e-9 if poll_s else 0.3e-9) * copied_bytes
+        return SETUP_S + float(self.params["rounds"] * round_s)
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Run the rounds; every client must take part, and the average of their updates be exact."""
+        clients, rounds = self.params["clients"], self.params["rounds"]
+        beside = create_beside(self.params["floor"], self.params["model_bytes"], clients)
+        latency = Histogram()
+        resumed_ns = 0
+
+        def after(record: RoundRecord) -> None:
+            nonlocal resumed_ns
+            now_ns = time.perf_counter_ns()
+            if record.number > max(self.params["warmup"], 1):
+                latency.record(now_ns - resumed_ns)
+            if beside is not None:
+                beside.time()
+            resumed_ns = time.perf_counter_ns()
+
         spec = FederationSpec(
-            self.params["clients"],
+            clients,
             f"{LEARNERS}:DraftLearner",
             {"model_bytes": self.params["model_bytes"]},
-            {"rounds": self.params["rounds"]},
+            {"rounds": rounds},
         )
         async with running(stack, spec), session.measured():
-            history = await stack.run()
-        wrong = _incomplete(history, self.params["rounds"], self.params["clients"])
-        wrong += await _wrong_sum(history, self.params["model_bytes"], self.params["clients"])
-        return _outcome(history, self.params["clients"], wrong)
+            history = await stack.run(on_round=after)
+        wrong = _incomplete(history, rounds, clients)
+        wrong += await _wrong_sum(history, self.params["model_bytes"], clients)
+        outcome = _outcome(history, clients, wrong)
+        outcome.values["clients"] = float(min(len(record.arrived) for record in history.rounds))
+        if latency.count:
+            outcome.histograms["latency"] = latency.to_dict()
+            outcome.values["round_client_s"] = latency.percentile(0.5) / 1e9 / clients
+            if beside is not None:
+                outcome.values |= against_floor(beside.times_ns, latency)
+        return outcome
 
 
 class DigitsTraining(Workload):

@@ -8,7 +8,7 @@ from harness.suite import Arm, Suite, WorkloadSpec, cells_of
 
 
 def arm(name: str, *workloads: str) -> Arm:
-    return Arm(name, "push", "asyncio", {}, workloads)
+    return Arm(name, "push", "memory", "asyncio", {}, workloads)
 
 
 def criterion(kind: str, **names: str) -> Criterion:
@@ -40,7 +40,7 @@ def suite() -> Suite:
         arm("polling@1", "idle", "notify"),
         arm("polling@2", "idle", "notify"),
     ]
-    return Suite("s", "S", "memory", 5, "arm", {a.name: a for a in arms}, workloads, CRITERIA)
+    return Suite("s", "S", 5, "arm", {a.name: a for a in arms}, workloads, CRITERIA)
 
 
 def ids(suite: Suite) -> list[str]:

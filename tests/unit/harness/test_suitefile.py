@@ -66,10 +66,10 @@ def small() -> dict[str, Any]:
 def test_the_shipped_suites_are_package_data() -> None:
     shipped = {entry.name for entry in files("harness").joinpath("suites").iterdir()}
     assert shipped == {f"{name}.yaml" for name in suite_names()}
-    assert suite_names() == ["acceptance", "process", "quick", "smoke"]
+    assert suite_names() == ["acceptance", "quick", "smoke"]
 
 
-@pytest.mark.parametrize("name", ["acceptance", "process", "quick", "smoke"])
+@pytest.mark.parametrize("name", ["acceptance", "quick", "smoke"])
 def test_a_shipped_suite_fits_the_workloads_stacks_and_metrics_there_are(name: str) -> None:
     suite = load_suite(name, catalogue(), stack_names())
     assert suite.name == name
@@ -105,7 +105,7 @@ def test_acceptance_decides_what_quick_decides_and_the_frontier() -> None:
 
 def test_a_suite_of_ones_own_is_read_by_its_path(tmp_path: Path) -> None:
     suite = read(tmp_path, SMALL)
-    assert (suite.name, suite.title, suite.mode, suite.blocks, suite.tree) == (
+    assert (suite.name, suite.title, suite.modes, suite.blocks, suite.tree) == (
         "small",
         "Small",
         "memory",
@@ -360,7 +360,7 @@ def test_a_missing_file_is_named() -> None:
 def test_a_misspelt_suite_gets_the_nearest_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="quik: is no suite; did you mean 'quick'"):
         load_suite("quik", catalogue(), stack_names())
-    with pytest.raises(ConfigError, match="is no suite; known: acceptance, process, quick, smoke"):
+    with pytest.raises(ConfigError, match="is no suite; known: acceptance, quick, smoke"):
         load_suite(str(tmp_path), catalogue(), stack_names())
 
 

@@ -116,12 +116,28 @@ def test_an_unknown_metric_is_refused(outcome: Outcome) -> None:
         derive(Sampled(elapsed_s=1.0), outcome)
 
 
+REPORTED = (
+    "latency_hops",
+    "floor_s",
+    "floor_ratio",
+    "start_s",
+    "round_s",
+    "round_client_s",
+    "memory_per_client_bytes",
+    "uss_per_client_bytes",
+    "accuracy",
+    "faults_reported",
+    "clients",
+)
+"""What workloads report by themselves."""
+
+
 def test_every_known_metric_can_be_derived() -> None:
     sampled = Sampled(elapsed_s=1.0, memory_start_bytes=1, memory_peak_bytes=1, memory_hwm_bytes=1)
     outcome = Outcome(
         operations=1,
         clients=1,
         histograms={name: histogram([1]) for name in ("latency", "intended", "lag")},
-        values=dict.fromkeys(("latency_hops", "round_s", "accuracy", "faults_reported", "clients"), 1.0),
+        values=dict.fromkeys(REPORTED, 1.0),
     )
     assert derive(sampled, outcome).keys() == METRICS.keys()

@@ -6,6 +6,7 @@ UNITS = {
     "_bytes_per_s": "B/s",
     "_cores": "cores",
     "_hops": "hops",
+    "_ratio": "times",
     "_s_per_op": "s/op",
     "_bytes": "B",
     "ops_per_s": "op/s",

@@ -29,8 +29,8 @@ def test_a_swept_arm_carries_its_value(arm, value):
 
 def test_the_arm_with_the_shortest_name_stands_for_its_stack():
     cells = fake_run().cells
-    assert reference_arms(cells) == {"push": "push", "polling": "polling"}
-    assert reference_arms([c for c in cells if c.arm in ("push_again", "push_asyncio")]) == {
+    assert reference_arms(cells, "memory") == {"push": "push", "polling": "polling"}
+    assert reference_arms([c for c in cells if c.arm in ("push_again", "push_asyncio")], "memory") == {
         "push": "push_again"
     }
-    assert reference_arms([]) == {}
+    assert reference_arms([], "memory") == {}

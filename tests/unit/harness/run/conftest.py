@@ -49,7 +49,7 @@ def arm_run() -> Callable[..., ArmRun]:
     """Make a worker's task of small workloads."""
 
     def make(stack: str, *kinds: str, **settings: Any) -> ArmRun:
-        arm = Arm(stack, stack, "asyncio", settings, kinds)
+        arm = Arm(stack, stack, "memory", "asyncio", settings, kinds)
         specs = tuple(WorkloadSpec(kind, kind, SMALL.get(kind, {})) for kind in kinds)
         return ArmRun(1, 1, arm, specs)
 

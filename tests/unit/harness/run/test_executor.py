@@ -20,14 +20,14 @@ from harness.run.executor import Executor
 from harness.run.plan import ArmRun
 from harness.suite import Arm, WorkloadSpec
 idle = WorkloadSpec("idle", "idle_federation", {"clients": 1, "idle_s": 60.0})
-arm = ArmRun(1, 1, Arm("push", "push", "asyncio", {}, ("idle",)), (idle,))
-list(Executor("memory", Path(sys.argv[1])).run(arm, lambda name: print(name, flush=True)))
+arm = ArmRun(1, 1, Arm("push", "push", "memory", "asyncio", {}, ("idle",)), (idle,))
+list(Executor(Path(sys.argv[1])).run(arm, lambda name: print(name, flush=True)))
 """
 
 
 @pytest.fixture
 def executor(tmp_path: Path) -> Executor:
-    return Executor("memory", tmp_path)
+    return Executor(tmp_path)
 
 
 def nothing(name: str) -> None:
@@ -171,7 +171,7 @@ def worker_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
 
 def test_a_worker_that_does_not_even_start_is_explained(worker_script, arm_run) -> None:
     logs = worker_script("echo first; echo no module named numpy >&2; exit 3")
-    made = list(Executor("memory", logs).run(arm_run("push", "rpc_ping", "floor"), nothing))
+    made = list(Executor(logs).run(arm_run("push", "rpc_ping", "floor"), nothing))
     assert endings(made) == [("rpc_ping", "failed"), ("floor", "failed")]
     assert made[0].reasons == ["the worker ended with exit code 3: no module named numpy"]
     assert len(list(logs.iterdir())) == 1
@@ -179,7 +179,7 @@ def test_a_worker_that_does_not_even_start_is_explained(worker_script, arm_run) 
 
 def test_a_worker_that_ends_in_silence_is_explained(worker_script, arm_run) -> None:
     logs = worker_script("kill -ABRT $$")
-    (made,) = Executor("memory", logs).run(arm_run("push", "rpc_ping"), nothing)
+    (made,) = Executor(logs).run(arm_run("push", "rpc_ping"), nothing)
     assert made.reasons == ["the worker ended with SIGABRT: it wrote nothing"]
 
 
@@ -188,7 +188,7 @@ def test_a_worker_that_closes_its_pipe_and_lives_on_is_ended(
 ) -> None:
     logs = worker_script('eval "exec $5>&-"; sleep 60')
     monkeypatch.setattr(executor_module, "TIMEOUT_FLOOR_S", 0.3)
-    made = list(Executor("memory", logs).run(arm_run("push", "rpc_ping", "floor"), nothing))
+    made = list(Executor(logs).run(arm_run("push", "rpc_ping", "floor"), nothing))
     assert endings(made) == [("rpc_ping", "timeout"), ("floor", "failed")]
     assert made[0].reasons == ["the worker closed its pipe and did not end"]
 
@@ -199,7 +199,7 @@ def test_a_worker_that_has_done_everything_and_does_not_end_has_failed(
     done = '{"type":"finished","workload":"floor","status":"ok","reasons":[],"outcome":{}}'
     logs = worker_script(f"echo '{done}' >&$5; eval \"exec $5>&-\"; sleep 60")
     monkeypatch.setattr(executor_module, "TIMEOUT_FLOOR_S", 0.3)
-    made = list(Executor("memory", logs).run(arm_run("floors", "floor"), nothing))
+    made = list(Executor(logs).run(arm_run("floors", "floor"), nothing))
     assert endings(made) == [("floor", "failed")]
     assert made[0].reasons == ["the worker closed its pipe and did not end"]
     assert made[0].metrics == {}
@@ -220,13 +220,13 @@ def test_a_metric_that_nobody_knows_fails_its_cell_only(executor, arm_run, monke
 def test_a_worker_that_ends_badly_after_its_work_has_failed(worker_script, arm_run, ending, how) -> None:
     done = '{"type":"finished","workload":"floor","status":"ok","reasons":[],"outcome":{}}'
     logs = worker_script(f"echo '{done}' >&$5; echo ERROR harness late >&2; {ending}")
-    (made,) = Executor("memory", logs).run(arm_run("floors", "floor"), nothing)
+    (made,) = Executor(logs).run(arm_run("floors", "floor"), nothing)
     assert (made.status, made.reasons) == ("failed", [f"the worker ended with {how}: ERROR harness late"])
 
 
 def test_a_line_that_nobody_understands_fails_the_arm(worker_script, arm_run) -> None:
     logs = worker_script('echo \'{"type":"riddle"}\' >&$5; sleep 60')
-    made = list(Executor("memory", logs).run(arm_run("floors", "floor", "rpc_ping"), nothing))
+    made = list(Executor(logs).run(arm_run("floors", "floor", "rpc_ping"), nothing))
     assert endings(made) == [("floor", "failed"), ("rpc_ping", "failed")]
     assert "riddle" in made[0].reasons[0]
 

@@ -21,10 +21,10 @@ WORKLOADS = {
 
 def suite(tree: str = "arm", blocks: int = 4, **limits: int) -> Suite:
     arms = {
-        name: Arm(name, "push", "asyncio", {}, ("ping", "idle", "once"), blocks=limits.get(name))
+        name: Arm(name, "push", "memory", "asyncio", {}, ("ping", "idle", "once"), blocks=limits.get(name))
         for name in ("a", "b", "c", "d", "e")
     }
-    return Suite("s", "S", "memory", blocks, tree, arms, WORKLOADS, ())
+    return Suite("s", "S", blocks, tree, arms, WORKLOADS, ())
 
 
 def shape(runs: list[ArmRun]) -> list[tuple[int, int, str, tuple[str, ...]]]:

@@ -257,7 +257,7 @@ def test_a_load_generator_that_lags_voids_its_cell(suite, request_for, monkeypat
     )  # fmt: skip
 
     class Late:
-        def __init__(self, mode: str, log_dir: Path) -> None:
+        def __init__(self, log_dir: Path) -> None:
             pass
 
         def run(self, arm_run: ArmRun, on_cell: Callable[[str], None]) -> Any:

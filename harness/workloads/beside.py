@@ -1,0 +1,132 @@
+"""Floors timed beside what a workload does: in the same process, moments apart."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from harness.stats.histogram import Histogram
+
+CHUNK_VALUES = 1 << 18
+THREADS = 2
+
+
+class Beside(ABC):
+    """One floor.
+
+    Args:
+        model_bytes: Size of a model in bytes.
+        clients: How many there are.
+    """
+
+    def __init__(self, model_bytes: int, clients: int) -> None:
+        self._values = max(model_bytes // 4, 1)
+        self._clients = clients
+        self.times_ns: list[int] = []
+
+    @abstractmethod
+    def time(self) -> None:
+        """Time it once."""
+
+
+class Memcpy(Beside):
+    """A copy of the model in memory that is warm."""
+
+    def __init__(self, model_bytes: int, clients: int) -> None:
+        super().__init__(model_bytes, clients)
+        self._source, self._target = np.ones(self._values, np.float32), np.zeros(self._values, np.float32)
+
+    def time(self) -> None:
+        """Time one copy."""
+        start_ns = time.perf_counter_ns()
+        np.copyto(self._target, self._source)
+        self.times_ns.append(time.perf_counter_ns() - start_ns)
+
+
+class TwoThreads(Beside):
+    """The numpy work of one round of federated averaging on two threads of one process.
+
+    Each client adds its number to the model; the updates are multiplied by their weight and summed in
+    pieces of 1 MiB, and the sum is divided. Nothing is sent, allocated or waited for.
+    """
+
+    def __init__(self, model_bytes: int, clients: int) -> None:
+        super().__init__(model_bytes, clients)
+        self._model, self._sum = np.ones(self._values, np.float32), np.zeros(self._values, np.float32)
+        self._updates = [np.zeros(self._values, np.float32) for _ in range(clients)]
+        self._scratch = [np.zeros(CHUNK_VALUES, np.float32) for _ in range(THREADS)]
+
+    def time(self) -> None:
+        """Do it once untimed, to warm the memory, and once timed."""
+        if not self.times_ns:
+            self.round()
+        start_ns = time.perf_counter_ns()
+        self.round()
+        self.times_ns.append(time.perf_counter_ns() - start_ns)
+
+    def round(self) -> None:
+        """Do the work of one round; the sum then holds the average."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(self._train, range(self._clients)))
+            for update in self._updates:
+                list(pool.map(self._reduce, [update] * THREADS, range(THREADS)))
+            list(pool.map(self._divide, range(THREADS)))
+
+    @property
+    def average(self) -> np.ndarray:
+        """What the last round came to, shape (values,), float32."""
+        return self._sum
+
+    def _train(self, client: int) -> None:
+        np.add(self._model, client + 1, out=self._updates[client])
+
+    def _part(self, part: int) -> tuple[int, int]:
+        return self._values * part // THREADS, self._values * (part + 1) // THREADS
+
+    def _reduce(self, update: np.ndarray, part: int) -> None:
+        start, stop = self._part(part)
+        if update is self._updates[0]:
+            np.multiply(update[start:stop], 1, out=self._sum[start:stop])
+            return
+        for at in range(start, stop, CHUNK_VALUES):
+            end = min(at + CHUNK_VALUES, stop)
+            scaled = self._scratch[part][: end - at]
+            np.multiply(update[at:end], 1, out=scaled)
+            np.add(self._sum[at:end], scaled, out=self._sum[at:end])
+
+    def _divide(self, part: int) -> None:
+        start, stop = self._part(part)
+        np.divide(self._sum[start:stop], self._clients, out=self._sum[start:stop])
+
+
+FLOORS: dict[str, Callable[[int, int], Beside]] = {
+    "memcpy": Memcpy,
+    "two_threads": TwoThreads,
+}
+
+
+def against_floor(times_ns: Sequence[int], latency: Histogram) -> dict[str, float]:
+    """Return a floor's median in s, and the median of ``latency`` (ns) as a multiple of it."""
+    floor_ns = statistics.median(times_ns)
+    return {"floor_s": floor_ns / 1e9, "floor_ratio": latency.percentile(0.5) / floor_ns}
+
+
+def create_beside(name: str, model_bytes: int, clients: int) -> Beside | None:
+    """Return a floor by name, None for an empty one.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
+    if not name:
+        return None
+    if name not in FLOORS:
+        raise ValueError(f"unknown floor {name!r}: use one of {', '.join(FLOORS)}")
+    return FLOORS[name](model_bytes, clients)

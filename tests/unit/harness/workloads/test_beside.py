@@ -1,0 +1,48 @@
+"""Floors timed beside an operation: they do the work that they stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.stats.histogram import Histogram
+from harness.workloads.beside import Memcpy, TwoThreads, against_floor, create_beside
+
+
+def test_the_two_threads_average_the_updates_of_all_clients() -> None:
+    floor = TwoThreads(model_bytes=4 * 1_000_003, clients=4)
+    floor.round()
+    np.testing.assert_array_equal(floor.average, np.full(1_000_003, 3.5, np.float32))
+    floor.round()
+    np.testing.assert_array_equal(floor.average, np.full(1_000_003, 3.5, np.float32))
+
+
+def test_every_timing_is_kept_and_the_first_of_a_round_is_warm() -> None:
+    floor = TwoThreads(4096, 2)
+    floor.time()
+    floor.time()
+    assert len(floor.times_ns) == 2
+    assert min(floor.times_ns) > 0
+
+
+def test_a_copy_copies() -> None:
+    floor = Memcpy(4096, 1)
+    floor.time()
+    assert (floor._target == floor._source).all()
+    assert len(floor.times_ns) == 1
+
+
+def test_the_ratio_is_of_medians() -> None:
+    latency = Histogram()
+    for value_ns in (1000, 2000, 9000):
+        latency.record(value_ns)
+    metrics = against_floor([100, 400, 1000], latency)
+    assert metrics["floor_s"] == pytest.approx(400e-9)
+    assert metrics["floor_ratio"] == pytest.approx(5.0, rel=0.01)
+
+
+def test_a_floor_is_made_by_its_name() -> None:
+    assert create_beside("", 4096, 1) is None
+    assert isinstance(create_beside("memcpy", 4096, 1), Memcpy)
+    with pytest.raises(ValueError, match="unknown floor 'memcopy': use one of memcpy, two_threads"):
+        create_beside("memcopy", 4096, 1)
