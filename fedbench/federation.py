@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedbench.config import ClientConfig, ComponentConfig, FederationConfig, from_mapping, load
@@ -20,13 +21,16 @@ from fedbench.tensors.store import HeapStore, TensorStore
 from fedbench.values import ClientInfo, History, RoundRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fedbench.learning.collection import RemoteLearner
     from fedbench.tensors.model import ModelState
 
 log = logging.getLogger("fedbench.federation")
+
+
+HandOut = Callable[..., Awaitable[dict[str, Exception | None]]]
 
 
 class Nodes(Protocol):
@@ -52,6 +56,12 @@ class Nodes(Protocol):
         self, model: ModelState, *, deadline_s: float | None = None
     ) -> dict[str, Exception | None]:
         """Make a model the global one and hand it to every client."""
+        ...
+
+    async def publish(
+        self, model: ModelState, *, deadline_s: float | None = None
+    ) -> dict[str, Exception | None]:
+        """Do as :meth:`broadcast`, but leave it to a call that follows at once and carries the model."""
         ...
 
     def lose(self, client_id: str) -> None:
@@ -168,10 +178,10 @@ class Federation:
                 "clients would drop it; give it a higher version"
             )
         self.global_model = await self._place(model)
-        return await self._hand_out(self.global_model)
+        return await self._hand_out(self.nodes.broadcast, self.global_model)
 
-    async def _hand_out(self, model: ModelState) -> dict[str, Exception | None]:
-        outcomes = await self.nodes.broadcast(model, deadline_s=self._trainer.deadline_s)
+    async def _hand_out(self, by: HandOut, model: ModelState) -> dict[str, Exception | None]:
+        outcomes = await by(model, deadline_s=self._trainer.deadline_s)
         for client_id, error in outcomes.items():
             if error is not None:
                 # Its text only: the error itself holds the frames it passed, and they the model.
@@ -228,10 +238,11 @@ class Federation:
     async def _publish(self, model: ModelState) -> dict[str, Exception | None]:
         """Hand out the model of a round without waiting until it is applied.
 
-        Connections keep order, so that the next round's calls arrive behind it. :meth:`run` waits at its end.
+        The next round's calls bring it, or arrive behind it: connections keep order. :meth:`run` waits for
+        the rest at its end.
         """
         self.global_model = await self._place(model)
-        task = asyncio.create_task(self._hand_out(self.global_model))
+        task = asyncio.create_task(self._hand_out(self.nodes.publish, self.global_model))
         self._publishing.add(task)
         task.add_done_callback(self._published)
         return {}

@@ -53,7 +53,8 @@ class ProcessNodes:
         self._exchange = f"{os.getpid()}-{next(_exchanges)}"
         transport = ProcessTransport(config.server.server_id, self._exchange, role="server", store=store)
         self.side = PushServer(config, transport, on_subscribed=self._subscribed)
-        self.learners, self.hold, self.broadcast = self.side.learners, self.side.hold, self.side.broadcast
+        self.learners, self.hold = self.side.learners, self.side.hold
+        self.broadcast, self.publish = self.side.broadcast, self.side.publish
         self.fleet = Fleet(client_main, config.fleet, on_exit=self._exited)
         self._start: Start | None = None
         self._sweeper: ThreadPoolExecutor | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from fedbench.connection.communication import CommunicationManager
@@ -69,6 +70,26 @@ class PushServer:
         self.hold(model)
         return await self.stub.broadcast_model(model, deadline_s=deadline_s)
 
+    async def publish(
+        self, model: ModelState, *, deadline_s: float | None = None
+    ) -> dict[str, Exception | None]:
+        """Make ``model`` the global one and hand it to every subscriber, waking each as seldom as possible.
+
+        A client that is called with the model within this pass of the loop gets it by that call, the others
+        by a push, as :meth:`broadcast` does.
+
+        Returns:
+            As :meth:`broadcast`, of those that it was pushed to.
+        """
+        self.hold(model)
+        subscribers = self.stub.subscribers.get(MODEL_EVENT, {})
+        learners = [learner for learner in self.learners() if learner.client_id in subscribers]
+        for learner in learners:
+            learner.owe(model)
+        await asyncio.sleep(0)
+        called = {learner.client_id for learner in learners if not learner.take_owed(model)}
+        return await self.stub.broadcast_model(model, deadline_s=deadline_s, leave_out=called)
+
     async def close(self) -> None:
         """End what runs, close every connection and the transport; idempotent."""
         await self.stub.close()
@@ -123,7 +144,8 @@ class PushNodes:
         hub = Hub()
         server_id = config.server.server_id
         self.side = PushServer(config, MemoryTransport(server_id, hub, role="server"))
-        self.learners, self.hold, self.broadcast = self.side.learners, self.side.hold, self.side.broadcast
+        self.learners, self.hold = self.side.learners, self.side.hold
+        self.broadcast, self.publish = self.side.broadcast, self.side.publish
         self.clients: dict[str, PushClient] = {}
         for client, dispatcher in zip(config.clients, dispatchers, strict=True):
             transport = MemoryTransport(client.client_id, hub, role="client")

@@ -100,9 +100,20 @@ class History:
     metrics: dict[str, float]
 
 
-def round_to_body(round_info: RoundInfo) -> dict[str, int]:
-    """Return a round as plain data."""
-    return {"number": round_info.number, "total": round_info.total, "seed": round_info.seed}
+def round_to_body(round_info: RoundInfo, *, pushed: bool = False) -> dict[str, int]:
+    """Return a round as plain data.
+
+    Args:
+        round_info: The round.
+        pushed: Whether the model that goes with it is handed out with it, as by a push before.
+    """
+    body = {"number": round_info.number, "total": round_info.total, "seed": round_info.seed}
+    return {**body, "pushed": 1} if pushed else body
+
+
+def is_pushed(body: Any) -> bool:
+    """Return whether a call hands out the model that it carries; see :func:`round_to_body`."""
+    return isinstance(body, dict) and body.get("pushed") == 1
 
 
 def round_from_body(body: Any) -> RoundInfo:

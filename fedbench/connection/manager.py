@@ -96,6 +96,10 @@ class ConnectionManager:
         """Add a handler for a business kind; the result removes it, once."""
         return add_handler(self._handlers.setdefault(kind, []), handler)
 
+    async def apply(self, message: Message) -> None:
+        """Call this node's handlers with a message that came as part of another, and wait for them."""
+        await self._dispatcher.apply(tuple(self._handlers.get(message.kind, ())), message)
+
     async def close(self) -> None:
         """Close every connection and the transport, and end the handlers that still run."""
         self.pool.close()

@@ -186,12 +186,16 @@ class LearnerDispatcher:
     async def _run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self._closed:
             raise LocalProtocolError(f"{self._node_id} is closed: it runs no methods any more")
-        if inspect.iscoroutinefunction(method):
+        if _is_coroutine_function(getattr(method, "__func__", method)):
             return await method(*args, **kwargs)
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, f"{self._node_id}-learner")
         work = functools.partial(contextvars.copy_context().run, method, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+_is_coroutine_function = functools.lru_cache(maxsize=256)(inspect.iscoroutinefunction)
+"""Asked for every call, and slow to tell."""
 
 
 def check_methods(learner: type[Learner], names: Iterable[str]) -> None:

@@ -82,6 +82,12 @@ class PollingServer:
             await asyncio.gather(*(self._push(proxy, model, deadline_s) for proxy in self.learners()))
         )
 
+    async def publish(
+        self, model: ModelState, *, deadline_s: float | None = None
+    ) -> dict[str, Exception | None]:
+        """Do as :meth:`broadcast`."""
+        return await self.broadcast(model, deadline_s=deadline_s)
+
     @staticmethod
     async def _push(
         proxy: PollingProxy, model: ModelState, deadline_s: float | None

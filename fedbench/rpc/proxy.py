@@ -48,14 +48,20 @@ class LearnerProxy:
         self._call = RpcEndpoint.of(comm).call
         self._handlers: list[PushHandler] = []
         self._model: ModelState | None = None
+        self._owed: ModelState | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._listening = False
 
     async def train(
         self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
     ) -> TrainResult:
-        """Have the learner train on ``model`` and return its update."""
-        answer = await self._call(self.client_id, "train", round_to_body(round_info), model, deadline_s)
+        """Have the learner train on ``model`` and return its update.
+
+        A model that is still to be handed out (:meth:`owe`) is handed out with the call.
+        """
+        pushed = self.take_owed(model)
+        body = round_to_body(round_info, pushed=pushed)
+        answer = await self._call(self.client_id, "train", body, model, deadline_s)
         return result_from_body(answer.body, answer.tensors)
 
     async def evaluate(self, model: ModelState, *, deadline_s: float | None = None) -> dict[str, float]:
@@ -189,6 +195,17 @@ class LearnerProxy:
             TransportError: As for :meth:`CommunicationManager.send_business_message`.
         """
         return self._send(Kind.MODEL_PUSH, event_type, None, model)
+
+    def owe(self, model: ModelState) -> None:
+        """Leave it to the next call that carries ``model`` to hand it out, instead of a push."""
+        self._owed = model
+
+    def take_owed(self, model: ModelState) -> bool:
+        """Return whether ``model`` is still to be handed out; from now on it is not."""
+        if self._owed is not model:
+            return False
+        self._owed = None
+        return True
 
     def notify(self, event_type: str, data: Any = None, *, intended_ns: int = 0) -> Receipt:
         """Send plain data to the other node's handlers of notifications.

@@ -13,9 +13,10 @@ from fedbench.errors import ConnectionClosed, DeadlineExceeded, LocalProtocolErr
 from fedbench.messages import RPC_RESPONSE, Kind, Message
 from fedbench.rpc.deadlines import DeadlineTimer
 from fedbench.rpc.endpoint import ERROR, RpcEndpoint
+from fedbench.values import is_pushed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from fedbench.connection.communication import CommunicationManager
     from fedbench.tensors.model import ModelState
@@ -105,9 +106,20 @@ class LearnerStub:
         )
 
     async def broadcast_model(
-        self, model: ModelState, event_type: str = MODEL_EVENT, *, deadline_s: float | None = None
+        self,
+        model: ModelState,
+        event_type: str = MODEL_EVENT,
+        *,
+        deadline_s: float | None = None,
+        leave_out: Collection[str] = (),
     ) -> dict[str, Exception | None]:
         """Push a model to every subscriber and wait until each has applied it.
+
+        Args:
+            model: The model.
+            event_type: Whose subscribers.
+            deadline_s: Seconds after which one that has not applied it is reported.
+            leave_out: Subscribers that have it already.
 
         Returns:
             Client id to None, or to why it did not apply the model: RemoteError, PeerLost, DeadlineExceeded.
@@ -120,6 +132,8 @@ class LearnerStub:
         outcomes: dict[str, Exception | None] = {}
         waiting: dict[asyncio.Future[None], str] = {}
         for client_id in list(self.subscribers.get(event_type, ())):
+            if client_id in leave_out:
+                continue
             outcomes[client_id] = None
             try:
                 waiting[asyncio.ensure_future(self.push(client_id, model, event_type).applied)] = client_id
@@ -177,6 +191,8 @@ class LearnerStub:
     async def _serve(self, message: Message, number: int) -> None:
         method = message.method
         try:
+            if message.tensors is not None and is_pushed(message.body):
+                await self._comm.connections.apply(_push_within(message))
             if self._subscribes and method in ("subscribe", "unsubscribe"):
                 body, tensors = self._subscription(message), None
             else:
@@ -267,6 +283,18 @@ class LearnerStub:
         self._cancel(
             [number for number, (_, message, _) in self._running.items() if message.source == peer_id]
         )
+
+
+def _push_within(message: Message) -> Message:
+    """Return the push that a call stands for when it hands out the model that it carries."""
+    return Message(
+        Kind.MODEL_PUSH,
+        message.source,
+        message.target,
+        MODEL_EVENT,
+        tensors=message.tensors,
+        sent_ns=message.sent_ns,
+    )
 
 
 def _describe(error: BaseException, traceback_text: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import weakref
 from collections.abc import Callable
@@ -34,11 +35,11 @@ class _Live:
 
     __slots__ = ("count", "generation", "memory", "model")
 
-    def __init__(self, generation: int, memory: weakref.ref[Memory]) -> None:
+    def __init__(self, generation: int, memory: weakref.ref[Memory], count: list[int]) -> None:
         self.generation = generation
         self.memory = memory
         self.model: Callable[[], ModelState | None] = _none
-        self.count = [1]
+        self.count = count
 
 
 def _none() -> None:
@@ -57,6 +58,7 @@ class Borrowed:
     """
 
     def __init__(self, owner_pid: int, draft_store: TensorStore, on_release: OnRelease) -> None:
+        self._itself = weakref.ref(self)  # else what holds the memory would hold the connection, too
         self._owner_pid = owner_pid
         self._draft_store = draft_store
         self.on_release = on_release
@@ -123,12 +125,13 @@ class Borrowed:
             if memory is not None:
                 live.count[0] += 1
                 return live, memory
-        memory = Memory(mapped, handle.offset, HEADER_BYTES + handle.nbytes, readonly=True)
-        live = self._live[key] = _Live(handle.generation, weakref.ref(memory))
-        finalizer = weakref.finalize(
-            memory, _released, weakref.ref(self), handle.segment, handle.offset, handle.generation, live.count
+        count = [1]
+        released = functools.partial(
+            _released, self._itself, handle.segment, handle.offset, handle.generation, count
         )
-        finalizer.atexit = False
+        nbytes = HEADER_BYTES + handle.nbytes
+        memory = Memory(mapped, handle.offset, nbytes, readonly=True, on_drop=released)
+        live = self._live[key] = _Live(handle.generation, weakref.ref(memory), count)
         return live, memory
 
     def _check(self, handle: Handle) -> mmap.mmap:
@@ -161,7 +164,7 @@ class Borrowed:
 def _released(
     borrowed: weakref.ref[Borrowed], segment: str, offset: int, generation: int, count: list[int]
 ) -> None:
-    """Tell the owner, if there is still a way; else what holds the memory would hold the connection too."""
+    """Tell the owner, if there is still a way."""
     there = borrowed()
     if there is not None:
         there.on_release(segment, offset, generation, count[0])

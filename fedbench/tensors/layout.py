@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -45,7 +45,7 @@ class TensorSpec:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """Names, shapes, dtypes and places of a model's arrays: equal layouts are interchangeable.
 
@@ -56,6 +56,11 @@ class Layout:
 
     specs: tuple[TensorSpec, ...]
     nbytes: int
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """It as bytes: name, shape and dtype of every array; places and sizes follow from them."""
+        return _encoder.encode([(spec.name, spec.shape, spec.dtype) for spec in self.specs])
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Layout:
@@ -92,14 +97,8 @@ _decoder = msgspec.msgpack.Decoder(tuple[_Entry, ...])
 
 
 @lru_cache(maxsize=64)
-def encode_layout(layout: Layout) -> bytes:
-    """Return a layout as bytes: name, shape and dtype of every array; places and sizes follow from them."""
-    return _encoder.encode([(spec.name, spec.shape, spec.dtype) for spec in layout.specs])
-
-
-@lru_cache(maxsize=64)
 def decode_layout(data: bytes) -> Layout:
-    """Return the layout that :func:`encode_layout` encoded.
+    """Return the layout whose :attr:`Layout.encoded` is given.
 
     Raises:
         RemoteProtocolError: ``data`` is something else, or describes what no model holds; it is named.

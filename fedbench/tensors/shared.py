@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from collections import deque
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedbench.errors import RemoteProtocolError, TensorStoreFull
-from fedbench.tensors.layout import encode_layout
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.segments import Segment
 from fedbench.tensors.slots import (
@@ -67,7 +67,7 @@ class SharedStore(TensorStore):
 
     def allocate(self, layout: Layout) -> Block:
         """Return memory for a model; see :meth:`TensorStore.allocate`."""
-        slot, memory = self._begin(layout.nbytes, encode_layout(layout))
+        slot, memory = self._begin(layout.nbytes, layout.encoded)
         return _SharedBlock(memory.view(HEADER_BYTES, layout.nbytes), self, slot)
 
     def adopt(self, model: ModelState) -> ModelState:
@@ -107,7 +107,7 @@ class SharedStore(TensorStore):
         slot = block.slot
         with self._lock:
             slot.leases[peer] = slot.leases.get(peer, 0) + 1
-        layout = encode_layout(own.layout)
+        layout = own.layout.encoded
         return Handle(
             slot.segment.name, slot.offset, own.nbytes, len(layout), block.generation, model.version
         )
@@ -192,9 +192,8 @@ class SharedStore(TensorStore):
         if slot is None:
             slot = self._make(size_class(need))
         slot.begin(nbytes, layout)
-        memory = Memory(slot.segment.map, slot.offset, slot.nbytes, readonly=False)
-        place = (slot.segment.name, slot.offset)
-        weakref.finalize(memory, self._dropped.append, place).atexit = False
+        dropped = functools.partial(self._dropped.append, (slot.segment.name, slot.offset))
+        memory = Memory(slot.segment.map, slot.offset, slot.nbytes, readonly=False, on_drop=dropped)
         return slot, memory
 
     def _reuse(self, need: int) -> Slot | None:

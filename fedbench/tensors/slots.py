@@ -15,7 +15,7 @@ from fedbench.tensors.layout import ALIGNMENT_BYTES, aligned
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from fedbench.tensors.segments import Segment
 
@@ -35,12 +35,22 @@ class Memory:
         offset: Where it begins, in bytes.
         nbytes: Its size.
         readonly: Whether views refuse to be written.
+        on_drop: Called when no view is left; from any thread and from within garbage collection.
     """
 
-    __slots__ = ("__array_interface__", "__weakref__", "_mapped")
+    __slots__ = ("__array_interface__", "__weakref__", "_mapped", "_on_drop")
 
-    def __init__(self, mapped: mmap.mmap, offset: int, nbytes: int, *, readonly: bool) -> None:
+    def __init__(
+        self,
+        mapped: mmap.mmap,
+        offset: int,
+        nbytes: int,
+        *,
+        readonly: bool,
+        on_drop: Callable[[], None] | None = None,
+    ) -> None:
         self._mapped = mapped
+        self._on_drop = on_drop
         start, _ = np.frombuffer(mapped, np.uint8).__array_interface__["data"]
         self.__array_interface__: dict[str, Any] = {
             "data": (start + offset, readonly),
@@ -48,6 +58,10 @@ class Memory:
             "typestr": "|u1",
             "version": 3,
         }
+
+    def __del__(self) -> None:
+        if self._on_drop is not None:
+            self._on_drop()
 
     def view(self, start: int, nbytes: int) -> memoryview:
         """Return a view of some of it."""

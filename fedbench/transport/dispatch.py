@@ -74,6 +74,11 @@ class Dispatcher:
             current_node.reset(token)
         delivery.apply(None if error is None else describe(message.target, error))
 
+    async def apply(self, handlers: Sequence[Handler], message: Message) -> None:
+        """Call each handler in order and wait until all have returned; what one raises is logged."""
+        _, pending = _call(handlers, message)
+        await _settle(pending, message)
+
     async def close(self) -> None:
         """Cancel the handlers that still run and wait until they have ended; their messages count as failed.
 
@@ -91,15 +96,8 @@ class Dispatcher:
         message: Message,
         delivery: Delivery,
     ) -> None:
-        for awaitable in pending:
-            try:
-                await awaitable
-            except (Exception, asyncio.CancelledError) as raised:
-                task = asyncio.current_task()
-                if isinstance(raised, asyncio.CancelledError) and task is not None and task.cancelling():
-                    raise
-                error = error or raised
-                _warn(message, raised)
+        late = await _settle(pending, message)
+        error = error or late
         delivery.finish()
         delivery.apply(None if error is None else describe(message.target, error))
 
@@ -132,6 +130,21 @@ def _call(
             if result is not None:
                 pending.append(result)
     return error, pending
+
+
+async def _settle(pending: Sequence[Awaitable[None]], message: Message) -> BaseException | None:
+    """Await what handlers left to await, one after the other, and return the first error."""
+    error: BaseException | None = None
+    for awaitable in pending:
+        try:
+            await awaitable
+        except (Exception, asyncio.CancelledError) as raised:
+            task = asyncio.current_task()
+            if isinstance(raised, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            error = error or raised
+            _warn(message, raised)
+    return error
 
 
 def _warn(message: Message, error: BaseException) -> None:

@@ -141,7 +141,7 @@ class ProcessConnection(Connection):
             elif kind is DATA:
                 self._outstanding.add_data(nbytes)
         waiting = Waiting(payload, receipt, handles, bounded, nbytes or len(payload))
-        self._writer.send(kind.channel, waiting, hold=kind is Kind.MODEL_PUSH)  # a call often follows
+        self._writer.send(kind.channel, waiting)
         return receipt
 
     def _encode(self, message: Message) -> tuple[bytes, tuple[Handle, ...]]:

@@ -53,7 +53,6 @@ class Writer:
         self._on_room = on_room
         self._on_broken = on_broken
         self._blocked = False
-        self._holding = False
         self._over = False
 
     def __str__(self) -> str:
@@ -61,31 +60,16 @@ class Writer:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more may wait. What is merely held back is written first."""
-        if self._outbox.full and not self._blocked:
-            self.flush()
+        """Whether nothing more may wait."""
         return self._outbox.full
 
-    def send(self, channel: Channel, waiting: Waiting, *, hold: bool = False) -> None:
-        """Write a message, or let it wait.
-
-        Args:
-            channel: Its lane.
-            waiting: The message.
-            hold: Let it wait for the end of this pass of the loop: a message that follows goes with it, so
-                that the peer is woken once.
-        """
-        if not (hold or self._outbox) and self._write((waiting.payload,)):
+    def send(self, channel: Channel, waiting: Waiting) -> None:
+        """Write a message, or let it wait in its lane if the pipe has no room."""
+        if not self._outbox and self._write((waiting.payload,)):
             self._outstanding.add(waiting.receipt, bounded=waiting.bounded)
             return
         self._outbox.add(channel, waiting)
-        if self._blocked:
-            return
-        if not hold:
-            self.flush()
-        elif not self._holding:
-            self._holding = True
-            self._loop.call_soon(self._let_go)
+        self._block()
 
     def flush(self) -> None:
         """Write what waits, control messages first, and what the peer has not been told; idempotent."""
@@ -116,11 +100,6 @@ class Writer:
         self._unblock()
         self._over = True
         return self._outbox.clear()
-
-    def _let_go(self) -> None:
-        self._holding = False
-        if self._outbox and not self._blocked:
-            self.flush()
 
     def _block(self) -> None:
         if not (self._blocked or self._over):

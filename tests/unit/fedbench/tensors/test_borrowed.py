@@ -12,7 +12,6 @@ import pytest
 
 from fedbench.errors import RemoteProtocolError
 from fedbench.tensors.borrowed import Borrowed
-from fedbench.tensors.layout import encode_layout
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.shared import SharedStore
 from fedbench.tensors.store import HEAP
@@ -142,7 +141,7 @@ def test_a_segment_that_is_gone_is_refused(world):
 
 def test_a_layout_that_does_not_describe_the_data_is_refused(world):
     handle = world.lend()
-    other = encode_layout(ModelState.from_arrays({"w": np.arange(1000.0), "b": np.ones(99)}).layout)
+    other = ModelState.from_arrays({"w": np.arange(1000.0), "b": np.ones(99)}).layout.encoded
     assert len(other) == handle.layout_nbytes
     segment = world.store._segments[handle.segment][0]
     start = handle.offset + 64 + handle.nbytes

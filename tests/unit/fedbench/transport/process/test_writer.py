@@ -28,9 +28,9 @@ class Queue:
             self.write_fd, limits or Limits(), self.taken, self.outstanding, self._room, self._broken
         )
 
-    def send(self, payload, *, hold=False, channel=Channel.BUSINESS):
+    def send(self, payload, *, channel=Channel.BUSINESS):
         receipt = Receipt(self.ledger)
-        self.writer.send(channel, Waiting(payload, receipt, (), False, len(payload)), hold=hold)
+        self.writer.send(channel, Waiting(payload, receipt, (), False, len(payload)))
         return receipt
 
     def writes(self):
@@ -62,41 +62,27 @@ async def queue():
     made.close()
 
 
+async def written(queue):
+    """Return the frames of the next write, once the loop has noticed that there is room."""
+    async with asyncio.timeout(5.0):
+        while not (writes := queue.writes()):
+            await asyncio.sleep(0)
+    (frames,) = writes
+    return frames
+
+
 async def test_a_message_is_written_at_once(queue):
     queue.send(b"a")
     assert queue.writes() == [[(FrameType.MESSAGE, b"a")]]
 
 
-async def test_what_is_held_goes_with_what_follows_in_one_write(queue):
-    queue.send(b"model", hold=True)
-    assert queue.writes() == []
-    queue.send(b"call")
-    assert queue.writes() == [[(FrameType.MESSAGE, b"model"), (FrameType.MESSAGE, b"call")]]
-    await asyncio.sleep(0)
-    assert queue.writes() == []
-
-
-async def test_what_is_held_and_stays_alone_goes_at_the_end_of_the_pass(queue):
-    queue.send(b"model", hold=True)
-    queue.send(b"another", hold=True)
-    await asyncio.sleep(0)
-    assert queue.writes() == [[(FrameType.MESSAGE, b"model"), (FrameType.MESSAGE, b"another")]]
-
-
-async def test_a_control_message_overtakes_what_is_held(queue):
-    queue.send(b"model", hold=True)
-    queue.send(b"beat", channel=Channel.CONTROL)
-    assert queue.writes() == [[(FrameType.MESSAGE, b"beat"), (FrameType.MESSAGE, b"model")]]
-
-
 async def test_notes_go_before_the_messages_of_the_same_write(queue):
     queue.taken.take(applied=False)
     queue.taken.release(Released("fb-0-1-1-1", 0, 1, 1))
-    queue.send(b"model", hold=True)
     queue.send(b"call")
-    ((notes, model, call),) = queue.writes()
+    ((notes, call),) = queue.writes()
     assert decode_notes(notes[1]).running == [1]
-    assert (notes[0], model[1], call[1]) == (FrameType.NOTES, b"model", b"call")
+    assert (notes[0], call) == (FrameType.NOTES, (FrameType.MESSAGE, b"call"))
     assert not queue.taken.pending
 
 
@@ -119,19 +105,38 @@ async def test_what_a_full_pipe_does_not_take_is_written_when_it_has_room():
         queue.close()
 
 
+async def test_small_messages_that_waited_share_a_write_and_control_comes_first():
+    queue = Queue()
+    try:
+        fcntl.fcntl(queue.write_fd, fcntl.F_SETPIPE_SZ, 4096)
+        queue.send(bytes(3000))
+        for number in range(3):
+            queue.send(b"%d" % number)
+        queue.send(b"beat", channel=Channel.CONTROL)
+        assert len(queue.writes()) == 1
+        together = await written(queue)
+        assert [payload for _, payload in together] == [b"beat", b"0", b"1", b"2"]
+    finally:
+        queue.close()
+
+
 async def test_what_was_never_written_is_returned_at_the_end():
     queue = Queue()
-    queue.send(b"held", hold=True)
-    assert [waiting.payload for waiting in queue.writer.close()] == [b"held"]
+    fcntl.fcntl(queue.write_fd, fcntl.F_SETPIPE_SZ, 4096)
+    queue.send(bytes(3000))
+    queue.send(b"late")
+    assert [waiting.payload for waiting in queue.writer.close()] == [b"late"]
+    assert len(queue.writes()) == 1
     await asyncio.sleep(0)
     assert queue.writes() == []
     queue.close()
 
 
-async def test_a_goodbye_comes_after_what_is_held(queue):
-    queue.send(b"held", hold=True)
+async def test_a_goodbye_is_the_last_word(queue):
+    queue.taken.take(applied=True)
     queue.writer.say_goodbye(": enough")
-    assert queue.writes() == [[(FrameType.MESSAGE, b"held")], [(FrameType.GOODBYE, b": enough")]]
+    (notes,), (goodbye,) = queue.writes()
+    assert (notes[0], goodbye) == (FrameType.NOTES, (FrameType.GOODBYE, b": enough"))
 
 
 async def test_a_queue_that_nobody_reads_is_told_from_the_loop():
