@@ -8,9 +8,8 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fedbench.errors import RemoteProtocolError, TensorStoreFull
+from fedbench.tensors.copying import copy_buffer
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.segments import Segment
 from fedbench.tensors.slots import (
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from fedbench.tensors.layout import Layout
 
-COPY_BYTES = 1 << 20
 _LARGEST_WASTE = 1.25
 
 
@@ -78,9 +76,7 @@ class SharedStore(TensorStore):
         if copy is not None:
             return copy
         block = self.allocate(model.layout)
-        source, target = np.frombuffer(model.buffer, np.uint8), np.frombuffer(block.buffer, np.uint8)
-        for start in range(0, len(source), COPY_BYTES):
-            np.copyto(target[start : start + COPY_BYTES], source[start : start + COPY_BYTES])
+        copy_buffer(block.buffer, model.buffer)
         copy = ModelState(block, model.layout, model.version)
         key, adopted = id(model), self._adopted
         reference = weakref.ref(model, lambda gone: _forget(adopted, key, gone))

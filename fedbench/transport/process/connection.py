@@ -214,10 +214,12 @@ class ProcessConnection(Connection):
         if messages and not any(map(envelopes.is_call, messages)):
             self._urgent = True  # else the answer, or the next call, tells what was taken
         deliveries = [TakenMessage(self.local_id, self._taken, self._finished) for _ in messages]
-        for channel in (Channel.CONTROL, Channel.BUSINESS):
-            for envelope, delivery in zip(messages, deliveries, strict=True):
-                if envelopes.channel(envelope) is channel and self._closed is None:
-                    self._hand_over(self._open(envelope), delivery)
+        pairs = list(zip(messages, deliveries, strict=True))
+        if len(pairs) > 1:
+            pairs.sort(key=lambda pair: envelopes.channel(pair[0]) is not Channel.CONTROL)
+        for envelope, delivery in pairs:
+            if self._closed is None:
+                self._hand_over(self._open(envelope), delivery)
         for delivery in deliveries:
             delivery.taken()
         if goodbye is not None:
