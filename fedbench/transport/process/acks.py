@@ -224,12 +224,18 @@ class Outstanding:
         Raises:
             RemoteProtocolError: It acknowledges what was never sent, or what is over.
         """
-        running = frozenset(notes.running) if notes is not None else ()
-        finished = dict(notes.finished) if notes is not None else {}
         if count > self._acknowledged + len(self._sent):
             raise RemoteProtocolError(
                 f"{count} messages are acknowledged, {self._acknowledged + len(self._sent)} were sent"
             )
+        if notes is None:  # the way of every answer
+            while self._acknowledged < count:
+                self._acknowledged += 1
+                sent = self._sent.popleft()
+                sent.receipt.ack()
+                self._apply(sent, None)
+            return
+        running, finished = frozenset(notes.running), dict(notes.finished)
         while self._acknowledged < count:
             self._acknowledged += 1
             sent = self._sent.popleft()
@@ -243,7 +249,7 @@ class Outstanding:
             if late is None:
                 raise RemoteProtocolError(f"message {number} is reported as applied and was not running")
             self._apply(late, failure)
-        if notes is not None and notes.consumed:
+        if notes.consumed:
             self._consume(notes.consumed)
 
     def lose(self, reason: Exception) -> None:

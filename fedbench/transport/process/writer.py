@@ -126,6 +126,8 @@ class Writer:
             if not self._write_notes():
                 return False
         told = taken.acknowledge()
+        if len(payloads) == 1:
+            return self._write_bytes(frame(MESSAGE, payloads[0], told))
         return self._write_bytes(b"".join([frame(MESSAGE, payload, told) for payload in payloads]))
 
     def _write_notes(self) -> bool:
