@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -20,9 +21,12 @@ one core waits for address translation."""
 
 
 def copy_buffer(target: memoryview, source: memoryview) -> None:
-    """Copy ``source`` into ``target``, both of the same size in bytes and writable resp. readable."""
+    """Copy ``source`` into ``target``, which is as large and may be written.
+
+    Called from an event loop it uses one thread: a loop does not wait for another.
+    """
     to, of = np.frombuffer(target, np.uint8), np.frombuffer(source, np.uint8)
-    if len(of) < TWO_THREADS_BYTES or (os.cpu_count() or 1) < 2:
+    if len(of) < TWO_THREADS_BYTES or (os.cpu_count() or 1) < 2 or _in_loop():
         _copy(to, of)
         return
     half = len(of) // 2
@@ -32,6 +36,14 @@ def copy_buffer(target: memoryview, source: memoryview) -> None:
         _copy(to[:half], of[:half])
     finally:
         helper.join()
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _copy(target: Array, source: Array) -> None:

@@ -29,6 +29,13 @@ def test_no_thread_is_left_and_small_buffers_need_none(monkeypatch):
     assert [thread.is_alive() for thread in started] == [False]
 
 
+async def test_a_loop_copies_with_its_own_thread(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", None)
+    target = bytearray(TWO_THREADS_BYTES)
+    copy_buffer(memoryview(target), b"\x01" * TWO_THREADS_BYTES)
+    assert target.count(1) == TWO_THREADS_BYTES
+
+
 def test_one_core_copies_with_one_thread(monkeypatch):
     monkeypatch.setattr(copying.os, "cpu_count", lambda: 1)
     monkeypatch.setattr(threading.Thread, "start", None)
