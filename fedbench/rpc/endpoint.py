@@ -117,6 +117,7 @@ class RpcEndpoint:
             raise DeadlineExceeded(f"{peer_id} did not answer {method} within {deadline_s} s") from None
         finally:
             self._calls.close(correlation_id)
+            del future  # it holds the error that holds this frame, and so the model
 
     def close(self) -> None:
         """Stop the deadline timer."""

@@ -138,7 +138,7 @@ class LearnerStub:
             try:
                 waiting[asyncio.ensure_future(self.push(client_id, model, event_type).applied)] = client_id
             except TransportError as error:
-                outcomes[client_id] = error
+                outcomes[client_id] = error.with_traceback(None)  # it holds this frame, which holds it
         if not waiting:
             return outcomes
         done, pending = await asyncio.wait(waiting, timeout=deadline_s)
