@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from multiprocessing.queues import Queue, SimpleQueue
 
     from fedbench.loop import LoopName
+    from fedbench.tensors.layout import Array
 
 PAYLOAD = bytes(64)
 MEMCPY_BYTES = 100_000_000
@@ -90,27 +91,31 @@ def _queue_rounds(count: int) -> list[int]:
     back: Queue[Any] = context.Queue()
     model, total = np.ones(MEMCPY_BYTES // 4, np.float32), np.zeros(MEMCPY_BYTES // 4, np.float32)
     there: list[Queue[Any]] = [context.Queue() for _ in range(ROUND_CLIENTS)]
-    times_ns = []
-    with ExitStack() as children:
+    with ExitStack() as stack:
+        for box in (*there, back):
+            stack.callback(box.join_thread)
+            stack.callback(box.close)
         for number, box in enumerate(there, start=1):
-            children.enter_context(_child(_queue_learner, box, back, number))
-        for _ in range(count):
-            start_ns = time.perf_counter_ns()
+            stack.enter_context(_child(_queue_learner, box, back, number))
+        try:
+            return [_queue_round(model, total, there, back) for _ in range(count)]
+        finally:
             for box in there:
-                box.put(model)
-            total.fill(0)
-            for _ in there:
-                np.add(total, back.get(), out=total)
-            times_ns.append(time.perf_counter_ns() - start_ns)
-            expected = ROUND_CLIENTS + sum(range(1, ROUND_CLIENTS + 1))
-            if (total[0], total[-1]) != (expected, expected):
-                raise RuntimeError(f"the queues brought a sum of {total[0]} instead of {expected}")
-        for box in there:
-            box.put(None)
-    for box in (*there, back):
-        box.close()
-        box.join_thread()
-    return times_ns
+                box.put(None)
+
+
+def _queue_round(model: Array, total: Array, there: list[Queue[Any]], back: Queue[Any]) -> int:
+    start_ns = time.perf_counter_ns()
+    for box in there:
+        box.put(model)
+    total.fill(0)
+    for _ in there:
+        np.add(total, back.get(), out=total)
+    taken_ns = time.perf_counter_ns() - start_ns
+    expected = ROUND_CLIENTS + sum(range(1, ROUND_CLIENTS + 1))
+    if (total[0], total[-1]) != (expected, expected):
+        raise RuntimeError(f"the queues brought a sum of {total[0]} instead of {expected}")
+    return taken_ns
 
 
 def _queue_learner(there: Queue[Any], back: Queue[Any], number: int) -> None:

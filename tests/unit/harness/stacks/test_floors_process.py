@@ -19,3 +19,15 @@ async def test_copies_are_few_because_they_are_long(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(floors_process, "MEMCPY_BYTES", 1 << 20)
     assert len(await FloorStack().floor("memcpy", 500)) == floors_process.MEMCPY_SAMPLES
     assert len(await FloorStack().floor("memcpy", 3)) == 3
+
+
+async def test_a_round_through_queues_brings_every_array_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floors_process, "MEMCPY_BYTES", 1 << 20)
+    assert len(await FloorStack().floor("queue_round", 2)) == 2
+
+
+async def test_a_queue_that_brings_something_else_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floors_process, "MEMCPY_BYTES", 1 << 10)
+    monkeypatch.setattr(floors_process.np, "add", lambda total, _, out: out)
+    with pytest.raises(RuntimeError, match=r"the queues brought a sum of 0\.0 instead of 14"):
+        await FloorStack().floor("queue_round", 1)

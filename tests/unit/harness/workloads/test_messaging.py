@@ -1,12 +1,15 @@
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedbench.errors import PeerLost
 from fedbench.tensors.model import ModelState
+from harness.stacks.base import FederationSpec
 from harness.stacks.federation import FederationStack
 from harness.stats.histogram import Histogram
+from harness.workloads import messaging
 from harness.workloads.registry import create_workload
 
 pytestmark = pytest.mark.slow
@@ -185,3 +188,35 @@ def test_arrivals_take_their_time_and_a_slow_poller_more() -> None:
     workload = create_workload("push_notify", {"operations": 100, "rate_per_s": 50.0})
     assert workload.expected_s(poll_s=0.0) == pytest.approx(2.0, abs=0.1)
     assert workload.expected_s(poll_s=5.0) > 40
+
+
+# floors beside
+
+
+async def test_calls_are_timed_beside_a_bare_queue(drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messaging, "QUEUE_TRIPS", 20)
+    push = FederationStack("push", "process", {})
+    outcome = await drive("rpc_ping", push, clients=1, operations=20, beside_queue=True)
+    assert outcome.wrong == []
+    median_s = Histogram.from_dict(outcome.histograms["latency"]).percentile(0.5) / 1e9
+    assert outcome.values["floor_ratio"] == pytest.approx(median_s / outcome.values["floor_s"])
+
+
+@pytest.mark.parametrize("mode", ["memory", "process"])
+@pytest.mark.parametrize("in_place", [False, True])
+async def test_a_warm_broadcast_is_timed_beside_a_copy(drive, mode: str, in_place: bool) -> None:
+    params = {"clients": 2, "model_bytes": 1 << 20, "operations": 4, "warmup": 2, "floor": "memcpy"}
+    outcome = await drive("broadcast", FederationStack("push", mode, {}), in_place=in_place, **params)
+    assert outcome.wrong == []
+    assert outcome.operations == 4
+    assert outcome.values["floor_s"] > 0.0
+
+
+async def test_what_is_placed_lies_where_the_server_keeps_its_models() -> None:
+    stack = FederationStack("push", "process", {})
+    await stack.start(FederationSpec(1, messaging.ECHO))
+    try:
+        placed = await stack.place(ModelState.from_arrays({"values": np.ones(8, np.float32)}, 1))
+        assert stack._running.store.holds(placed)
+    finally:
+        await stack.stop()
