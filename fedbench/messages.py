@@ -120,7 +120,7 @@ def snapshot(body: Any, depth: int = 0) -> Any:
         for key, value in body.items():
             if type(key) is not str and type(key) is not int:
                 raise LocalProtocolError(f"key {key!r} of the body is a {type(key).__name__}: use str or int")
-            copied[key] = snapshot(value, depth + 1)
+            copied[key] = value if type(value) in ATOMS else snapshot(value, depth + 1)
         return copied
     if kind is list or kind is tuple:
         return [snapshot(item, depth + 1) for item in body]

@@ -128,9 +128,9 @@ def round_from_body(body: Any) -> RoundInfo:
         raise ValueError(f"{body!r} does not describe a round: number, total and seed are needed") from error
 
 
-def result_to_body(result: TrainResult) -> dict[str, Any]:
+def result_to_body(num_examples: int, metrics: dict[str, float]) -> dict[str, Any]:
     """Return a training result without its model as plain data."""
-    return {"num_examples": result.num_examples, "metrics": dict(result.metrics)}
+    return {"num_examples": num_examples, "metrics": metrics}
 
 
 def result_from_body(body: Any, model: ModelState | None) -> TrainResult:

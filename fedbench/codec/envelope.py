@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fedbench.errors import LocalProtocolError, RemoteProtocolError
-from fedbench.messages import ATOMS, Channel, Kind, Message, snapshot
+from fedbench.messages import ATOMS, Kind, Message, snapshot
 from fedbench.tensors.store import Handle
 
 if TYPE_CHECKING:
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 256 << 20
 MAX_METHOD_BYTES = 512
 
-_KINDS = tuple(Kind)
-_NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
+KINDS = tuple(Kind)
+"""Kinds of messages by their number in an envelope."""
+_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A message without its ends.
 
     Attributes:
-        kind: Place of its kind in :class:`Kind`.
+        kind: Its place in :data:`KINDS`.
         method: As in the message.
         correlation_id: As in the message.
         deadline_ns: As in the message: both ends share one clock.
         sent_ns: As in the message.
         intended_ns: As in the message.
-        body: Its body, encoded; empty if it lies in shared memory.
+        body: Its body; None if it lies in shared memory.
         bulk: Where the encoded body lies if not here.
         tensors: Where its model lies, None if it has none.
     """
@@ -44,31 +45,36 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     deadline_ns: int
     sent_ns: int
     intended_ns: int
-    body: msgspec.Raw
+    body: Any
     bulk: Handle | None = None
     tensors: Handle | None = None
 
 
-_CALLS = (_NUMBERS[Kind.RPC_REQUEST], _NUMBERS[Kind.RPC_RESPONSE])
-
 _encoder = msgspec.msgpack.Encoder()
 _envelopes = msgspec.msgpack.Decoder(Envelope)
 _bodies = msgspec.msgpack.Decoder()
-_NO_BODY = msgspec.Raw(_encoder.encode(None))
+_UNENCODABLE = (OverflowError, UnicodeEncodeError, ValueError)
+
+
+def plain(body: Any) -> Any:
+    """Return plain data as it is at this moment.
+
+    Raises:
+        LocalProtocolError: It is not plain data.
+    """
+    return body if type(body) in ATOMS else snapshot(body)
 
 
 def encode_body(body: Any) -> bytes:
-    """Return plain data as bytes, as it is at this moment.
+    """Return what :func:`plain` has returned as bytes.
 
     Raises:
-        LocalProtocolError: It is not plain data, an integer has more than 64 bits, a string holds half a
-            surrogate pair, or it is larger than 256 MiB.
+        LocalProtocolError: An integer has more than 64 bits, a string holds half a surrogate pair, or it is
+            larger than 256 MiB.
     """
-    if type(body) not in ATOMS:
-        body = snapshot(body)
     try:
         data = _encoder.encode(body)
-    except (OverflowError, UnicodeEncodeError, ValueError) as error:
+    except _UNENCODABLE as error:
         raise LocalProtocolError(f"the body cannot be encoded: {error}") from error
     if len(data) > MAX_BODY_BYTES:
         raise LocalProtocolError(
@@ -77,33 +83,36 @@ def encode_body(body: Any) -> bytes:
     return data
 
 
-def encode(message: Message, body: bytes, bulk: Handle | None, tensors: Handle | None) -> bytes:
+def encode(message: Message, body: Any, bulk: Handle | None, tensors: Handle | None) -> bytes:
     """Return the envelope of ``message`` as bytes.
 
     Args:
         message: The message; its ends, epoch and number do not travel.
-        body: What :func:`encode_body` made of its body.
-        bulk: Where ``body`` lies if it is too large to travel itself.
+        body: Its body, as :func:`plain` has returned it; None if it travels as ``bulk``.
+        bulk: Where the encoded body lies if it is too large to travel itself.
         tensors: Where the model lies.
 
     Raises:
-        LocalProtocolError: The method's name is longer than 512 bytes.
+        LocalProtocolError: The method's name is longer than 512 bytes, or as for :func:`encode_body`.
     """
     if len(message.method) > MAX_METHOD_BYTES:
         raise LocalProtocolError(f"a method name is longer than {MAX_METHOD_BYTES}: {message.method[:40]!r}…")
-    return _encoder.encode(
-        Envelope(
-            _NUMBERS[message.kind],
-            message.method,
-            message.correlation_id,
-            message.deadline_ns,
-            message.sent_ns,
-            message.intended_ns,
-            _NO_BODY if bulk is not None else msgspec.Raw(body),
-            bulk,
-            tensors,
+    try:
+        return _encoder.encode(
+            Envelope(
+                _NUMBERS[message.kind],
+                message.method,
+                message.correlation_id,
+                message.deadline_ns,
+                message.sent_ns,
+                message.intended_ns,
+                body,
+                bulk,
+                tensors,
+            )
         )
-    )
+    except _UNENCODABLE as error:
+        raise LocalProtocolError(f"the message cannot be encoded: {error}") from error
 
 
 def decode(payload: bytes) -> Envelope:
@@ -116,22 +125,12 @@ def decode(payload: bytes) -> Envelope:
         envelope = _envelopes.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RemoteProtocolError(f"an envelope cannot be read: {error}") from error
-    if not 0 <= envelope.kind < len(_KINDS):
+    if not 0 <= envelope.kind < len(KINDS):
         raise RemoteProtocolError(f"there is no kind of message with number {envelope.kind}")
     return envelope
 
 
-def channel(envelope: Envelope) -> Channel:
-    """Return the lane that the message of an envelope travels on."""
-    return _KINDS[envelope.kind].channel
-
-
-def is_call(envelope: Envelope) -> bool:
-    """Whether it is a request or a response, which needs no prompt acknowledgement: the answer is one."""
-    return envelope.kind in _CALLS
-
-
-def decode_body(data: bytes | msgspec.Raw) -> Any:
+def decode_body(data: bytes) -> Any:
     """Return the plain data that :func:`encode_body` encoded.
 
     Raises:
@@ -148,7 +147,7 @@ def open_envelope(
 ) -> Message:
     """Return the message of an envelope between the two ends of its connection."""
     return Message(
-        _KINDS[envelope.kind],
+        KINDS[envelope.kind],
         source,
         target,
         envelope.method,

@@ -1,30 +1,30 @@
 """Frames: what one write to a queue carries. Pure.
 
-A frame is a header and a payload, together at most :data:`MAX_FRAME_BYTES` (PIPE_BUF), so that the kernel
-takes it whole or not at all: a peer killed at any instruction leaves whole frames behind it.
+A frame is a header, notes and a payload, together at most :data:`MAX_FRAME_BYTES` (PIPE_BUF), so that the
+kernel takes it whole or not at all: a peer killed at any instruction leaves whole frames behind it.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
-from typing import TYPE_CHECKING
 from zlib import crc32
+
+import msgspec
 
 from fedbench.errors import RemoteProtocolError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
 MAX_FRAME_BYTES = 4096
 MAGIC = 0xFB
-_HEADER = Struct("<BBHIQ")  # magic, type, bytes of payload, CRC-32 of payload, acknowledged messages
+# magic, type, bytes of content, of notes in it, its CRC-32, messages taken, lease released
+_HEADER = Struct("<BBHHIQQ")
 HEADER_BYTES = _HEADER.size
 MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - HEADER_BYTES
+_pack, _unpack_from = _HEADER.pack, _HEADER.unpack_from
 
 
 class FrameType(IntEnum):
-    """What the payload is."""
+    """What a frame is for."""
 
     MESSAGE = 1
     NOTES = 2
@@ -34,25 +34,35 @@ class FrameType(IntEnum):
 MESSAGE, NOTES, GOODBYE = int(FrameType.MESSAGE), int(FrameType.NOTES), int(FrameType.GOODBYE)
 
 
-def frame(kind: int, payload: bytes, acknowledged: int) -> bytes:
-    """Return a frame.
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """What a frame told.
 
-    Args:
+    Attributes:
         kind: One of :class:`FrameType`.
-        payload: At most :data:`MAX_PAYLOAD_BYTES` bytes.
         acknowledged: How many messages of the other direction have been taken, from the connection's start.
+        released: Lease of the receiver's that the sender needs no more, 0 for none.
+        notes: What else is told.
+        payload: The message, or why the sender ends.
+    """
+
+    kind: int
+    acknowledged: int
+    released: int
+    notes: bytes
+    payload: bytes
+
+
+def frame(kind: int, payload: bytes, acknowledged: int, released: int = 0, notes: bytes = b"") -> bytes:
+    """Return a frame as bytes; see :class:`Frame`.
 
     Raises:
-        ValueError: The payload is too long.
+        ValueError: That is too long.
     """
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise ValueError(f"a payload of {len(payload)} bytes does not fit: {MAX_PAYLOAD_BYTES} is the most")
-    return _HEADER.pack(MAGIC, kind, len(payload), crc32(payload), acknowledged) + payload
-
-
-def framed_bytes(payloads: Iterable[bytes]) -> int:
-    """Return how many bytes a frame for each of ``payloads`` takes."""
-    return sum(HEADER_BYTES + len(payload) for payload in payloads)
+    content = notes + payload
+    nbytes = len(content)
+    if nbytes > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a payload of {nbytes} bytes does not fit: {MAX_PAYLOAD_BYTES} is the most")
+    return _pack(MAGIC, kind, nbytes, len(notes), crc32(content), acknowledged, released) + content
 
 
 class FrameReader:
@@ -61,18 +71,19 @@ class FrameReader:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
-        """Yield type, acknowledged messages and payload of every frame that ``data`` completes.
+    def feed(self, data: bytes) -> list[Frame]:
+        """Return every frame that ``data`` completes.
 
         Raises:
             RemoteProtocolError: The bytes are no frames: a wrong magic number, type, length or checksum.
         """
         if self._rest:
             data = self._rest + data
+        frames = []
         start, end = 0, len(data)
         while end - start >= HEADER_BYTES:
-            magic, kind, length, checksum, acknowledged = _HEADER.unpack_from(data, start)
-            if magic != MAGIC or not MESSAGE <= kind <= GOODBYE or length > MAX_PAYLOAD_BYTES:
+            magic, kind, length, notes, checksum, acknowledged, released = _unpack_from(data, start)
+            if magic != MAGIC or not MESSAGE <= kind <= GOODBYE or not notes <= length <= MAX_PAYLOAD_BYTES:
                 raise RemoteProtocolError(
                     f"no frame begins with {data[start : start + HEADER_BYTES].hex()}: the peer is another "
                     "version or broken"
@@ -80,10 +91,10 @@ class FrameReader:
             stop = start + HEADER_BYTES + length
             if stop > end:
                 break
-            payload = data[start + HEADER_BYTES : stop]
-            if crc32(payload) != checksum:
+            content = data[start + HEADER_BYTES : stop]
+            if crc32(content) != checksum:
                 raise RemoteProtocolError(f"a frame of {length} bytes has a wrong checksum")
             start = stop
-            self._rest = data[start:]  # before the yield: whoever stops listening loses nothing
-            yield kind, acknowledged, payload
+            frames.append(Frame(kind, acknowledged, released, content[:notes], content[notes:]))
         self._rest = data[start:]
+        return frames

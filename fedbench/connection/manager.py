@@ -12,7 +12,7 @@ from fedbench.messages import Channel, Kind, Message
 from fedbench.transport.dispatch import Dispatcher, Handler, add_handler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from contextvars import Context
 
     from fedbench.ids import Role
@@ -60,6 +60,11 @@ class ConnectionManager:
         self._dispatcher = Dispatcher(context)
         transport.on_connection(node_id, self._opened)
 
+    @property
+    def own_turn(self) -> bool:
+        """Whether messages come in a turn of the loop of their own; see :class:`TransportBase`."""
+        return self._transport.own_turn
+
     async def listen(self, role: Role | None = None) -> None:
         """Make this node reachable, as a ``server`` or ``client`` where its id does not tell."""
         await self._transport.start_event_listener(self.node_id, role=role)
@@ -96,9 +101,9 @@ class ConnectionManager:
         """Add a handler for a business kind; the result removes it, once."""
         return add_handler(self._handlers.setdefault(kind, []), handler)
 
-    async def apply(self, message: Message) -> None:
+    def apply(self, message: Message) -> Awaitable[None]:
         """Call this node's handlers with a message that came as part of another, and wait for them."""
-        await self._dispatcher.apply(tuple(self._handlers.get(message.kind, ())), message)
+        return self._dispatcher.apply(tuple(self._handlers.get(message.kind, ())), message)
 
     async def close(self) -> None:
         """Close every connection and the transport, and end the handlers that still run."""
@@ -109,6 +114,7 @@ class ConnectionManager:
     def _opened(self, connection: Connection) -> None:
         link = self.router.link(connection)
         connection.receiver = self._receiver(link)
+        connection.owners, connection.received = self._owners, link.received
         self.pool.add(link)
         self._listener.connected(connection.peer_id, connection.epoch)
         connection.on_closed(self._lost)
@@ -118,7 +124,7 @@ class ConnectionManager:
             self._listener.disconnected(connection.peer_id, reason)
 
     def _receiver(self, link: Link) -> Receiver:
-        """Return what takes the messages of one link; a closure, because it is on the way of every one."""
+        """Return what takes the messages of one link, those of owned kinds, too, where a session has them."""
         owners, received = self._owners, self.router.received
 
         def receive(message: Message, delivery: Delivery) -> None:

@@ -46,6 +46,8 @@ class ConnectionPool:
 
     def __init__(self) -> None:
         self._links: dict[str, Link] = {}
+        self.find = self._links.get
+        """Return the link of a peer, None if there is none."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._links)
@@ -56,10 +58,6 @@ class ConnectionPool:
     def add(self, link: Link) -> None:
         """Hold ``link`` for its peer."""
         self._links[link.connection.peer_id] = link
-
-    def find(self, peer_id: str) -> Link | None:
-        """Return the peer's link, None if there is none."""
-        return self._links.get(peer_id)
 
     def remove(self, connection: Connection) -> bool:
         """Let go of a connection; False if another has taken its place."""

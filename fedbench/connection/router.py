@@ -28,7 +28,7 @@ class Router:
 
     def __init__(self, node_id: str, pool: ConnectionPool) -> None:
         self._node_id = node_id
-        self._pool = pool
+        self._find = pool.find
         self._sent: dict[str, defaultdict[Kind, int]] = defaultdict(lambda: defaultdict(int))
         self._received: dict[str, defaultdict[Kind, int]] = defaultdict(lambda: defaultdict(int))
 
@@ -47,7 +47,7 @@ class Router:
         if message.source != self._node_id:
             raise self._refuse(message, f"only {self._node_id!r} sends from here")
         target, kind = message.target, message.kind
-        link = self._pool.find(target)
+        link = self._find(target)
         if link is None:
             raise self._refuse(message, "there is no connection to it: register or connect first")
         if link.lossless:

@@ -59,7 +59,7 @@ class StreamingAverage:
             raise ValueError(f"count is {count}: an average needs at least 1 position")
         self.num_examples = 0
         self._count = count
-        self._layout = template.layout
+        self._layout = self._accepted = template.layout
         self._draft = template.draft()
         self._sums = {name: _accumulator(array) for name, array in self._draft.items()}
         self._waiting: dict[int, tuple[ModelState, int] | None] = {}
@@ -177,8 +177,11 @@ class StreamingAverage:
     def _check(self, model: ModelState, num_examples: int) -> None:
         if num_examples < 1:
             raise ValueError(f"num_examples is {num_examples}: an update needs at least 1 example")
-        if model.layout != self._layout:
-            raise ValueError(_difference(model.layout, self._layout))
+        layout = model.layout
+        if layout is not self._accepted:  # those of all clients of a federation are one object
+            if layout != self._layout:
+                raise ValueError(_difference(layout, self._layout))
+            self._accepted = layout
 
     def reduce_all(self) -> None:
         """Reduce every update whose turn has come."""

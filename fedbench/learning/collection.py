@@ -94,9 +94,10 @@ class Collection:
                 await self._over
         finally:
             timer.cancel()
-            for task in tasks:
+            late = [task for task in tasks if not task.done()]
+            for task in late:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*late, return_exceptions=True)
             await self.reduction.settled()
         reason = f"no update within {self._deadline_s:g} s" if self._expired else "its call was cancelled"
         for position in range(len(learners)):

@@ -8,7 +8,6 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 from fedbench.errors import LocalProtocolError
@@ -37,6 +36,7 @@ class LearnerDispatcher:
     Attributes:
         learner: As given.
         current_model: The newest model pushed or set, None before the first.
+        at_once: The allowed methods that run nothing of the learner, by name.
         stale: Pushed models that were dropped because they were not newer than the current one.
 
     Raises:
@@ -53,12 +53,24 @@ class LearnerDispatcher:
         self._handlers: dict[str, Callable[[Any, ModelState | None], Awaitable[Answer]]] = {
             "train": self._train,
             "evaluate": self._evaluate,
+        }
+        own: dict[str, Callable[[Any, ModelState | None], Answer]] = {
+            "ping": lambda body, tensors: (body, tensors),
             "get_model": self._get_model,
             "set_model": self._set_model,
         }
+        self.at_once = {method: run for method, run in own.items() if method in self._allowed_set}
         self._executor: ThreadPoolExecutor | None = None
         self._closed = False
         check_methods(type(learner), self._allowed)
+
+    def answer(self, method: str, body: Any, tensors: ModelState | None) -> Answer:
+        """Run one of the methods :attr:`at_once`; as :meth:`call`.
+
+        Raises:
+            ValueError, LookupError: As for :meth:`call`.
+        """
+        return self.at_once[method](body, tensors)
 
     async def call(self, method: str, body: Any, tensors: ModelState | None) -> Answer:
         """Run a method and return its result as plain data and a model.
@@ -89,8 +101,9 @@ class LearnerDispatcher:
                 f"{self._node_id} does not allow {method!r}: its rpc.allowed_methods are "
                 f"{', '.join(self._allowed) or 'empty'}"
             )
-        if method == "ping":
-            return body, tensors
+        at_once = self.at_once.get(method)
+        if at_once is not None:
+            return at_once(body, tensors)
         handler = self._handlers.get(method)
         if handler is not None:
             return await handler(body, tensors)
@@ -151,21 +164,19 @@ class LearnerDispatcher:
         result = await self._run(self.learner.train, _needed(tensors, "train"), round_info)
         if not isinstance(result, TrainResult):
             raise TypeError(f"train returned {_kind(result)}: return a TrainResult")
-        plain = replace(
-            result, num_examples=int(result.num_examples), metrics=_numbers(result.metrics, "train")
-        )
-        return result_to_body(plain), result.model
+        metrics = _numbers(result.metrics, "train")
+        return result_to_body(int(result.num_examples), metrics), result.model
 
     async def _evaluate(self, body: Any, tensors: ModelState | None) -> Answer:
         metrics = await self._run(self.learner.evaluate, _needed(tensors, "evaluate"))
         return _numbers(metrics, "evaluate"), None
 
-    async def _get_model(self, body: Any, tensors: ModelState | None) -> Answer:
+    def _get_model(self, body: Any, tensors: ModelState | None) -> Answer:
         if self.current_model is None:
             raise LookupError(f"{self._node_id} has no model yet: push or set one first")
         return None, self.current_model
 
-    async def _set_model(self, body: Any, tensors: ModelState | None) -> Answer:
+    def _set_model(self, body: Any, tensors: ModelState | None) -> Answer:
         self.current_model = _needed(tensors, "set_model")
         return None, None
 
@@ -219,7 +230,7 @@ def _needed(tensors: ModelState | None, method: str) -> ModelState:
 
 def _numbers(metrics: Any, method: str) -> dict[str, float]:
     """Return metrics as plain data: numpy's scalars do not travel."""
-    if not isinstance(metrics, Mapping):
+    if type(metrics) is not dict and not isinstance(metrics, Mapping):
         raise TypeError(f"{method} returned {_kind(metrics)} as metrics: return a dict of names and numbers")
     return {str(name): float(value) for name, value in metrics.items()}
 

@@ -41,7 +41,7 @@ class RpcEndpoint:
         self.clock = clock or LoopClock()
         self._deadlines = DeadlineTimer(self.clock, self._expire)
         self._now_ns = self.clock.now_ns
-        self._send = comm.send_business_message
+        self._send = comm.connections.router.send
         self._node_id = comm.node_id
         self._calls: OpenCalls[asyncio.Future[Message]] = OpenCalls()
         comm.connections.own(Kind.RPC_RESPONSE, self)

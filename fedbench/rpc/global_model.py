@@ -15,7 +15,10 @@ class GlobalModel:
 
     Attributes:
         model: The newest global model, None before training.
+        at_once: What :meth:`answer` answers.
     """
+
+    at_once = ("get_model", "ping")
 
     def __init__(self) -> None:
         self.model: ModelState | None = None
@@ -25,7 +28,7 @@ class GlobalModel:
         """Call ``handler(event_type, data)`` with every notification from a client."""
         self._handlers.append(handler)
 
-    async def call(self, method: str, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
+    def answer(self, method: str, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
         """Answer ``get_model`` with the global model and ``ping`` with what came.
 
         Raises:
@@ -41,6 +44,10 @@ class GlobalModel:
         if self.model is None:
             raise LookupError("there is no global model yet: training has not begun")
         return None, self.model
+
+    async def call(self, method: str, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
+        """Answer as :meth:`answer`, with the same errors."""
+        return self.answer(method, body, tensors)
 
     async def model_update(self, model: ModelState) -> bool:
         """Refuse: a server makes models, it is not pushed any.

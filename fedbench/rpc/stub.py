@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fedbench.rpc")
 
+Answer = tuple[Any, "ModelState | None"]
+
 MAX_CALLS = 4096
 MODEL_EVENT = "model"
 
@@ -31,8 +33,17 @@ MODEL_EVENT = "model"
 class Target(Protocol):
     """What a stub dispatches to: a learner on a client, the global model on the server."""
 
-    async def call(self, method: str, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
-        """Run a method and return its result as plain data and a model or None."""
+    @property
+    def at_once(self) -> Collection[str]:
+        """Methods that wait for nothing, so that :meth:`answer` can run them."""
+        ...
+
+    def answer(self, method: str, body: Any, tensors: ModelState | None) -> Answer:
+        """Run one of the methods :attr:`at_once` and return its result as :meth:`call` does."""
+        ...
+
+    async def call(self, method: str, body: Any, tensors: ModelState | None) -> Answer:
+        """Run any method and return its result as plain data and a model or None."""
         ...
 
     async def model_update(self, model: ModelState) -> bool:
@@ -47,8 +58,10 @@ class Target(Protocol):
 class LearnerStub:
     """The answering side of RPC and push on one node.
 
-    Each request runs as a task of its own, started in order of arrival, in the node's context. A request
-    whose deadline passes is cancelled; plain ``def`` methods of learners run to their end in their thread.
+    Each request runs as a task of its own, started in order of arrival, in the node's context; what waits for
+    nothing is answered before that, where requests do not come out of the caller's own turn of the loop. A
+    request whose deadline passes is cancelled; plain ``def`` methods of learners run to their end in their
+    thread.
 
     Args:
         comm: The node's communication.
@@ -73,7 +86,8 @@ class LearnerStub:
         self._on_subscribed = on_subscribed
         self._target = target
         self._max_calls = max_calls
-        self._send = comm.send_business_message
+        self._send = comm.connections.router.send
+        self._at_once = frozenset(target.at_once if comm.connections.own_turn else ())
         self._context = comm.context
         self._subscribes = comm.role == "server"
         self._deadlines = DeadlineTimer(RpcEndpoint.of(comm).clock, self._expire)
@@ -177,6 +191,9 @@ class LearnerStub:
             error = ConnectionClosed(f"{self._comm.node_id} is closing: it takes no more calls")
         elif len(self._running) >= self._max_calls:
             error = Overloaded(f"{self._comm.node_id} runs {self._max_calls} calls already: try again later")
+        elif message.method in self._at_once:
+            self._answer(message)
+            return
         else:
             self._last_number += 1
             number = self._last_number
@@ -188,10 +205,19 @@ class LearnerStub:
             return
         self._reply(message, ERROR, _describe(error, ""))
 
+    def _answer(self, message: Message) -> None:
+        """Answer a request that waits for nothing."""
+        try:
+            answer = self._target.answer(message.method, message.body, message.tensors)
+        except Exception as error:
+            self._fail(message, error)
+        else:
+            self._reply(message, "", *answer)
+
     async def _serve(self, message: Message, number: int) -> None:
         method = message.method
         try:
-            if message.tensors is not None and is_pushed(message.body):
+            if method == "train" and is_pushed(message.body) and message.tensors is not None:
                 await self._comm.connections.apply(_push_within(message))
             if self._subscribes and method in ("subscribe", "unsubscribe"):
                 body, tensors = self._subscription(message), None

@@ -6,13 +6,13 @@ import functools
 import os
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fedbench.errors import RemoteProtocolError
 from fedbench.tensors.layout import ALIGNMENT_BYTES, aligned, decode_layout
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.segments import attach, is_linked, parse_name
-from fedbench.tensors.slots import HEADER, HEADER_BYTES, MAGIC, Memory
+from fedbench.tensors.slots import HEADER, HEADER_BYTES, MAGIC, Memory, address_of
 from fedbench.tensors.store import Block
 
 if TYPE_CHECKING:
@@ -20,30 +20,35 @@ if TYPE_CHECKING:
 
     from fedbench.tensors.store import Handle, TensorStore
 
-OnRelease = Callable[[str, int, int, int], None]
+OnRelease = Callable[[list[int]], None]
 
 
-class _Live:
-    """A slot that is viewed here.
+class _Segment(NamedTuple):
+    """A segment of the owner.
 
     Attributes:
-        generation: What was lent.
-        memory: What the views keep alive.
-        model: The last model over it.
-        count: How often it was opened: as often will it be released, at once.
+        map: Its memory.
+        nbytes: Its size.
+        address: Where it is mapped.
     """
 
-    __slots__ = ("count", "generation", "memory", "model")
-
-    def __init__(self, generation: int, memory: weakref.ref[Memory], count: list[int]) -> None:
-        self.generation = generation
-        self.memory = memory
-        self.model: Callable[[], ModelState | None] = _none
-        self.count = count
+    map: mmap.mmap
+    nbytes: int
+    address: int
 
 
-def _none() -> None:
-    return None
+class _Open(NamedTuple):
+    """A model that was opened.
+
+    Attributes:
+        generation: Of its slot.
+        model: The model, as long as it is in use.
+        leases: Under which numbers it was lent: all are released with its last view.
+    """
+
+    generation: int
+    model: weakref.ref[ModelState]
+    leases: list[int]
 
 
 class Borrowed:
@@ -52,9 +57,8 @@ class Borrowed:
     Args:
         owner_pid: The only process whose segments are accepted.
         draft_store: Where drafts of the models lie.
-        on_release: Called with segment, offset, generation and the number of :meth:`open` and
-            :meth:`read_bytes` calls that it covers, when no view of a slot is left; from any thread and from
-            within garbage collection.
+        on_release: Called with the leases of the :meth:`open` and :meth:`read_bytes` calls of a slot when no
+            view of it is left; from any thread and from within garbage collection.
     """
 
     def __init__(self, owner_pid: int, draft_store: TensorStore, on_release: OnRelease) -> None:
@@ -62,8 +66,8 @@ class Borrowed:
         self._owner_pid = owner_pid
         self._draft_store = draft_store
         self.on_release = on_release
-        self._maps: dict[str, mmap.mmap] = {}
-        self._live: dict[tuple[str, int], _Live] = {}
+        self._segments: dict[str, _Segment] = {}
+        self._open: dict[tuple[str, int], _Open] = {}
 
     def open(self, handle: Handle) -> ModelState:
         """Return the model that ``handle`` tells of, without a copy.
@@ -72,25 +76,28 @@ class Borrowed:
             RemoteProtocolError: It tells of nothing that the owner has lent: a wrong owner, place, size or
                 generation, or a layout that no model has.
         """
-        mapped = self._check(handle)
-        live = self._live.get((handle.segment, handle.offset))
-        if live is not None and live.generation == handle.generation:
-            known = live.model()
+        segment = self._check(handle)
+        place = (handle.segment, handle.offset)
+        opened = self._open.get(place)
+        if opened is not None and opened.generation == handle.generation:
+            known = opened.model()
             if known is not None and known.version == handle.version:
-                live.count[0] += 1  # one that is alive is not released meanwhile
+                opened.leases.append(handle.lease)  # one that is alive is not released meanwhile
                 return known
-        start = handle.offset + HEADER_BYTES + aligned(handle.nbytes)
-        layout = decode_layout(mapped[start : start + handle.layout_nbytes])
+        start = handle.offset + HEADER_BYTES
+        layout_start = start + aligned(handle.nbytes)
+        layout = decode_layout(segment.map[layout_start : layout_start + handle.layout_nbytes])
         if layout.nbytes != handle.nbytes:
             raise RemoteProtocolError(
                 f"{_named(handle)} has a layout of {layout.nbytes} bytes for {handle.nbytes} bytes of data"
             )
         if handle.version < 0:
             raise RemoteProtocolError(f"{_named(handle)} has version {handle.version}")
-        live, memory = self._memory(mapped, handle)
-        buffer = memory.view(HEADER_BYTES, handle.nbytes)
-        model = ModelState(Block(buffer, self._draft_store), layout, handle.version)
-        live.model = weakref.ref(model)
+        leases = [handle.lease]
+        released = functools.partial(_released, self._itself, leases)
+        memory = Memory(segment.map, segment.address + start, handle.nbytes, readonly=True, on_drop=released)
+        model = ModelState(Block(memory.view(), self._draft_store), layout, handle.version)
+        self._open[place] = _Open(handle.generation, weakref.ref(model), leases)
         return model
 
     def read_bytes(self, handle: Handle) -> bytes:
@@ -99,75 +106,59 @@ class Borrowed:
         Raises:
             RemoteProtocolError: As for :meth:`open`.
         """
-        mapped = self._check(handle)
+        segment = self._check(handle)
         start = handle.offset + HEADER_BYTES
-        data = mapped[start : start + handle.nbytes]
-        self.on_release(handle.segment, handle.offset, handle.generation, 1)
+        data = segment.map[start : start + handle.nbytes]
+        self.on_release([handle.lease])
         return data
 
     def close(self) -> None:
         """Let go of the segments; views stay readable. Idempotent."""
-        self._maps.clear()
-        self._live.clear()
+        self._segments.clear()
+        self._open.clear()
 
     def _let_go(self) -> None:
         """Let go of what the owner has unlinked to make room, before more is mapped."""
-        gone = {name for name in self._maps if not is_linked(name)}
+        gone = {name for name in self._segments if not is_linked(name)}
         for name in gone:
-            del self._maps[name]
-        self._live = {key: live for key, live in self._live.items() if key[0] not in gone}
+            del self._segments[name]
+        self._open = {place: opened for place, opened in self._open.items() if place[0] not in gone}
 
-    def _memory(self, mapped: mmap.mmap, handle: Handle) -> tuple[_Live, Memory]:
-        key = (handle.segment, handle.offset)
-        live = self._live.get(key)
-        if live is not None and live.generation == handle.generation:
-            memory = live.memory()
-            if memory is not None:
-                live.count[0] += 1
-                return live, memory
-        count = [1]
-        released = functools.partial(
-            _released, self._itself, handle.segment, handle.offset, handle.generation, count
-        )
-        nbytes = HEADER_BYTES + handle.nbytes
-        memory = Memory(mapped, handle.offset, nbytes, readonly=True, on_drop=released)
-        live = self._live[key] = _Live(handle.generation, weakref.ref(memory), count)
-        return live, memory
-
-    def _check(self, handle: Handle) -> mmap.mmap:
-        mapped = self._maps.get(handle.segment)
-        if mapped is None:
-            owner = parse_name(handle.segment)
-            if owner is None or owner.uid != os.getuid() or owner.pid != self._owner_pid:
-                raise RemoteProtocolError(f"{_named(handle)} is no segment of process {self._owner_pid}")
-            try:
-                self._let_go()
-                mapped = self._maps[handle.segment] = attach(handle.segment)
-            except (OSError, ValueError) as error:
-                raise RemoteProtocolError(f"{_named(handle)} cannot be mapped: {error}") from error
-        sizes = (handle.offset, handle.nbytes, handle.layout_nbytes)
-        end = handle.offset + HEADER_BYTES + aligned(handle.nbytes) + handle.layout_nbytes
-        if min(sizes) < 0 or handle.offset % ALIGNMENT_BYTES or end > len(mapped):
+    def _check(self, handle: Handle) -> _Segment:
+        segment = self._segments.get(handle.segment) or self._attach(handle)
+        offset, nbytes, layout_nbytes = handle.offset, handle.nbytes, handle.layout_nbytes
+        end = offset + HEADER_BYTES + aligned(nbytes) + layout_nbytes
+        if offset < 0 or nbytes < 0 or layout_nbytes < 0 or offset % ALIGNMENT_BYTES or end > segment.nbytes:
             raise RemoteProtocolError(
-                f"{_named(handle)} is out of range: {handle.nbytes} + {handle.layout_nbytes} bytes in a "
-                f"segment of {len(mapped)}"
+                f"{_named(handle)} is out of range: {nbytes} + {layout_nbytes} bytes in a segment of "
+                f"{segment.nbytes}"
             )
-        found = HEADER.unpack_from(mapped, handle.offset)
-        if found != (MAGIC, handle.generation, handle.nbytes, handle.layout_nbytes):
+        found = HEADER.unpack_from(segment.map, offset)
+        if found != (MAGIC, handle.generation, nbytes, layout_nbytes):
             raise RemoteProtocolError(
                 f"{_named(handle)} is stale or forged: generation {found[1]} with {found[2]} + {found[3]} "
                 "bytes lies there"
             )
-        return mapped
+        return segment
+
+    def _attach(self, handle: Handle) -> _Segment:
+        owner = parse_name(handle.segment)
+        if owner is None or owner.uid != os.getuid() or owner.pid != self._owner_pid:
+            raise RemoteProtocolError(f"{_named(handle)} is no segment of process {self._owner_pid}")
+        try:
+            self._let_go()
+            mapped = attach(handle.segment)
+        except (OSError, ValueError) as error:
+            raise RemoteProtocolError(f"{_named(handle)} cannot be mapped: {error}") from error
+        segment = self._segments[handle.segment] = _Segment(mapped, len(mapped), address_of(mapped))
+        return segment
 
 
-def _released(
-    borrowed: weakref.ref[Borrowed], segment: str, offset: int, generation: int, count: list[int]
-) -> None:
+def _released(borrowed: weakref.ref[Borrowed], leases: list[int]) -> None:
     """Tell the owner, if there is still a way."""
     there = borrowed()
     if there is not None:
-        there.on_release(segment, offset, generation, count[0])
+        there.on_release(leases)
 
 
 def _named(handle: Handle) -> str:

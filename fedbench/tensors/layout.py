@@ -62,6 +62,14 @@ class Layout:
         """It as bytes: name, shape and dtype of every array; places and sizes follow from them."""
         return _encoder.encode([(spec.name, spec.shape, spec.dtype) for spec in self.specs])
 
+    @cached_property
+    def forms(self) -> tuple[tuple[str, tuple[int, ...], np.dtype[Any], int, int], ...]:
+        """Name, shape, dtype, number of values and place of every array, as numpy takes them."""
+        return tuple(
+            (spec.name, spec.shape, np.dtype(spec.dtype), math.prod(spec.shape), spec.offset_bytes)
+            for spec in self.specs
+        )
+
     @classmethod
     def of(cls, arrays: Mapping[str, Array]) -> Layout:
         """Lay out ``arrays`` one after the other, each aligned to 64 bytes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,10 @@ __all__ = ["ALIGNMENT_BYTES", "Array", "Layout", "ModelDraft", "ModelState", "Te
 
 
 def _views(buffer: memoryview, layout: Layout) -> dict[str, Array]:
+    # Not np.ndarray(buffer=…), which looks through a read-only memoryview at what lies behind it.
     return {
-        spec.name: np.frombuffer(
-            buffer[spec.offset_bytes : spec.offset_bytes + spec.nbytes], np.dtype(spec.dtype)
-        ).reshape(spec.shape)
-        for spec in layout.specs
+        name: np.frombuffer(buffer, dtype, count, offset).reshape(shape)
+        for name, shape, dtype, count, offset in layout.forms
     }
 
 
@@ -51,7 +50,7 @@ class ModelState(Mapping[str, Array]):
         if version < 0:
             raise ValueError(f"version {version} is negative")
         self._buffer = block.buffer.toreadonly()
-        self._arrays = _views(self._buffer, layout)
+        self._arrays: dict[str, Array] | None = None  # made when somebody looks: many models are only sent
         self.block = block
         self.layout = layout
         self.version = version
@@ -79,13 +78,17 @@ class ModelState(Mapping[str, Array]):
         return draft.freeze()
 
     def __getitem__(self, name: str) -> Array:
-        return self._arrays[name]
+        return (self._arrays or self._look())[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+        return iter(self._arrays or self._look())
+
+    def items(self) -> ItemsView[str, Array]:
+        """Return names and arrays."""
+        return (self._arrays or self._look()).items()
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self.layout.specs)
 
     def __repr__(self) -> str:
         return f"<ModelState version={self.version} arrays={len(self)} bytes={self.nbytes}>"
@@ -99,6 +102,10 @@ class ModelState(Mapping[str, Array]):
         return self.layout == other.layout and all(
             self[name].tobytes() == other[name].tobytes() for name in self
         )
+
+    def _look(self) -> dict[str, Array]:
+        arrays = self._arrays = _views(self._buffer, self.layout)
+        return arrays
 
     @property
     def nbytes(self) -> int:
@@ -121,7 +128,7 @@ class ModelState(Mapping[str, Array]):
         """
         draft = ModelDraft(self.layout, base_version=self.version, store=self.block.store)
         if copy:
-            for name, array in self._arrays.items():
+            for name, array in self.items():
                 draft[name][...] = array
         return draft
 

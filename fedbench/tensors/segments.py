@@ -67,6 +67,7 @@ class Segment:
         name: Its name.
         nbytes: Its size.
         map: Its memory. Never closed: it ends with the last view of it.
+        address: Where that is.
 
     Raises:
         TensorStoreFull: There is no room; nothing was left behind.
@@ -94,7 +95,9 @@ class Segment:
         finally:
             memory.close()
         # Unlike MAP_POPULATE, this lets other threads run while every page is mapped; all of them are zero.
-        np.frombuffer(self.map, np.uint8)[:: mmap.PAGESIZE] = 0
+        pages = np.frombuffer(self.map, np.uint8)
+        pages[:: mmap.PAGESIZE] = 0
+        self.address: int = pages.__array_interface__["data"][0]
 
     @staticmethod
     def _create() -> SharedMemory:

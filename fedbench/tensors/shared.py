@@ -12,18 +12,11 @@ from fedbench.errors import RemoteProtocolError, TensorStoreFull
 from fedbench.tensors.copying import copy_buffer
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.segments import Segment
-from fedbench.tensors.slots import (
-    HEADER_BYTES,
-    Memory,
-    Slot,
-    needed_bytes,
-    size_class,
-    slots_per_segment,
-)
+from fedbench.tensors.slots import HEADER_BYTES, Memory, Slot, room_for, slots_per_segment
 from fedbench.tensors.store import Block, Handle, TensorStore
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterable
 
     from fedbench.tensors.layout import Layout
 
@@ -33,20 +26,20 @@ _LARGEST_WASTE = 1.25
 class _SharedBlock(Block):
     """Memory in a slot."""
 
-    __slots__ = ("generation", "slot")
+    __slots__ = ("slot",)
 
     def __init__(self, buffer: memoryview, store: SharedStore, slot: Slot) -> None:
-        super().__init__(buffer, store)
+        self.buffer = buffer
+        self.store = store
         self.slot = slot
-        self.generation = slot.generation
 
 
 class SharedStore(TensorStore):
     """Slots of shared segments, recycled: a slot is used again when nobody looks at it any more.
 
-    That is when the last view of it in this process has been collected and every lease has ended. Leases are
-    counted for each peer and message. Segments are made when they are needed, with every page allocated, and
-    are unlinked by :meth:`close`, or to make room for slots of another size.
+    That is when the last view of it in this process has been collected and every lease has ended. Every
+    message that lends a slot is a lease with a number of its own. Segments are made when they are needed,
+    with every page allocated, and are unlinked by :meth:`close`, or to make room for slots of another size.
 
     Args:
         budget_bytes: Most bytes of all segments together; None for as many as the machine has.
@@ -57,8 +50,9 @@ class SharedStore(TensorStore):
         self._lock = threading.RLock()
         self._segments: dict[str, tuple[Segment, list[Slot]]] = {}
         self._free: dict[int, list[Slot]] = {}
-        self._slots: dict[tuple[str, int], Slot] = {}
-        self._dropped: deque[tuple[str, int]] = deque()  # by finalizers: in any thread, within any call
+        self._leases: dict[Hashable, dict[int, Slot]] = {}
+        self._last_lease = 0
+        self._dropped: deque[Slot] = deque()  # by finalizers: in any thread, within any call
         self._adopted: dict[int, tuple[weakref.ref[ModelState], ModelState]] = {}
         self._making_bytes = 0
         self._closed = False
@@ -66,7 +60,7 @@ class SharedStore(TensorStore):
     def allocate(self, layout: Layout) -> Block:
         """Return memory for a model; see :meth:`TensorStore.allocate`."""
         slot, memory = self._begin(layout.nbytes, layout.encoded)
-        return _SharedBlock(memory.view(HEADER_BYTES, layout.nbytes), self, slot)
+        return _SharedBlock(memory.view(), self, slot)
 
     def adopt(self, model: ModelState) -> ModelState:
         """Return ``model`` in this store; see :meth:`TensorStore.adopt`. A copy lasts as long as it."""
@@ -92,21 +86,17 @@ class SharedStore(TensorStore):
         return isinstance(model.block, _SharedBlock) and model.block.store is self
 
     def lend(self, model: ModelState, peer: Hashable) -> Handle:
-        """Adopt ``model`` and count one more lease of ``peer``: it is read over there until released.
+        """Adopt ``model`` and lend it to ``peer``: it is read over there until the lease is released.
 
         Raises:
             TensorStoreFull: There is no room for a copy.
         """
-        own = self.adopt(model)
-        block = own.block
-        assert isinstance(block, _SharedBlock)
-        slot = block.slot
-        with self._lock:
-            slot.leases[peer] = slot.leases.get(peer, 0) + 1
-        layout = own.layout.encoded
-        return Handle(
-            slot.segment.name, slot.offset, own.nbytes, len(layout), block.generation, model.version
-        )
+        block, layout = model.block, model.layout
+        if not (type(block) is _SharedBlock and block.store is self):
+            copy = self.adopt(model)
+            block = copy.block
+            assert isinstance(block, _SharedBlock)
+        return self._lend(block.slot, peer, layout.nbytes, len(layout.encoded), model.version)
 
     def lend_bytes(self, data: bytes, peer: Hashable) -> Handle:
         """Lend a copy of ``data``, once; its slot is free when ``peer`` releases it.
@@ -115,48 +105,43 @@ class SharedStore(TensorStore):
             TensorStoreFull: There is no room for it.
         """
         slot, memory = self._begin(len(data), b"")
-        with self._lock:
-            slot.leases[peer] = 1
-        memory.view(HEADER_BYTES, len(data))[:] = data
-        return Handle(slot.segment.name, slot.offset, len(data), 0, slot.generation, 0)
+        memory.view()[:] = data
+        return self._lend(slot, peer, len(data), 0, 0)
 
-    def release(self, peer: Hashable, segment: str, offset: int, generation: int, count: int) -> None:
-        """``peer`` has no view of a slot any more that it was lent ``count`` times.
+    def release(self, peer: Hashable, leases: Iterable[int]) -> None:
+        """``peer`` has no view any more of what it was lent under these numbers.
 
         Raises:
-            RemoteProtocolError: It was not lent that slot as often; nothing has changed.
+            RemoteProtocolError: It has no such lease; those before it have ended.
         """
         with self._lock:
-            slot = self._slots.get((segment, offset))
-            held = 0 if slot is None else slot.leases.get(peer, 0)
-            if slot is None or slot.generation != generation or not 0 < count <= held:
-                raise RemoteProtocolError(
-                    f"generation {generation} at byte {offset} of {segment} is released {count} times, "
-                    f"it was lent {held} times"
-                )
-            if count == held:
-                del slot.leases[peer]
-            else:
-                slot.leases[peer] = held - count
-            self._recycle(slot)
+            held = self._leases.get(peer, {})
+            for number in leases:
+                slot = held.pop(number, None)
+                if slot is None:
+                    raise RemoteProtocolError(f"lease {number} is released, which was not lent or has ended")
+                slot.leases -= 1
+                if not (slot.leases or slot.viewed):
+                    self._free[slot.nbytes].append(slot)
+            if not held:
+                self._leases.pop(peer, None)
 
     def forget(self, peer: Hashable) -> None:
         """``peer`` is dead: all of its leases end."""
         with self._lock:
-            for slot in self._slots.values():
-                if slot.leases.pop(peer, 0):
-                    self._recycle(slot)
+            self.release(peer, list(self._leases.get(peer, ())))
 
     def stats(self) -> dict[str, int]:
         """Return the numbers of segments, their bytes, of slots, free slots and leased slots."""
         with self._lock:
             self._collect()
+            slots = [slot for _, segment_slots in self._segments.values() for slot in segment_slots]
             return {
                 "segments": len(self._segments),
                 "bytes": self._bytes(),
-                "slots": len(self._slots),
-                "free": sum(map(len, self._free.values())),
-                "leased": sum(bool(slot.leases) for slot in self._slots.values()),
+                "slots": len(slots),
+                "free": sum(slot.free for slot in slots),
+                "leased": sum(bool(slot.leases) for slot in slots),
             }
 
     def close(self) -> None:
@@ -167,7 +152,8 @@ class SharedStore(TensorStore):
                 segment.unlink()
             self._segments.clear()
             self._free.clear()
-            self._slots.clear()
+            self._leases.clear()
+            self._dropped.clear()
             self._adopted.clear()
 
     def _copy_of(self, model: ModelState) -> ModelState | None:
@@ -179,26 +165,40 @@ class SharedStore(TensorStore):
 
     def _begin(self, nbytes: int, layout: bytes) -> tuple[Slot, Memory]:
         """Take a slot; it is in use as long as the memory, which is returned with it, lives."""
-        need = needed_bytes(nbytes, len(layout))
+        need, wanted = room_for(nbytes, len(layout))
         with self._lock:
             if self._closed:
                 raise TensorStoreFull("this store is closed: it gives no more memory")
-            self._collect()
-            slot = self._reuse(need)
-        if slot is None:
-            slot = self._make(size_class(need))
-        slot.begin(nbytes, layout)
-        dropped = functools.partial(self._dropped.append, (slot.segment.name, slot.offset))
-        memory = Memory(slot.segment.map, slot.offset, slot.nbytes, readonly=False, on_drop=dropped)
-        return slot, memory
-
-    def _reuse(self, need: int) -> Slot | None:
-        for nbytes in sorted(self._free):
-            if need <= nbytes <= size_class(need) * _LARGEST_WASTE and self._free[nbytes]:
-                slot = self._free[nbytes].pop()
+            if self._dropped:
+                self._collect()
+            free = self._free.get(wanted) or self._larger(need, wanted)
+            slot = free.pop() if free else None
+            if slot is not None:
                 slot.viewed = True
-                return slot
-        return None
+        if slot is None:
+            slot = self._make(wanted)
+        slot.begin(nbytes, layout)
+        segment = slot.segment
+        dropped = functools.partial(self._drop, slot)
+        address = segment.address + slot.offset + HEADER_BYTES
+        return slot, Memory(segment.map, address, nbytes, readonly=False, on_drop=dropped)
+
+    def _larger(self, need: int, wanted: int) -> list[Slot]:
+        """Return free slots of another size that waste little; none if there are none."""
+        for nbytes in sorted(self._free):
+            if need <= nbytes <= wanted * _LARGEST_WASTE and self._free[nbytes]:
+                return self._free[nbytes]
+        return []
+
+    def _lend(self, slot: Slot, peer: Hashable, nbytes: int, layout_nbytes: int, version: int) -> Handle:
+        with self._lock:
+            self._last_lease = lease = self._last_lease + 1
+            held = self._leases.get(peer)
+            if held is None:
+                held = self._leases[peer] = {}
+            held[lease] = slot
+            slot.leases += 1
+        return Handle(slot.segment.name, slot.offset, nbytes, layout_nbytes, slot.generation, version, lease)
 
     def _make(self, nbytes: int) -> Slot:
         """Make a segment and take a slot of it. Its pages take a while, so nobody waits for the lock then."""
@@ -218,7 +218,6 @@ class SharedStore(TensorStore):
                 segment.unlink()
                 raise TensorStoreFull("this store was closed meanwhile: it gives no more memory")
             self._segments[segment.name] = (segment, slots)
-            self._slots.update({(segment.name, slot.offset): slot for slot in slots})
             self._free.setdefault(nbytes, []).extend(slots[:0:-1])
         return slots[0]
 
@@ -253,20 +252,20 @@ class SharedStore(TensorStore):
             segment, slots = self._segments.pop(name)
             segment.discard()
             for slot in slots:
-                del self._slots[name, slot.offset]
                 self._free[slot.nbytes].remove(slot)
         return bool(idle)
 
+    def _drop(self, slot: Slot) -> None:
+        """Note that the last view of a slot here is gone; in any thread, and within any call."""
+        if not self._closed:  # else it would keep the memory
+            self._dropped.append(slot)
+
     def _collect(self) -> None:
         while self._dropped:
-            slot = self._slots.get(self._dropped.popleft())
-            if slot is not None:  # else it was unlinked meanwhile
-                slot.viewed = False
-                self._recycle(slot)
-
-    def _recycle(self, slot: Slot) -> None:
-        if slot.free:
-            self._free.setdefault(slot.nbytes, []).append(slot)
+            slot = self._dropped.popleft()
+            slot.viewed = False
+            if not (slot.leases or self._closed):
+                self._free[slot.nbytes].append(slot)
 
     def _bytes(self) -> int:
         return self._making_bytes + sum(segment.nbytes for segment, _ in self._segments.values())

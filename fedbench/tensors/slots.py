@@ -6,6 +6,7 @@ of 64 on, then the encoded layout.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from fedbench.tensors.layout import ALIGNMENT_BYTES, aligned
 
 if TYPE_CHECKING:
     import mmap
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
     from fedbench.tensors.segments import Segment
 
@@ -27,12 +28,18 @@ _STEPS = 16
 _LEAST_STEP_BYTES = 512
 
 
+def address_of(mapped: mmap.mmap) -> int:
+    """Return where a segment is mapped; it stays there."""
+    address, _ = np.frombuffer(mapped, np.uint8).__array_interface__["data"]
+    return int(address)
+
+
 class Memory:
     """A stretch of a mapped segment that numpy can look at; every view keeps this object alive.
 
     Args:
         mapped: The segment.
-        offset: Where it begins, in bytes.
+        address: Where the stretch begins; see :func:`address_of`.
         nbytes: Its size.
         readonly: Whether views refuse to be written.
         on_drop: Called when no view is left; from any thread and from within garbage collection.
@@ -43,7 +50,7 @@ class Memory:
     def __init__(
         self,
         mapped: mmap.mmap,
-        offset: int,
+        address: int,
         nbytes: int,
         *,
         readonly: bool,
@@ -51,9 +58,8 @@ class Memory:
     ) -> None:
         self._mapped = mapped
         self._on_drop = on_drop
-        start, _ = np.frombuffer(mapped, np.uint8).__array_interface__["data"]
         self.__array_interface__: dict[str, Any] = {
-            "data": (start + offset, readonly),
+            "data": (address, readonly),
             "shape": (nbytes,),
             "typestr": "|u1",
             "version": 3,
@@ -63,9 +69,9 @@ class Memory:
         if self._on_drop is not None:
             self._on_drop()
 
-    def view(self, start: int, nbytes: int) -> memoryview:
-        """Return a view of some of it."""
-        return np.asarray(self).data[start : start + nbytes]
+    def view(self) -> memoryview:
+        """Return a view of it."""
+        return np.asarray(self).data
 
 
 class Slot:
@@ -77,10 +83,10 @@ class Slot:
         nbytes: Its size, header and layout included.
         generation: How often it has been used.
         viewed: Whether this process has views of it.
-        leases: Messages by which each peer was handed it and has not released it.
+        leases: How often it was lent and not released.
     """
 
-    __slots__ = ("generation", "leases", "nbytes", "offset", "segment", "viewed")
+    __slots__ = ("_layout", "generation", "leases", "nbytes", "offset", "segment", "viewed")
 
     def __init__(self, segment: Segment, offset: int, nbytes: int) -> None:
         self.segment = segment
@@ -88,7 +94,8 @@ class Slot:
         self.nbytes = nbytes
         self.generation = 0
         self.viewed = False
-        self.leases: dict[Hashable, int] = {}
+        self.leases = 0
+        self._layout = b""
 
     @property
     def free(self) -> bool:
@@ -99,9 +106,17 @@ class Slot:
         """Begin a new generation: write the header and the layout."""
         self.generation += 1
         HEADER.pack_into(self.segment.map, self.offset, MAGIC, self.generation, nbytes, len(layout))
-        if layout:
+        if layout is not self._layout:
+            self._layout = layout
             start = self.offset + HEADER_BYTES + aligned(nbytes)
             self.segment.map[start : start + len(layout)] = layout
+
+
+@lru_cache(maxsize=256)
+def room_for(nbytes: int, layout_nbytes: int) -> tuple[int, int]:
+    """Return how large a slot must be for that much data and layout, and how large those made for it are."""
+    need = needed_bytes(nbytes, layout_nbytes)
+    return need, size_class(need)
 
 
 def needed_bytes(nbytes: int, layout_nbytes: int) -> int:

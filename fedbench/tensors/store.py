@@ -25,6 +25,7 @@ class Handle(msgspec.Struct, frozen=True, array_like=True):
         layout_nbytes: Size of the encoded layout behind the data, 0 for data that is no model.
         generation: How often the slot has been used; a handle of an earlier use is stale.
         version: Version of the model.
+        lease: Number under which it was lent, to be told when it is not read any more.
     """
 
     segment: str
@@ -33,6 +34,7 @@ class Handle(msgspec.Struct, frozen=True, array_like=True):
     layout_nbytes: int
     generation: int
     version: int
+    lease: int
 
 
 class Block:

@@ -45,6 +45,8 @@ class TransportBase(ABC):
     """
 
     scheme: ClassVar[str]
+    own_turn: ClassVar[bool] = True
+    """Whether messages come in a turn of the loop of their own, not within the ``send`` of their sender."""
     inbox_limits: ClassVar[Limits | None] = None
     """Bounds of what waits for :meth:`receive`, where they are not those of every queue."""
 

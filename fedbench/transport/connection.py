@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from fedbench.errors import ConnectionBroken, ConnectionClosed, Overloaded, RoutingError
@@ -36,6 +37,9 @@ class Connection(ABC):
             session (numbering, acknowledgement, resending) is needed above it.
         reports_death: Whether the medium tells of the peer's death, so that no heartbeat is needed above it.
         receiver: Called with every inbound message and its delivery; set by the owner before messages flow.
+        owners: Kinds that one function each takes instead, which returns at once and does not raise: such a
+            message counts as applied as soon as it is handed over. Set by the owner.
+        received: How many messages of each of those kinds came in; set by the owner, too.
         turn: Held by a sender that waits for room, so that senders are served in order.
         limits: Bounds of what may wait for the peer, and of what its handlers may still be working on.
         inbox: Where ``DATA`` from the peer waits for :meth:`TransportBase.receive`; set by the owner.
@@ -52,6 +56,8 @@ class Connection(ABC):
         self.limits = limits or Limits()
         self.ledger = Ledger()
         self.receiver: Receiver | None = None
+        self.owners: Mapping[Kind, Callable[[Message], None]] = {}
+        self.received: defaultdict[Kind, int] = defaultdict(int)
         self.inbox: Inbox | None = None
         self.turn = asyncio.Lock()
         self._closed: ConnectionBroken | ConnectionClosed | None = None
@@ -170,6 +176,20 @@ class Connection(ABC):
             self.receiver(message, delivery)
         except (Exception, asyncio.CancelledError) as error:  # nobody can cancel what runs at once
             self._not_taken(message, delivery, error)
+
+    def _hand_to(self, owner: Callable[[Message], None], message: Message) -> None:
+        """Give an inbound message to the owner of its kind; what it raises stays on this side."""
+        self.received[message.kind] += 1
+        try:
+            owner(message)
+        except (Exception, asyncio.CancelledError) as error:
+            log.warning(
+                "%s could not take %s from %s",
+                self.local_id,
+                message.kind.value,
+                self.peer_id,
+                exc_info=error,
+            )
 
     def _not_taken(self, message: Message, delivery: Delivery, error: BaseException) -> None:
         """Report what the receiver raised, as this node and to the sender."""

@@ -75,9 +75,15 @@ class Dispatcher:
         delivery.apply(None if error is None else describe(message.target, error))
 
     async def apply(self, handlers: Sequence[Handler], message: Message) -> None:
-        """Call each handler in order and wait until all have returned; what one raises is logged."""
-        _, pending = _call(handlers, message)
-        await _settle(pending, message)
+        """Call each handler, wait until it has returned, and log what it raises."""
+        for handler in handlers:
+            try:
+                result = handler(message)
+                if result is not None:
+                    await result
+            except (Exception, asyncio.CancelledError) as raised:
+                _reraise_own_cancelling(raised)
+                _warn(message, raised)
 
     async def close(self) -> None:
         """Cancel the handlers that still run and wait until they have ended; their messages count as failed.
@@ -139,12 +145,17 @@ async def _settle(pending: Sequence[Awaitable[None]], message: Message) -> BaseE
         try:
             await awaitable
         except (Exception, asyncio.CancelledError) as raised:
-            task = asyncio.current_task()
-            if isinstance(raised, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise
+            _reraise_own_cancelling(raised)
             error = error or raised
             _warn(message, raised)
     return error
+
+
+def _reraise_own_cancelling(raised: BaseException) -> None:
+    """Let a ``CancelledError`` go on if the running task is what is being cancelled."""
+    task = asyncio.current_task()
+    if isinstance(raised, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise raised
 
 
 def _warn(message: Message, error: BaseException) -> None:

@@ -131,10 +131,16 @@ class MemoryConnection(Connection):
         if other._taking or other.receiver is None:
             return other._enqueue(message, self)
         receipt = Receipt(self.ledger, ACKED)
+        owner = other.owners.get(kind)
         other._taking = True
         try:
             # Without the call of _hand_over: this is the way of every message.
-            other.receiver(message, receipt)
+            if owner is None:
+                other.receiver(message, receipt)
+            else:
+                other.received[kind] += 1
+                owner(message)
+                receipt.apply()
         except (Exception, CancelledError) as error:
             other._not_taken(message, receipt, error)
         finally:
@@ -189,6 +195,7 @@ class MemoryTransport(TransportBase):
     """
 
     scheme: ClassVar[str] = "memory"
+    own_turn: ClassVar[bool] = False
 
     def __init__(
         self, node_id: str, hub: Hub | None = None, *, role: Role | None = None, limits: Limits | None = None

@@ -111,6 +111,7 @@ class Receipt:
     # Class defaults: most receipts never set these, and making one is on the way of every message.
     error: Exception | None = None
     _handled = False
+    _running = False
     _running_bytes = 0
     _handler_error: Exception | None = None
     _delivered: tuple[asyncio.Future[None], ...] = ()
@@ -175,6 +176,18 @@ class Receipt:
             for future in self._delivered:
                 _complete(future, None)
 
+    def settle(self) -> None:
+        """The peer has taken the message, and its handlers have returned: :meth:`ack` and :meth:`apply`."""
+        if self._delivered or self._applied or self._running or self.outcome is not IN_FLIGHT:
+            self.ack()
+            self.finish()
+            self.apply()
+            return
+        self.outcome = ACKED
+        self._handled = True
+        self._ledger.in_flight -= 1
+        self._ledger.acked += 1
+
     def end(self, outcome: Outcome, error: Exception) -> None:
         """The message ended without being taken. No effect once it has ended."""
         if self.outcome is not Outcome.IN_FLIGHT:
@@ -189,14 +202,17 @@ class Receipt:
 
     def begin(self, nbytes: int) -> None:
         """The peer's handlers run as a task from now on, and hold ``nbytes`` bytes."""
+        self._running = True
         self._running_bytes = nbytes
         self._ledger.running += 1
         self._ledger.running_bytes += nbytes
 
     def finish(self) -> None:
-        """That task is over. Not part of :meth:`apply`, which is on the way of every message."""
-        self._ledger.running -= 1
-        self._ledger.running_bytes -= self._running_bytes
+        """That task is over, if there is one. Not part of :meth:`apply`, the way of every message."""
+        if self._running:
+            self._running = False
+            self._ledger.running -= 1
+            self._ledger.running_bytes -= self._running_bytes
 
     def apply(self, error: Exception | None = None) -> None:
         """The peer's handler returned (``error`` None) or failed. Only the first report counts.

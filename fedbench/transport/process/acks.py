@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,11 +16,13 @@ from fedbench.errors import RemoteError, RemoteProtocolError
 from fedbench.transport.receipt import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fedbench.transport.receipt import Receipt
 
 MAX_RUNNING = 64
 MAX_FINISHED = 64
-MAX_RELEASED = 16
+MAX_RELEASED = 64
 MAX_TEXT_BYTES = 1000
 
 
@@ -32,15 +34,6 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     traceback_text: str
 
 
-class Released(msgspec.Struct, frozen=True, array_like=True):
-    """A slot of the receiver of these notes that the sender has no view of any more."""
-
-    segment: str
-    offset: int
-    generation: int
-    count: int
-
-
 class Notes(msgspec.Struct, frozen=True, array_like=True):
     """What is told beside the number of messages taken.
 
@@ -49,13 +42,13 @@ class Notes(msgspec.Struct, frozen=True, array_like=True):
         finished: Numbers of messages whose handlers have returned since, and how they failed.
         consumed: ``DATA`` messages that somebody has received since the last notes. Negative at the start of
             a connection whose queue still holds some from an earlier one.
-        released: Slots that are not read any more.
+        released: Leases of the receiver of these notes that the sender needs no more.
     """
 
     running: list[int] = []
     finished: list[tuple[int, Failure | None]] = []
     consumed: int = 0
-    released: list[Released] = []
+    released: list[int] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -92,18 +85,23 @@ class Taken:
         self.told = 0
         self._untold: dict[int, Failure | None] = {}  # in order of number; None while the handlers run
         self._late: deque[tuple[int, Failure | None]] = deque()
-        self._released: deque[Released] = deque()
+        self._released: deque[int] = deque()
         self._consumed = 0
+
+    @property
+    def lease(self) -> int:
+        """A lease that is to be released, which every frame has room for; 0 if there is none."""
+        return self._released[0] if self._released else 0
 
     @property
     def noted(self) -> bool:
         """Whether there is something that only notes can tell."""
-        return bool(self._untold or self._late or self._released or self._consumed)
+        return bool(self._untold or self._late or self._consumed) or len(self._released) > 1
 
     @property
     def pending(self) -> bool:
         """Whether the sender has not been told of everything."""
-        return self.count > self.told or self.noted
+        return self.count > self.told or bool(self._released) or self.noted
 
     def take(self, *, applied: bool, error: RemoteError | None = None) -> int:
         """Count one more message; ``applied`` says whether its handlers have returned. Return its number."""
@@ -128,21 +126,15 @@ class Taken:
         """``count`` more ``DATA`` messages were received by somebody."""
         self._consumed += count
 
-    def release(self, released: Released) -> None:
-        """A slot is not read any more. May be called from any thread."""
-        self._released.append(released)
-
-    def acknowledge(self) -> int:
-        """Return how many messages a frame may tell as taken, and count them as told.
-
-        Where there are notes, only those that an earlier frame has told: notes come first.
-        """
-        if not self.noted:
-            self.told = self.count
-        return self.told
+    def release(self, leases: Iterable[int]) -> None:
+        """What was lent under these numbers is not read any more. May be called from any thread."""
+        self._released.extend(leases)
 
     def notes(self) -> tuple[Notes, int]:
-        """Return the next notes, as many as fit into a frame, and how many messages they tell as taken."""
+        """Return the next notes, as many as fit into a frame, and how many messages they tell as taken.
+
+        The frame that they travel in tells of one :attr:`lease` beside them.
+        """
         running: list[int] = []
         finished: list[tuple[int, Failure | None]] = []
         acknowledged = self.count
@@ -162,17 +154,21 @@ class Taken:
                 if failure is not None:
                     break
         failed = any(failure is not None for _, failure in finished)
-        released = [] if failed else list(islice(self._released, MAX_RELEASED))
+        released = [] if failed else list(islice(self._released, 1, 1 + MAX_RELEASED))
         return Notes(running, finished, self._consumed, released), acknowledged
 
     def only(self, notes: Notes) -> bool:
         """Whether these notes, which :meth:`notes` has returned, are all there are."""
-        return len(self._untold) + len(self._late) == len(notes.running) + len(notes.finished) and len(
-            self._released
-        ) == len(notes.released)
+        told = len(notes.running) + len(notes.finished) + len(notes.released)
+        return told == len(self._untold) + len(self._late) + max(len(self._released) - 1, 0)
 
-    def tell(self, notes: Notes, acknowledged: int) -> None:
-        """These notes are on their way."""
+    def tell(self, acknowledged: int, lease: int, notes: Notes | None) -> None:
+        """A frame that tells this is on its way."""
+        self.told = acknowledged
+        if lease:
+            self._released.popleft()
+        if notes is None:
+            return
         for number in notes.running:
             del self._untold[number]
         for number, _ in notes.finished:
@@ -181,12 +177,6 @@ class Taken:
         for _ in notes.released:
             self._released.popleft()
         self._consumed -= notes.consumed
-        self.told = acknowledged
-
-
-class _Sent(NamedTuple):
-    receipt: Receipt
-    bounded: bool
 
 
 class Outstanding:
@@ -198,9 +188,9 @@ class Outstanding:
 
     def __init__(self, peer_id: str) -> None:
         self._peer_id = peer_id
-        self._sent: deque[_Sent] = deque()
+        self._sent: deque[Receipt] = deque()
         self._acknowledged = 0
-        self._running: dict[int, _Sent] = {}
+        self._running: dict[int, Receipt] = {}
         self._data: deque[int] = deque()
         self._data_bytes = 0
 
@@ -209,9 +199,9 @@ class Outstanding:
         """How many ``DATA`` messages nobody has received yet, and their bytes."""
         return len(self._data), self._data_bytes
 
-    def add(self, receipt: Receipt, *, bounded: bool) -> None:
-        """A message was written; ``bounded`` if it counts as running until its handlers have returned."""
-        self._sent.append(_Sent(receipt, bounded))
+    def add(self, receipt: Receipt) -> None:
+        """A message was written."""
+        self._sent.append(receipt)
 
     def add_data(self, nbytes: int) -> None:
         """It is a ``DATA`` message of that many bytes."""
@@ -231,19 +221,17 @@ class Outstanding:
         if notes is None:  # the way of every answer
             while self._acknowledged < count:
                 self._acknowledged += 1
-                sent = self._sent.popleft()
-                sent.receipt.ack()
-                self._apply(sent, None)
+                self._sent.popleft().settle()
             return
-        running, finished = frozenset(notes.running), dict(notes.finished)
+        running, finished = notes.running, dict(notes.finished)
         while self._acknowledged < count:
             self._acknowledged += 1
-            sent = self._sent.popleft()
-            sent.receipt.ack()
+            receipt = self._sent.popleft()
             if self._acknowledged in running:
-                self._running[self._acknowledged] = sent
+                receipt.ack()
+                self._running[self._acknowledged] = receipt
             else:
-                self._apply(sent, finished.pop(self._acknowledged, None))
+                self._apply(receipt, finished.pop(self._acknowledged, None))
         for number, failure in finished.items():
             late = self._running.pop(number, None)
             if late is None:
@@ -255,18 +243,18 @@ class Outstanding:
     def lose(self, reason: Exception) -> None:
         """The connection is over: what is not acknowledged is lost."""
         while self._sent:
-            self._sent.popleft().receipt.end(Outcome.LOST, reason)
+            self._sent.popleft().end(Outcome.LOST, reason)
         self._running.clear()
 
-    def _apply(self, sent: _Sent, failure: Failure | None) -> None:
-        if sent.bounded:
-            sent.receipt.finish()
-        if failure is None:
-            sent.receipt.apply()
-        else:
-            sent.receipt.apply(
+    def _apply(self, receipt: Receipt, failure: Failure | None) -> None:
+        if failure is not None:
+            receipt.ack()
+            receipt.finish()
+            receipt.apply(
                 RemoteError(self._peer_id, failure.type_name, failure.message, failure.traceback_text)
             )
+        else:
+            receipt.settle()
 
     def _consume(self, count: int) -> None:
         if count > len(self._data):

@@ -9,7 +9,8 @@ import os
 from typing import TYPE_CHECKING, ClassVar
 
 from fedbench.codec import envelope as envelopes
-from fedbench.codec.frames import MAX_PAYLOAD_BYTES, MESSAGE, NOTES, FrameReader
+from fedbench.codec.envelope import KINDS
+from fedbench.codec.frames import GOODBYE, MAX_PAYLOAD_BYTES, MESSAGE, FrameReader
 from fedbench.errors import (
     ConnectionBroken,
     ConnectionClosed,
@@ -20,15 +21,8 @@ from fedbench.errors import (
 from fedbench.messages import DATA, RPC_REQUEST, RPC_RESPONSE, Channel, Kind, Message, weight_bytes
 from fedbench.tensors.borrowed import Borrowed
 from fedbench.transport.connection import Connection
-from fedbench.transport.process.acks import (
-    Notes,
-    Outstanding,
-    Released,
-    Taken,
-    decode_notes,
-)
+from fedbench.transport.process.acks import Notes, Outstanding, Taken, decode_notes
 from fedbench.transport.process.delivery import TakenMessage
-from fedbench.transport.process.outbox import Waiting
 from fedbench.transport.process.writer import Writer
 from fedbench.transport.receipt import Outcome, Receipt
 
@@ -140,30 +134,28 @@ class ProcessConnection(Connection):
                 receipt.begin(nbytes)
             elif kind is DATA:
                 self._outstanding.add_data(nbytes)
-        waiting = Waiting(payload, receipt, handles, bounded, nbytes or len(payload))
-        self._writer.send(kind.channel, waiting)
+        self._writer.send(kind.channel, payload, receipt, handles, nbytes or len(payload))
         return receipt
 
     def _encode(self, message: Message) -> tuple[bytes, tuple[Handle, ...]]:
-        body = envelopes.encode_body(message.body)
+        body = envelopes.plain(message.body)
         tensors = None if message.tensors is None else self._store.lend(message.tensors, self)
-        bulk = None
+        handles = () if tensors is None else (tensors,)
         try:
-            payload = b""
-            if len(body) < MAX_PAYLOAD_BYTES:
+            if not isinstance(body, str | bytes) or len(body) <= MAX_PAYLOAD_BYTES:
                 payload = envelopes.encode(message, body, None, tensors)
-            if not payload or len(payload) > MAX_PAYLOAD_BYTES:
-                bulk = self._store.lend_bytes(body, self)
-                payload = envelopes.encode(message, b"", bulk, tensors)
+                if len(payload) <= MAX_PAYLOAD_BYTES:
+                    return payload, handles
+            bulk = self._store.lend_bytes(envelopes.encode_body(body), self)
+            handles = (bulk, *handles)
+            return envelopes.encode(message, None, bulk, tensors), handles
         except BaseException:
-            self._take_back(tensors)
-            self._take_back(bulk)
+            for handle in handles:
+                self._take_back(handle)
             raise
-        return payload, tuple(handle for handle in (bulk, tensors) if handle is not None)
 
-    def _take_back(self, handle: Handle | None) -> None:
-        if handle is not None:
-            self._store.release(self, handle.segment, handle.offset, handle.generation, 1)
+    def _take_back(self, handle: Handle) -> None:
+        self._store.release(self, (handle.lease,))
 
     def _data_full(self) -> bool:
         messages, nbytes = self._outstanding.data
@@ -198,45 +190,65 @@ class ProcessConnection(Connection):
         return True
 
     def _take(self, data: bytes) -> None:
-        """Hand over the messages that are complete, control messages first; count them when all are."""
-        messages: list[Envelope] = []
-        goodbye = None
-        for kind, acknowledged, payload in self._reader.feed(data):
-            if kind == MESSAGE:
-                self._outstanding.acknowledge(acknowledged)
-                envelope = envelopes.decode(payload)
-                messages.append(envelope)
-            elif kind == NOTES:
-                self._noted(acknowledged, decode_notes(payload))
-            else:
-                goodbye = payload.decode(errors="replace")
+        """Hand over the messages that are complete, control messages first, and count them in order."""
+        messages, goodbye = self._unpack(data)
+        overtaking = self._take_control(messages) if len(messages) > 1 else {}
+        calls = False
+        for place, envelope in enumerate(messages):
+            if self._closed is not None:
                 break
-        if messages and not any(map(envelopes.is_call, messages)):
+            owner = self.owners.get(KINDS[envelope.kind])
+            if owner is not None:
+                calls = True
+                self._taken.count += 1
+                self._hand_to(owner, self._open(envelope))
+            else:
+                (overtaking.get(place) or self._deliver(envelope)).taken()
+        if messages and not calls:
             self._urgent = True  # else the answer, or the next call, tells what was taken
-        deliveries = [TakenMessage(self.local_id, self._taken, self._finished) for _ in messages]
-        pairs = list(zip(messages, deliveries, strict=True))
-        if len(pairs) > 1:
-            pairs.sort(key=lambda pair: envelopes.channel(pair[0]) is not Channel.CONTROL)
-        for envelope, delivery in pairs:
-            if self._closed is None:
-                self._hand_over(self._open(envelope), delivery)
-        for delivery in deliveries:
-            delivery.taken()
         if goodbye is not None:
             self._end(ConnectionBroken(f"{self.peer_id} closed its connection to {self.local_id}{goodbye}"))
 
+    def _unpack(self, data: bytes) -> tuple[list[Envelope], str | None]:
+        """Return the messages that are complete and the peer's last word; take what is told beside them."""
+        messages: list[Envelope] = []
+        for frame in self._reader.feed(data):
+            if frame.notes:
+                self._noted(frame.acknowledged, decode_notes(frame.notes))
+            else:
+                self._outstanding.acknowledge(frame.acknowledged)
+            if frame.released:
+                self._store.release(self, (frame.released,))
+            if frame.kind == MESSAGE:
+                messages.append(envelopes.decode(frame.payload))
+            elif frame.kind == GOODBYE:
+                return messages, frame.payload.decode(errors="replace")
+        return messages, None
+
+    def _take_control(self, messages: list[Envelope]) -> dict[int, TakenMessage]:
+        """Hand over the control messages; return their deliveries by place."""
+        taken = {}
+        for place, envelope in enumerate(messages):
+            if KINDS[envelope.kind].channel is Channel.CONTROL and self._closed is None:
+                taken[place] = self._deliver(envelope)
+        return taken
+
+    def _deliver(self, envelope: Envelope) -> TakenMessage:
+        delivery = TakenMessage(self.local_id, self._taken, self._finished)
+        self._hand_over(self._open(envelope), delivery)
+        return delivery
+
     def _noted(self, acknowledged: int, notes: Notes) -> None:
         self._outstanding.acknowledge(acknowledged, notes)
-        for slot in notes.released:
-            self._store.release(self, slot.segment, slot.offset, slot.generation, slot.count)
+        if notes.released:
+            self._store.release(self, notes.released)
         if notes.consumed:
             self._wake_room()
 
     def _open(self, envelope: Envelope) -> Message:
+        body = envelope.body
         if envelope.bulk is not None:
             body = envelopes.decode_body(self._borrowed.read_bytes(envelope.bulk))
-        else:
-            body = envelopes.decode_body(envelope.body)
         tensors = None if envelope.tensors is None else self._borrowed.open(envelope.tensors)
         return envelopes.open_envelope(envelope, self.peer_id, self.local_id, self.epoch, body, tensors)
 
@@ -248,9 +260,9 @@ class ProcessConnection(Connection):
         if self._closed is None:
             self._flush_later()
 
-    def _released(self, segment: str, offset: int, generation: int, count: int) -> None:
+    def _released(self, leases: list[int]) -> None:
         """The last view of a slot is gone; from any thread, and from the garbage collector."""
-        self._taken.release(Released(segment, offset, generation, count))
+        self._taken.release(leases)
         if self._lazy is None and self._closed is None:
             with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all connections
                 self._loop.call_soon_threadsafe(self._flush_lazily)

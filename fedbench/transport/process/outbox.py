@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from fedbench.codec.frames import MAX_FRAME_BYTES, framed_bytes
+from fedbench.codec.frames import HEADER_BYTES, MAX_FRAME_BYTES
 from fedbench.messages import Channel
 
 if TYPE_CHECKING:
@@ -23,14 +23,12 @@ class Waiting(NamedTuple):
         payload: Its envelope.
         receipt: Its receipt.
         handles: What it lends, to be taken back if it is never sent.
-        bounded: Whether it counts as running until its handlers have returned.
         nbytes: What it weighs.
     """
 
     payload: bytes
     receipt: Receipt
     handles: tuple[Handle, ...]
-    bounded: bool
     nbytes: int
 
 
@@ -72,7 +70,7 @@ class Outbox:
         batch: list[Waiting] = []
         nbytes = 0
         for waiting in self:
-            nbytes += framed_bytes((waiting.payload,))
+            nbytes += HEADER_BYTES + len(waiting.payload)
             if batch and nbytes > MAX_FRAME_BYTES:
                 break
             batch.append(waiting)

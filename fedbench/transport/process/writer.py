@@ -7,17 +7,18 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from fedbench.codec.frames import GOODBYE, MAX_FRAME_BYTES, MESSAGE, NOTES, frame, framed_bytes
+from fedbench.codec.frames import GOODBYE, HEADER_BYTES, MAX_FRAME_BYTES, MESSAGE, NOTES, frame
 from fedbench.transport.process.acks import encode_notes
-from fedbench.transport.process.outbox import Outbox
+from fedbench.transport.process.outbox import Outbox, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fedbench.messages import Channel
+    from fedbench.tensors.store import Handle
     from fedbench.transport.inbox import Limits
     from fedbench.transport.process.acks import Outstanding, Taken
-    from fedbench.transport.process.outbox import Waiting
+    from fedbench.transport.receipt import Receipt
 
 MAX_GOODBYE_BYTES = 2000
 
@@ -61,14 +62,24 @@ class Writer:
     @property
     def full(self) -> bool:
         """Whether nothing more may wait."""
-        return self._outbox.full
+        return self._blocked and self._outbox.full
 
-    def send(self, channel: Channel, waiting: Waiting) -> None:
-        """Write a message, or let it wait in its lane if the pipe has no room."""
-        if not self._outbox and self._write((waiting.payload,)):
-            self._outstanding.add(waiting.receipt, bounded=waiting.bounded)
+    def send(
+        self, channel: Channel, payload: bytes, receipt: Receipt, handles: tuple[Handle, ...], nbytes: int
+    ) -> None:
+        """Write a message, or let it wait in its lane if the pipe has no room.
+
+        Args:
+            channel: Its lane.
+            payload: Its envelope.
+            receipt: Its receipt.
+            handles: What it lends, to be taken back if it is never sent.
+            nbytes: What it weighs.
+        """
+        if not self._blocked and self._write((payload,)):
+            self._outstanding.add(receipt)
             return
-        self._outbox.add(channel, waiting)
+        self._outbox.add(channel, Waiting(payload, receipt, handles, nbytes))
         self._block()
 
     def flush(self) -> None:
@@ -80,7 +91,7 @@ class Writer:
                 return
             for waiting in batch:
                 self._outbox.pop()
-                self._outstanding.add(waiting.receipt, bounded=waiting.bounded)
+                self._outstanding.add(waiting.receipt)
         if not self._write_notes():
             self._block()
             return
@@ -112,32 +123,35 @@ class Writer:
             self._loop.remove_writer(self._fd)
 
     def _write(self, payloads: Sequence[bytes]) -> bool:
-        """Write messages that fit into one write, notes before them; False if the pipe has no room."""
+        """Write messages that fit into one write, notes with the first; False if the pipe has no room."""
         taken = self._taken
+        notes, noted, acknowledged = None, b"", taken.count
         if taken.noted:
             notes, acknowledged = taken.notes()
-            first = frame(NOTES, encode_notes(notes), acknowledged)
-            if taken.only(notes) and len(first) + framed_bytes(payloads) <= MAX_FRAME_BYTES:
-                frames = [frame(MESSAGE, payload, acknowledged) for payload in payloads]
-                if not self._write_bytes(b"".join((first, *frames))):
+            noted = encode_notes(notes)
+            nbytes = sum(map(len, payloads)) + HEADER_BYTES * len(payloads) + len(noted)
+            if nbytes > MAX_FRAME_BYTES or not taken.only(notes):
+                if not self._write_notes():
                     return False
-                taken.tell(notes, acknowledged)
-                return True
-            if not self._write_notes():
-                return False
-        told = taken.acknowledge()
-        if len(payloads) == 1:
-            return self._write_bytes(frame(MESSAGE, payloads[0], told))
-        return self._write_bytes(b"".join([frame(MESSAGE, payload, told) for payload in payloads]))
+                notes, noted, acknowledged = None, b"", taken.count
+        lease = taken.lease
+        data = frame(MESSAGE, payloads[0], acknowledged, lease, noted)
+        if len(payloads) > 1:
+            data = b"".join((data, *(frame(MESSAGE, payload, acknowledged) for payload in payloads[1:])))
+        if not self._write_bytes(data):
+            return False
+        taken.tell(acknowledged, lease, notes)
+        return True
 
     def _write_notes(self) -> bool:
         """Write every note and acknowledgement; False if the pipe has no room, with the rest kept."""
         taken = self._taken
         while taken.pending:
             notes, acknowledged = taken.notes()
-            if not self._write_bytes(frame(NOTES, encode_notes(notes), acknowledged)):
+            lease = taken.lease
+            if not self._write_bytes(frame(NOTES, b"", acknowledged, lease, encode_notes(notes))):
                 return False
-            taken.tell(notes, acknowledged)
+            taken.tell(acknowledged, lease, notes)
         return True
 
     def _write_bytes(self, data: bytes) -> bool:

@@ -21,7 +21,7 @@ import sys, msgspec
 from fedbench.tensors.borrowed import Borrowed
 from fedbench.tensors.store import HEAP, Handle
 handle = msgspec.json.decode(sys.argv[2], type=Handle)
-borrowed = Borrowed(int(sys.argv[1]), HEAP, lambda *released: print("released", *released))
+borrowed = Borrowed(int(sys.argv[1]), HEAP, lambda leases: print("released", *leases))
 model = borrowed.open(handle)
 print(model["w"].sum(), model.version)
 del model
@@ -34,7 +34,7 @@ class World:
     def __init__(self):
         self.store = SharedStore()
         self.released = []
-        self.borrowed = Borrowed(os.getpid(), HEAP, lambda *release: self.released.append(release))
+        self.borrowed = Borrowed(os.getpid(), HEAP, self.released.append)
         self.model = ModelState.from_arrays({"w": np.arange(1000.0), "b": np.ones(3, np.float32)}, 5)
 
     def lend(self):
@@ -68,25 +68,38 @@ def test_it_is_released_with_the_last_view_of_it(world):
     assert world.released == []
     assert tail[0] == 999.0
     del tail
-    assert world.released == [(handle.segment, handle.offset, handle.generation, 1)]
-    world.store.release("reader", *world.released[0])
+    assert world.released == [[handle.lease]]
+    world.store.release("reader", world.released[0])
+    assert world.store.stats()["leased"] == 0
 
 
 def test_opening_twice_is_one_release_of_two(world):
     one, two = world.borrowed.open(world.lend()), world.borrowed.open(world.lend())
+    assert one is two
     del one
     assert world.released == []
     del two
-    assert [release[-1] for release in world.released] == [2]
+    assert world.released == [[1, 2]]
     third = world.borrowed.open(world.lend())
     del third
-    assert [release[-1] for release in world.released] == [2, 1]
+    assert world.released == [[1, 2], [3]]
+
+
+def test_another_version_over_the_same_memory_is_released_by_itself(world):
+    one = world.borrowed.open(world.lend())
+    two = world.borrowed.open(msgspec.structs.replace(world.lend(), version=9))
+    assert (one.version, two.version) == (5, 9)
+    tail = one["w"][-1:]
+    del one, two
+    assert world.released == [[2]]
+    del tail
+    assert world.released == [[2], [1]]
 
 
 def test_bytes_are_copied_and_released_at_once(world):
     handle = world.store.lend_bytes(b"abc" * 2000, "reader")
     assert world.borrowed.read_bytes(handle) == b"abc" * 2000
-    assert world.released == [(handle.segment, handle.offset, handle.generation, 1)]
+    assert world.released == [[handle.lease]]
 
 
 def test_closing_keeps_views_readable(world):
@@ -152,6 +165,7 @@ def test_a_layout_that_does_not_describe_the_data_is_refused(world):
 
 def test_a_slot_that_is_used_again_makes_old_handles_stale(world):
     handle = world.lend()
-    world.store._slots[handle.segment, handle.offset].begin(handle.nbytes, b"")
+    slot = next(slot for slot in world.store._segments[handle.segment][1] if slot.offset == handle.offset)
+    slot.begin(handle.nbytes, b"")
     with pytest.raises(RemoteProtocolError, match="stale or forged: generation 2"):
         world.borrowed.open(handle)

@@ -32,7 +32,7 @@ class Leases(RuleBasedStateMachine):
         self.generations = {}
         self.number = 0
         self.readers = {
-            peer: Borrowed(os.getpid(), HEAP, lambda *release, peer=peer: self.store.release(peer, *release))
+            peer: Borrowed(os.getpid(), HEAP, lambda leases, peer=peer: self.store.release(peer, leases))
             for peer in "abc"
         }
 
@@ -95,12 +95,12 @@ class Leases(RuleBasedStateMachine):
     @rule(peer=PEERS)
     def lie(self, peer):
         for handle, _ in self.lent[peer][:1]:
-            for other, generation, count in ((peer, handle.generation, 1000), (peer, 0, 1), ("x", 1, 1)):
+            for other, lease in ((peer, handle.lease + 1_000_000), (peer, 0), ("x", handle.lease)):
                 try:
-                    self.store.release(other, handle.segment, handle.offset, generation, count)
+                    self.store.release(other, [lease])
                 except RemoteProtocolError:
                     continue
-                raise AssertionError("it was not lent that often")
+                raise AssertionError("it has no such lease")
 
     @invariant()
     def what_is_seen_is_what_was_written(self):
@@ -131,7 +131,7 @@ def test_a_slot_that_is_used_again_is_as_good_as_a_new_one():
         for number in range(3):
             kept = ModelState.from_arrays({"w": np.full(1 << 16, number)}, store=store)
             handle = store.lend(kept, "a")
-            store.release("a", handle.segment, handle.offset, handle.generation, 1)
+            store.release("a", [handle.lease])
             other = ModelState.from_arrays({"w": np.full(1 << 16, 99)}, store=store)
             assert not np.shares_memory(kept["w"], other["w"])
             assert (kept["w"] == number).all()

@@ -30,7 +30,7 @@ from fedbench.tensors.shared import SharedStore
 from fedbench.tensors.store import HEAP
 
 store = SharedStore()
-reader = Borrowed(os.getpid(), HEAP, lambda *release: store.release("reader", *release))
+reader = Borrowed(os.getpid(), HEAP, lambda leases: store.release("reader", leases))
 
 def opened(nbytes):
     return reader.open(store.lend(ModelState.from_arrays({"w": np.ones(nbytes, np.uint8)}), "reader"))
@@ -41,7 +41,7 @@ try:
 except TensorStoreFull as error:
     print("no room for" in str(error), first["w"].all())
 del first
-print(opened(900_000)["w"].all(), store.stats()["segments"], len(reader._maps))
+print(opened(900_000)["w"].all(), store.stats()["segments"], len(reader._segments))
 store.close()
 """
 
@@ -86,7 +86,7 @@ def test_nobody_waits_while_a_segment_is_made(store, monkeypatch):
     thread = allocate_in_thread(store, done)
     assert slow.asked.wait(10)
     handle = store.lend(small, "a")
-    store.release("a", handle.segment, handle.offset, handle.generation, 1)
+    store.release("a", [handle.lease])
     store.forget("a")
     ModelState.from_arrays({"w": np.ones(10)}, store=store)
     assert store.stats()["segments"] == 1
@@ -165,13 +165,13 @@ def test_idle_segments_make_room_though_a_reader_maps_them():
 
 def test_a_reader_lets_go_of_what_was_unlinked_when_it_maps_more():
     store = SharedStore(budget_bytes=1_200_000)
-    reader = Borrowed(os.getpid(), HEAP, lambda *release: store.release("reader", *release))
+    reader = Borrowed(os.getpid(), HEAP, lambda leases: store.release("reader", leases))
     try:
         for nbytes in (300_000, 600_000, 1_000_000, 300_000):
             model = ModelState.from_arrays({"w": np.ones(nbytes, np.uint8)}, store=store)
             opened = reader.open(store.lend(model, "reader"))
             assert opened == model
-            assert set(reader._maps) <= set(store._segments)
+            assert set(reader._segments) <= set(store._segments)
             del model, opened
     finally:
         reader.close()

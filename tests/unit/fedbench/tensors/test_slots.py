@@ -12,6 +12,7 @@ from fedbench.tensors.slots import (
     MAGIC,
     Memory,
     Slot,
+    address_of,
     needed_bytes,
     size_class,
     slots_per_segment,
@@ -41,18 +42,20 @@ def test_a_new_generation_writes_header_and_layout():
     slot.begin(70, b"layouts")
     assert HEADER.unpack_from(segment.map, 1024) == (MAGIC, 2, 70, 7)
     assert segment.map[1024 + 64 + 128 : 1024 + 64 + 128 + 7] == b"layouts"
-    slot.leases["peer"] = 1
+    slot.leases = 1
     assert not slot.free
     segment.unlink()
 
 
 def test_views_keep_the_memory_alive_and_may_be_read_only():
     segment = Segment(4096)
-    memory = Memory(segment.map, 64, 100, readonly=False)
-    memory.view(0, 3)[:] = b"abc"
-    assert bytes(Memory(segment.map, 64, 100, readonly=True).view(0, 3)) == b"abc"
-    assert Memory(segment.map, 64, 100, readonly=True).view(0, 3).readonly
-    view = memory.view(1, 2)
+    address = address_of(segment.map) + 64
+    assert address == segment.address + 64
+    memory = Memory(segment.map, address, 3, readonly=False)
+    memory.view()[:] = b"abc"
+    assert bytes(Memory(segment.map, address, 3, readonly=True).view()) == b"abc"
+    assert Memory(segment.map, address, 3, readonly=True).view().readonly
+    view = memory.view()[1:]
     segment.unlink()
     del segment, memory
     assert bytes(view) == b"bc"

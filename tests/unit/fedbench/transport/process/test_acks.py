@@ -14,7 +14,6 @@ from fedbench.transport.process.acks import (
     Failure,
     Notes,
     Outstanding,
-    Released,
     Taken,
     decode_notes,
     encode_notes,
@@ -22,16 +21,17 @@ from fedbench.transport.process.acks import (
 from fedbench.transport.receipt import Ledger, Outcome, Receipt
 
 
-def tell_all(taken: Taken, outstanding: Outstanding) -> list[Notes]:
+def tell_all(taken: Taken, outstanding: Outstanding, leases: list[int]) -> list[Notes]:
     told = []
-    while taken.noted:
+    while taken.pending:
         notes, acknowledged = taken.notes()
         payload = encode_notes(notes)
         assert len(payload) <= MAX_PAYLOAD_BYTES
-        taken.tell(notes, acknowledged)
+        leases.extend([taken.lease] if taken.lease else [])
+        leases.extend(notes.released)
+        taken.tell(acknowledged, taken.lease, notes)
         outstanding.acknowledge(acknowledged, decode_notes(payload))
         told.append(notes)
-    outstanding.acknowledge(taken.acknowledge())
     return told
 
 
@@ -39,7 +39,7 @@ def send(outstanding: Outstanding, ledger: Ledger, count: int) -> list[Receipt]:
     receipts = [Receipt(ledger) for _ in range(count)]
     for receipt in receipts:
         receipt.begin(10)
-        outstanding.add(receipt, bounded=True)
+        outstanding.add(receipt)
     return receipts
 
 
@@ -64,13 +64,13 @@ def test_the_sender_learns_what_became_of_every_message(steps):
             taken.finish(number, RemoteError("peer", "E", "why") if step == "error" else None)
             expected[number] = step == "finish"
         elif step == "tell":
-            tell_all(taken, outstanding)
+            tell_all(taken, outstanding, [])
         elif step == "one" and taken.noted:
             notes, acknowledged = taken.notes()
-            taken.tell(notes, acknowledged)
+            taken.tell(acknowledged, taken.lease, notes)
             outstanding.acknowledge(acknowledged, notes)
         assert ledger.balanced()
-    tell_all(taken, outstanding)
+    tell_all(taken, outstanding, [])
     for number, receipt in enumerate(receipts, 1):
         assert (receipt.outcome is Outcome.ACKED) == (number in expected)
         assert receipt._handled == (expected.get(number) is not None)
@@ -86,10 +86,10 @@ def test_notes_of_any_number_and_length_fit_into_frames():
         taken.take(applied=number % 3 != 0)
     for number in range(3, 501, 3):
         taken.finish(number, RemoteError("peer", "E" * 5000, "ü" * 5000, "trace" * 5000))
-    for number in range(40):
-        taken.release(Released("fb-4294967295-4194304-18446744073709551615-999999", 2**60, 2**60, number))
-    told = tell_all(taken, outstanding)
-    assert sum(len(notes.released) for notes in told) == 40
+    taken.release(range(2**63, 2**63 + 400))
+    leases: list[int] = []
+    tell_all(taken, outstanding, leases)
+    assert leases == list(range(2**63, 2**63 + 400))
     assert sum(receipt._handler_error is not None for receipt in receipts) == 166
     failure = receipts[2]._handler_error
     assert (failure.node_id, failure.traceback_text[-5:]) == ("peer", "trace")
@@ -100,14 +100,14 @@ def test_one_that_ends_before_it_was_told_to_run_needs_no_note():
     taken = Taken()
     taken.finish(taken.take(applied=False))
     assert not taken.noted
-    assert taken.acknowledge() == 1
+    assert taken.pending
 
 
 def test_received_data_makes_room_and_what_waited_before_takes_it():
     outstanding, ledger = Outstanding("peer"), Ledger()
     outstanding.acknowledge(0, Notes(consumed=-1))
     for nbytes in (10, 20):
-        outstanding.add(Receipt(ledger), bounded=False)
+        outstanding.add(Receipt(ledger))
         outstanding.add_data(nbytes)
     assert outstanding.data == (3, 30)
     outstanding.acknowledge(2, Notes(consumed=2))

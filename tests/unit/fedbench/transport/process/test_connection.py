@@ -17,7 +17,7 @@ from fedbench.tensors.model import ModelState
 from fedbench.tensors.shared import SharedStore
 from fedbench.tensors.store import Handle
 from fedbench.transport.inbox import Limits
-from fedbench.transport.process.acks import Notes, Released, encode_notes
+from fedbench.transport.process.acks import Notes, encode_notes
 from fedbench.transport.process.backend import ProcessTransport
 from tests.conformance.backend import CLIENT, SERVER, Backend, notify, settle, within
 
@@ -152,10 +152,10 @@ async def test_what_was_never_sent_is_taken_back_from_the_store(backend):
 
 def message_with(tensors=None, bulk=None):
     message = Message(Kind.DATA, CLIENT, SERVER)
-    return frame(1, envelopes.encode(message, b"\xc0", bulk, tensors), 0)
+    return frame(1, envelopes.encode(message, None, bulk, tensors), 0)
 
 
-FORGED = Handle(f"fb-{os.getuid()}-{os.getpid()}-1-1", 0, 64, 10, 1, 0)
+FORGED = Handle(f"fb-{os.getuid()}-{os.getpid()}-1-1", 0, 64, 10, 1, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -164,13 +164,14 @@ FORGED = Handle(f"fb-{os.getuid()}-{os.getpid()}-1-1", 0, 64, 10, 1, 0)
         (b"rubbish that is longer than a header", "no frame begins with"),
         (frame(1, b"\xc1", 0), "an envelope cannot be read"),
         (frame(1, b"", 5), "5 messages are acknowledged, 0 were sent"),
-        (frame(2, b"\xc1", 0), "notes cannot be read"),
-        (frame(2, encode_notes(Notes(finished=[(1, None)])), 0), "message 1 is reported as applied"),
-        (frame(2, encode_notes(Notes(consumed=1)), 0), "1 messages are reported as received"),
-        (frame(2, encode_notes(Notes(released=[Released("x", 0, 1, 1)])), 0), "it was lent 0 times"),
+        (frame(2, b"", 0, 0, b"\xc1"), "notes cannot be read"),
+        (frame(2, b"", 0, 0, encode_notes(Notes(finished=[(1, None)]))), "message 1 is reported as applied"),
+        (frame(2, b"", 0, 0, encode_notes(Notes(consumed=1))), "1 messages are reported as received"),
+        (frame(2, b"", 0, 0, encode_notes(Notes(released=[3]))), "lease 3 is released"),
+        (frame(2, b"", 0, 4), "lease 4 is released"),
         (message_with(tensors=FORGED), "cannot be mapped"),
         (message_with(bulk=FORGED), "cannot be mapped"),
-        (message_with(tensors=Handle("fb-0-1-2-3", 0, 64, 10, 1, 0)), "is no segment of process"),
+        (message_with(tensors=Handle("fb-0-1-2-3", 0, 64, 10, 1, 0, 1)), "is no segment of process"),
     ],
 )
 async def test_a_peer_that_breaks_the_protocol_is_cut_off_and_both_sides_know_why(
@@ -194,7 +195,7 @@ async def test_a_peer_that_breaks_the_protocol_is_cut_off_and_both_sides_know_wh
 @pytest.mark.parametrize("cut", [1, 10, 25, 60])
 async def test_half_a_frame_blocks_nobody(backend, cut):
     pair = await backend.make_pair()
-    data = frame(1, envelopes.encode(notify("n"), envelopes.encode_body(b"x" * 50), None, None), 0)
+    data = frame(1, envelopes.encode(notify("n"), b"x" * 50, None, None), 0)
     heard = []
     pair.server.subscribe(lambda message: heard.append(message.body))
     write(pair.near, data[:cut])

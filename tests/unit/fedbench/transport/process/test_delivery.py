@@ -27,7 +27,7 @@ def test_one_that_runs_on_is_told_so_and_then_its_end():
     message.taken()
     notes, acknowledged = taken.notes()
     assert (notes.running, acknowledged) == ([1], 1)
-    taken.tell(notes, acknowledged)
+    taken.tell(acknowledged, 0, notes)
     message.finish()
     message.apply(ValueError("why"))
     assert finished == [1]

@@ -12,7 +12,7 @@ from fedbench.transport.process.outbox import Outbox, Waiting
 
 
 def waiting(number, nbytes=1):
-    return Waiting(b"%d" % number, None, (), False, nbytes)
+    return Waiting(b"%d" % number, None, (), nbytes)
 
 
 @given(st.lists(st.sampled_from([*Channel, None]), max_size=40))
@@ -33,7 +33,7 @@ def test_control_comes_first_and_each_lane_keeps_its_order(steps):
 def test_a_batch_is_as_many_as_fit_into_one_write(sizes):
     outbox = Outbox(Limits())
     for size in sizes:
-        outbox.add(Channel.BUSINESS, Waiting(bytes(size), None, (), False, 1))
+        outbox.add(Channel.BUSINESS, Waiting(bytes(size), None, (), 1))
     left = list(sizes)
     while batch := outbox.next_batch():
         written = [len(item.payload) for item in batch]

@@ -11,8 +11,7 @@ import pytest
 from fedbench.codec.frames import FrameReader, FrameType
 from fedbench.messages import Channel
 from fedbench.transport.inbox import Limits
-from fedbench.transport.process.acks import Outstanding, Released, Taken, decode_notes
-from fedbench.transport.process.outbox import Waiting
+from fedbench.transport.process.acks import Outstanding, Taken, decode_notes
 from fedbench.transport.process.writer import Writer
 from fedbench.transport.receipt import Ledger, Receipt
 
@@ -24,13 +23,14 @@ class Queue:
         self.read_fd, self.write_fd = os.pipe2(os.O_NONBLOCK | os.O_DIRECT)
         self.taken, self.outstanding, self.ledger = Taken(), Outstanding("peer"), Ledger()
         self.rooms = self.broken = 0
+        self.notes, self.leases = [], []
         self.writer = Writer(
             self.write_fd, limits or Limits(), self.taken, self.outstanding, self._room, self._broken
         )
 
     def send(self, payload, *, channel=Channel.BUSINESS):
         receipt = Receipt(self.ledger)
-        self.writer.send(channel, Waiting(payload, receipt, (), False, len(payload)))
+        self.writer.send(channel, payload, receipt, (), len(payload))
         return receipt
 
     def writes(self):
@@ -41,7 +41,10 @@ class Queue:
                 data = os.read(self.read_fd, 1 << 16)
             except BlockingIOError:
                 return found
-            found.append([(FrameType(kind), bytes(payload)) for kind, _, payload in FrameReader().feed(data)])
+            frames = FrameReader().feed(data)
+            self.notes += [decode_notes(frame.notes) for frame in frames if frame.notes]
+            self.leases += [frame.released for frame in frames if frame.released]
+            found.append([(FrameType(frame.kind), frame.payload) for frame in frames])
 
     def close(self):
         self.writer.close()
@@ -76,14 +79,31 @@ async def test_a_message_is_written_at_once(queue):
     assert queue.writes() == [[(FrameType.MESSAGE, b"a")]]
 
 
-async def test_notes_go_before_the_messages_of_the_same_write(queue):
+async def test_notes_ride_on_the_next_message(queue):
     queue.taken.take(applied=False)
-    queue.taken.release(Released("fb-0-1-1-1", 0, 1, 1))
+    queue.taken.release([7, 8, 9])
     queue.send(b"call")
-    ((notes, call),) = queue.writes()
-    assert decode_notes(notes[1]).running == [1]
-    assert (notes[0], call) == (FrameType.NOTES, (FrameType.MESSAGE, b"call"))
+    assert queue.writes() == [[(FrameType.MESSAGE, b"call")]]
+    assert (queue.leases, queue.notes[0].released, queue.notes[0].running) == ([7], [8, 9], [1])
     assert not queue.taken.pending
+
+
+async def test_one_lease_needs_no_notes(queue):
+    queue.taken.release([7])
+    queue.send(b"call")
+    assert queue.writes() == [[(FrameType.MESSAGE, b"call")]]
+    assert (queue.leases, queue.notes) == ([7], [])
+    assert not queue.taken.pending
+
+
+async def test_notes_that_do_not_fit_go_before_the_message(queue):
+    queue.taken.release(range(1, 300))
+    queue.send(bytes(4000))
+    *notes, message = queue.writes()
+    assert [kind for ((kind, _),) in notes] == [FrameType.NOTES] * len(notes)
+    assert message == [(FrameType.MESSAGE, bytes(4000))]
+    told = [*queue.leases, *(lease for note in queue.notes for lease in note.released)]
+    assert sorted(told) == list(range(1, 300))
 
 
 async def test_what_a_full_pipe_does_not_take_is_written_when_it_has_room():
