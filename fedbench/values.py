@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    from fedbench.tensors.model import ModelState
+import msgspec
+
+from fedbench.tensors.model import ModelState
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,7 @@ class ClientInfo:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class RoundInfo:
+class RoundInfo(msgspec.Struct, frozen=True):
     """What a client is told about the round it trains in.
 
     Attributes:
@@ -41,8 +41,7 @@ class RoundInfo:
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class TrainResult:
+class TrainResult(msgspec.Struct, frozen=True):
     """What a client's training returns.
 
     Attributes:
@@ -53,7 +52,7 @@ class TrainResult:
 
     model: ModelState
     num_examples: int
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = {}
 
     def __post_init__(self) -> None:
         if self.num_examples < 1:
@@ -113,7 +112,7 @@ def round_to_body(round_info: RoundInfo, *, pushed: bool = False) -> dict[str, i
 
 def is_pushed(body: Any) -> bool:
     """Return whether a call hands out the model that it carries; see :func:`round_to_body`."""
-    return isinstance(body, dict) and body.get("pushed") == 1
+    return type(body) is dict and body.get("pushed") == 1
 
 
 def round_from_body(body: Any) -> RoundInfo:

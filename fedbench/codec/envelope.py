@@ -5,16 +5,13 @@ msgpack by msgspec. Source and target are the connection's own and do not travel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from fedbench.errors import LocalProtocolError, RemoteProtocolError
-from fedbench.messages import ATOMS, Kind, Message, snapshot
+from fedbench.messages import Kind, Message
 from fedbench.tensors.store import Handle
-
-if TYPE_CHECKING:
-    from fedbench.tensors.model import ModelState
 
 MAX_BODY_BYTES = 256 << 20
 MAX_METHOD_BYTES = 512
@@ -56,17 +53,8 @@ _bodies = msgspec.msgpack.Decoder()
 _UNENCODABLE = (OverflowError, UnicodeEncodeError, ValueError)
 
 
-def plain(body: Any) -> Any:
-    """Return plain data as it is at this moment.
-
-    Raises:
-        LocalProtocolError: It is not plain data.
-    """
-    return body if type(body) in ATOMS else snapshot(body)
-
-
 def encode_body(body: Any) -> bytes:
-    """Return what :func:`plain` has returned as bytes.
+    """Return plain data, as :func:`fedbench.messages.snapshot` has returned it, as bytes.
 
     Raises:
         LocalProtocolError: An integer has more than 64 bits, a string holds half a surrogate pair, or it is
@@ -88,7 +76,7 @@ def encode(message: Message, body: Any, bulk: Handle | None, tensors: Handle | N
 
     Args:
         message: The message; its ends, epoch and number do not travel.
-        body: Its body, as :func:`plain` has returned it; None if it travels as ``bulk``.
+        body: Its body, as :func:`fedbench.messages.snapshot` has returned it; None if it travels as ``bulk``.
         bulk: Where the encoded body lies if it is too large to travel itself.
         tensors: Where the model lies.
 
@@ -140,23 +128,3 @@ def decode_body(data: bytes) -> Any:
         return _bodies.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RemoteProtocolError(f"a body cannot be read: {error}") from error
-
-
-def open_envelope(
-    envelope: Envelope, source: str, target: str, epoch: int, body: Any, tensors: ModelState | None
-) -> Message:
-    """Return the message of an envelope between the two ends of its connection."""
-    return Message(
-        KINDS[envelope.kind],
-        source,
-        target,
-        envelope.method,
-        body,
-        tensors,
-        envelope.correlation_id,
-        envelope.deadline_ns,
-        epoch,
-        0,
-        envelope.sent_ns,
-        envelope.intended_ns,
-    )

@@ -161,7 +161,9 @@ class LearnerDispatcher:
 
     async def _train(self, body: Any, tensors: ModelState | None) -> Answer:
         round_info = round_from_body(body)
-        result = await self._run(self.learner.train, _needed(tensors, "train"), round_info)
+        if tensors is None:
+            tensors = _needed(tensors, "train")
+        result = await self._run(self.learner.train, tensors, round_info)
         if not isinstance(result, TrainResult):
             raise TypeError(f"train returned {_kind(result)}: return a TrainResult")
         metrics = _numbers(result.metrics, "train")

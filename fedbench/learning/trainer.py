@@ -174,8 +174,11 @@ def draw_round(seed: int, number: int, count: int, fraction: float) -> tuple[lis
         raise ValueError(f"count is {count}: it must be at least 1")
     for_selection, for_clients = np.random.SeedSequence([seed, number]).spawn(2)
     size = max(1, round(fraction * count))
+    round_seed = int(for_clients.generate_state(1)[0])
+    if size == count:
+        return list(range(count)), round_seed
     drawn = np.random.default_rng(for_selection).choice(count, size, replace=False)
-    return sorted(drawn.tolist()), int(for_clients.generate_state(1)[0])
+    return sorted(drawn.tolist()), round_seed
 
 
 def _by_index(learners: Sequence[RemoteLearner]) -> dict[int, RemoteLearner]:

@@ -8,8 +8,10 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from fedbench.errors import RemoteProtocolError
-from fedbench.tensors.layout import ALIGNMENT_BYTES, aligned, decode_layout
+from fedbench.tensors.layout import ALIGNMENT_BYTES, decode_layout
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.segments import attach, is_linked, parse_name
 from fedbench.tensors.slots import HEADER, HEADER_BYTES, MAGIC, Memory, address_of
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from fedbench.tensors.store import Handle, TensorStore
 
-OnRelease = Callable[[list[int]], None]
+OnRelease = Callable[[list[int]], object]
 
 
 class _Segment(NamedTuple):
@@ -37,20 +39,6 @@ class _Segment(NamedTuple):
     address: int
 
 
-class _Open(NamedTuple):
-    """A model that was opened.
-
-    Attributes:
-        generation: Of its slot.
-        model: The model, as long as it is in use.
-        leases: Under which numbers it was lent: all are released with its last view.
-    """
-
-    generation: int
-    model: weakref.ref[ModelState]
-    leases: list[int]
-
-
 class Borrowed:
     """The segments of one other process, mapped for reading. One thread.
 
@@ -58,16 +46,17 @@ class Borrowed:
         owner_pid: The only process whose segments are accepted.
         draft_store: Where drafts of the models lie.
         on_release: Called with the leases of the :meth:`open` and :meth:`read_bytes` calls of a slot when no
-            view of it is left; from any thread and from within garbage collection.
+            view of it is left; from any thread and from within garbage collection. It is kept as long as
+            views are, so it should not hold the connection.
     """
 
     def __init__(self, owner_pid: int, draft_store: TensorStore, on_release: OnRelease) -> None:
-        self._itself = weakref.ref(self)  # else what holds the memory would hold the connection, too
         self._owner_pid = owner_pid
         self._draft_store = draft_store
         self.on_release = on_release
         self._segments: dict[str, _Segment] = {}
-        self._open: dict[tuple[str, int], _Open] = {}
+        # By place: the generation, the model as long as it is in use, and under which numbers it was lent.
+        self._opened: dict[tuple[str, int], tuple[int, weakref.ref[ModelState], list[int]]] = {}
 
     def open(self, handle: Handle) -> ModelState:
         """Return the model that ``handle`` tells of, without a copy.
@@ -76,16 +65,14 @@ class Borrowed:
             RemoteProtocolError: It tells of nothing that the owner has lent: a wrong owner, place, size or
                 generation, or a layout that no model has.
         """
-        segment = self._check(handle)
+        segment, layout_start = self._check(handle)
         place = (handle.segment, handle.offset)
-        opened = self._open.get(place)
-        if opened is not None and opened.generation == handle.generation:
-            known = opened.model()
+        opened = self._opened.get(place)
+        if opened is not None and opened[0] == handle.generation:
+            known = opened[1]()
             if known is not None and known.version == handle.version:
-                opened.leases.append(handle.lease)  # one that is alive is not released meanwhile
+                opened[2].append(handle.lease)  # one that is alive is not released meanwhile
                 return known
-        start = handle.offset + HEADER_BYTES
-        layout_start = start + aligned(handle.nbytes)
         layout = decode_layout(segment.map[layout_start : layout_start + handle.layout_nbytes])
         if layout.nbytes != handle.nbytes:
             raise RemoteProtocolError(
@@ -94,10 +81,11 @@ class Borrowed:
         if handle.version < 0:
             raise RemoteProtocolError(f"{_named(handle)} has version {handle.version}")
         leases = [handle.lease]
-        released = functools.partial(_released, self._itself, leases)
-        memory = Memory(segment.map, segment.address + start, handle.nbytes, readonly=True, on_drop=released)
-        model = ModelState(Block(memory.view(), self._draft_store), layout, handle.version)
-        self._open[place] = _Open(handle.generation, weakref.ref(model), leases)
+        released = functools.partial(self.on_release, leases)
+        address = segment.address + handle.offset + HEADER_BYTES
+        memory = Memory(segment.map, address, handle.nbytes, readonly=True, on_drop=released)
+        model = ModelState(Block(np.asarray(memory).data, self._draft_store), layout, handle.version)
+        self._opened[place] = (handle.generation, weakref.ref(model), leases)
         return model
 
     def read_bytes(self, handle: Handle) -> bytes:
@@ -106,7 +94,7 @@ class Borrowed:
         Raises:
             RemoteProtocolError: As for :meth:`open`.
         """
-        segment = self._check(handle)
+        segment, _ = self._check(handle)
         start = handle.offset + HEADER_BYTES
         data = segment.map[start : start + handle.nbytes]
         self.on_release([handle.lease])
@@ -115,19 +103,21 @@ class Borrowed:
     def close(self) -> None:
         """Let go of the segments; views stay readable. Idempotent."""
         self._segments.clear()
-        self._open.clear()
+        self._opened.clear()
 
     def _let_go(self) -> None:
         """Let go of what the owner has unlinked to make room, before more is mapped."""
         gone = {name for name in self._segments if not is_linked(name)}
         for name in gone:
             del self._segments[name]
-        self._open = {place: opened for place, opened in self._open.items() if place[0] not in gone}
+        self._opened = {place: opened for place, opened in self._opened.items() if place[0] not in gone}
 
-    def _check(self, handle: Handle) -> _Segment:
+    def _check(self, handle: Handle) -> tuple[_Segment, int]:
+        """Return the segment of a handle that can be trusted, and where its layout begins."""
         segment = self._segments.get(handle.segment) or self._attach(handle)
         offset, nbytes, layout_nbytes = handle.offset, handle.nbytes, handle.layout_nbytes
-        end = offset + HEADER_BYTES + aligned(nbytes) + layout_nbytes
+        layout_start = offset + HEADER_BYTES + -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        end = layout_start + layout_nbytes
         if offset < 0 or nbytes < 0 or layout_nbytes < 0 or offset % ALIGNMENT_BYTES or end > segment.nbytes:
             raise RemoteProtocolError(
                 f"{_named(handle)} is out of range: {nbytes} + {layout_nbytes} bytes in a segment of "
@@ -139,7 +129,7 @@ class Borrowed:
                 f"{_named(handle)} is stale or forged: generation {found[1]} with {found[2]} + {found[3]} "
                 "bytes lies there"
             )
-        return segment
+        return segment, layout_start
 
     def _attach(self, handle: Handle) -> _Segment:
         owner = parse_name(handle.segment)
@@ -152,13 +142,6 @@ class Borrowed:
             raise RemoteProtocolError(f"{_named(handle)} cannot be mapped: {error}") from error
         segment = self._segments[handle.segment] = _Segment(mapped, len(mapped), address_of(mapped))
         return segment
-
-
-def _released(borrowed: weakref.ref[Borrowed], leases: list[int]) -> None:
-    """Tell the owner, if there is still a way."""
-    there = borrowed()
-    if there is not None:
-        there.on_release(leases)
 
 
 def _named(handle: Handle) -> str:

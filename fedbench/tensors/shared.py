@@ -8,6 +8,8 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fedbench.errors import RemoteProtocolError, TensorStoreFull
 from fedbench.tensors.copying import copy_buffer
 from fedbench.tensors.model import ModelState
@@ -60,7 +62,7 @@ class SharedStore(TensorStore):
     def allocate(self, layout: Layout) -> Block:
         """Return memory for a model; see :meth:`TensorStore.allocate`."""
         slot, memory = self._begin(layout.nbytes, layout.encoded)
-        return _SharedBlock(memory.view(), self, slot)
+        return _SharedBlock(np.asarray(memory).data, self, slot)
 
     def adopt(self, model: ModelState) -> ModelState:
         """Return ``model`` in this store; see :meth:`TensorStore.adopt`. A copy lasts as long as it."""
@@ -105,7 +107,7 @@ class SharedStore(TensorStore):
             TensorStoreFull: There is no room for it.
         """
         slot, memory = self._begin(len(data), b"")
-        memory.view()[:] = data
+        np.asarray(memory).data[:] = data
         return self._lend(slot, peer, len(data), 0, 0)
 
     def release(self, peer: Hashable, leases: Iterable[int]) -> None:

@@ -35,7 +35,7 @@ def address_of(mapped: mmap.mmap) -> int:
 
 
 class Memory:
-    """A stretch of a mapped segment that numpy can look at; every view keeps this object alive.
+    """A stretch of a mapped segment that ``np.asarray`` can look at; every view keeps this object alive.
 
     Args:
         mapped: The segment.
@@ -54,7 +54,7 @@ class Memory:
         nbytes: int,
         *,
         readonly: bool,
-        on_drop: Callable[[], None] | None = None,
+        on_drop: Callable[[], object] | None = None,
     ) -> None:
         self._mapped = mapped
         self._on_drop = on_drop
@@ -68,10 +68,6 @@ class Memory:
     def __del__(self) -> None:
         if self._on_drop is not None:
             self._on_drop()
-
-    def view(self) -> memoryview:
-        """Return a view of it."""
-        return np.asarray(self).data
 
 
 class Slot:

@@ -177,25 +177,14 @@ class Connection(ABC):
         except (Exception, asyncio.CancelledError) as error:  # nobody can cancel what runs at once
             self._not_taken(message, delivery, error)
 
-    def _hand_to(self, owner: Callable[[Message], None], message: Message) -> None:
-        """Give an inbound message to the owner of its kind; what it raises stays on this side."""
-        self.received[message.kind] += 1
-        try:
-            owner(message)
-        except (Exception, asyncio.CancelledError) as error:
-            log.warning(
-                "%s could not take %s from %s",
-                self.local_id,
-                message.kind.value,
-                self.peer_id,
-                exc_info=error,
-            )
-
     def _not_taken(self, message: Message, delivery: Delivery, error: BaseException) -> None:
         """Report what the receiver raised, as this node and to the sender."""
+        self._warn_not_taken(message, error)
+        delivery.apply(describe(self.local_id, error))
+
+    def _warn_not_taken(self, message: Message, error: BaseException) -> None:
         token = current_node.set(self.local_id)
         log.warning(
             "%s could not take %s from %s", self.local_id, message.kind.value, self.peer_id, exc_info=error
         )
         current_node.reset(token)
-        delivery.apply(describe(self.local_id, error))

@@ -16,8 +16,6 @@ from fedbench.errors import RemoteError, RemoteProtocolError
 from fedbench.transport.receipt import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from fedbench.transport.receipt import Receipt
 
 MAX_RUNNING = 64
@@ -78,6 +76,7 @@ class Taken:
     Attributes:
         count: Messages taken so far.
         told: How many of them the sender has been told of.
+        released: Leases that are not needed any more; each frame tells of the first, notes of more.
     """
 
     def __init__(self) -> None:
@@ -85,23 +84,20 @@ class Taken:
         self.told = 0
         self._untold: dict[int, Failure | None] = {}  # in order of number; None while the handlers run
         self._late: deque[tuple[int, Failure | None]] = deque()
-        self._released: deque[int] = deque()
+        self.released: deque[int] = deque()
         self._consumed = 0
-
-    @property
-    def lease(self) -> int:
-        """A lease that is to be released, which every frame has room for; 0 if there is none."""
-        return self._released[0] if self._released else 0
+        self.release = self.released.extend
+        """Note that what was lent under these numbers is not read any more; from any thread."""
 
     @property
     def noted(self) -> bool:
         """Whether there is something that only notes can tell."""
-        return bool(self._untold or self._late or self._consumed) or len(self._released) > 1
+        return bool(self._untold or self._late or self._consumed) or len(self.released) > 1
 
     @property
     def pending(self) -> bool:
         """Whether the sender has not been told of everything."""
-        return self.count > self.told or bool(self._released) or self.noted
+        return self.count > self.told or bool(self.released) or self.noted
 
     def take(self, *, applied: bool, error: RemoteError | None = None) -> int:
         """Count one more message; ``applied`` says whether its handlers have returned. Return its number."""
@@ -126,14 +122,10 @@ class Taken:
         """``count`` more ``DATA`` messages were received by somebody."""
         self._consumed += count
 
-    def release(self, leases: Iterable[int]) -> None:
-        """What was lent under these numbers is not read any more. May be called from any thread."""
-        self._released.extend(leases)
-
     def notes(self) -> tuple[Notes, int]:
         """Return the next notes, as many as fit into a frame, and how many messages they tell as taken.
 
-        The frame that they travel in tells of one :attr:`lease` beside them.
+        The frame that they travel in tells of the first of :attr:`released` beside them.
         """
         running: list[int] = []
         finished: list[tuple[int, Failure | None]] = []
@@ -154,19 +146,19 @@ class Taken:
                 if failure is not None:
                     break
         failed = any(failure is not None for _, failure in finished)
-        released = [] if failed else list(islice(self._released, 1, 1 + MAX_RELEASED))
+        released = [] if failed else list(islice(self.released, 1, 1 + MAX_RELEASED))
         return Notes(running, finished, self._consumed, released), acknowledged
 
     def only(self, notes: Notes) -> bool:
         """Whether these notes, which :meth:`notes` has returned, are all there are."""
         told = len(notes.running) + len(notes.finished) + len(notes.released)
-        return told == len(self._untold) + len(self._late) + max(len(self._released) - 1, 0)
+        return told == len(self._untold) + len(self._late) + max(len(self.released) - 1, 0)
 
     def tell(self, acknowledged: int, lease: int, notes: Notes | None) -> None:
         """A frame that tells this is on its way."""
         self.told = acknowledged
         if lease:
-            self._released.popleft()
+            self.released.popleft()
         if notes is None:
             return
         for number in notes.running:
@@ -175,7 +167,7 @@ class Taken:
             if self._untold.pop(number, self) is self:
                 self._late.popleft()
         for _ in notes.released:
-            self._released.popleft()
+            self.released.popleft()
         self._consumed -= notes.consumed
 
 
@@ -189,6 +181,8 @@ class Outstanding:
     def __init__(self, peer_id: str) -> None:
         self._peer_id = peer_id
         self._sent: deque[Receipt] = deque()
+        self.add = self._sent.append
+        """Note that the message of a receipt was written."""
         self._acknowledged = 0
         self._running: dict[int, Receipt] = {}
         self._data: deque[int] = deque()
@@ -198,10 +192,6 @@ class Outstanding:
     def data(self) -> tuple[int, int]:
         """How many ``DATA`` messages nobody has received yet, and their bytes."""
         return len(self._data), self._data_bytes
-
-    def add(self, receipt: Receipt) -> None:
-        """A message was written."""
-        self._sent.append(receipt)
 
     def add_data(self, nbytes: int) -> None:
         """It is a ``DATA`` message of that many bytes."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
+import weakref
 from typing import TYPE_CHECKING, ClassVar
 
 from fedbench.codec import envelope as envelopes
@@ -18,7 +20,17 @@ from fedbench.errors import (
     PeerLost,
     RemoteProtocolError,
 )
-from fedbench.messages import DATA, RPC_REQUEST, RPC_RESPONSE, Channel, Kind, Message, weight_bytes
+from fedbench.messages import (
+    ATOMS,
+    DATA,
+    RPC_REQUEST,
+    RPC_RESPONSE,
+    Channel,
+    Kind,
+    Message,
+    snapshot,
+    weight_bytes,
+)
 from fedbench.tensors.borrowed import Borrowed
 from fedbench.transport.connection import Connection
 from fedbench.transport.process.acks import Notes, Outstanding, Taken, decode_notes
@@ -36,7 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("fedbench.transport")
 
 READ_BYTES = 1 << 16
-LAZY_S = 0.1
+LAZY_S = 0.5
 """How long the news that a call was taken, or that a model is not read any more, waits for company."""
 
 _BOUNDED = (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY)
@@ -69,9 +81,11 @@ class ProcessConnection(Connection):
         self._loop = asyncio.get_running_loop()
         self._peer = peer
         self._store = store
-        self._borrowed = Borrowed(peer.pid, store, self._released)
         self._reader = FrameReader()
         self._taken = Taken()
+        self._borrowed = Borrowed(
+            peer.pid, store, functools.partial(_released, self._taken, weakref.ref(self))
+        )
         self._outstanding = Outstanding(peer_id)
         self._writer = Writer(
             peer.write_fd, self.limits, self._taken, self._outstanding, self._wake_room, self._gone
@@ -123,7 +137,7 @@ class ProcessConnection(Connection):
             self._check_running(message)
         if kind is DATA and self._data_full():
             raise Overloaded(f"nobody at {self.peer_id} receives from {self.local_id}: its queue is full")
-        if self._writer.full:
+        if self._writer.blocked and self._writer.full:
             raise Overloaded(f"{self._writer} wait for {self.peer_id} to read: let it catch up first")
         payload, handles = self._encode(message)
         receipt = Receipt(self.ledger)
@@ -138,7 +152,9 @@ class ProcessConnection(Connection):
         return receipt
 
     def _encode(self, message: Message) -> tuple[bytes, tuple[Handle, ...]]:
-        body = envelopes.plain(message.body)
+        body = message.body
+        if type(body) not in ATOMS:
+            body = snapshot(body)
         tensors = None if message.tensors is None else self._store.lend(message.tensors, self)
         handles = () if tensors is None else (tensors,)
         try:
@@ -182,7 +198,7 @@ class ProcessConnection(Connection):
             self._take(data)
         except RemoteProtocolError as error:
             self._refuse(error)
-        if self._closed is None and self._taken.pending:
+        if self._closed is None and (self._urgent or self._lazy is None) and self._taken.pending:
             if self._urgent:
                 self._flush_later()
             else:
@@ -201,7 +217,12 @@ class ProcessConnection(Connection):
             if owner is not None:
                 calls = True
                 self._taken.count += 1
-                self._hand_to(owner, self._open(envelope))
+                message = self._open(envelope)
+                self.received[message.kind] += 1
+                try:
+                    owner(message)
+                except (Exception, asyncio.CancelledError) as error:
+                    self._warn_not_taken(message, error)
             else:
                 (overtaking.get(place) or self._deliver(envelope)).taken()
         if messages and not calls:
@@ -250,7 +271,20 @@ class ProcessConnection(Connection):
         if envelope.bulk is not None:
             body = envelopes.decode_body(self._borrowed.read_bytes(envelope.bulk))
         tensors = None if envelope.tensors is None else self._borrowed.open(envelope.tensors)
-        return envelopes.open_envelope(envelope, self.peer_id, self.local_id, self.epoch, body, tensors)
+        return Message(
+            KINDS[envelope.kind],
+            self.peer_id,
+            self.local_id,
+            envelope.method,
+            body,
+            tensors,
+            envelope.correlation_id,
+            envelope.deadline_ns,
+            self.epoch,
+            0,
+            envelope.sent_ns,
+            envelope.intended_ns,
+        )
 
     def _consumed(self) -> None:
         self._taken.consume()
@@ -259,13 +293,6 @@ class ProcessConnection(Connection):
     def _finished(self) -> None:
         if self._closed is None:
             self._flush_later()
-
-    def _released(self, leases: list[int]) -> None:
-        """The last view of a slot is gone; from any thread, and from the garbage collector."""
-        self._taken.release(leases)
-        if self._lazy is None and self._closed is None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all connections
-                self._loop.call_soon_threadsafe(self._flush_lazily)
 
     def _flush_later(self) -> None:
         if not self._flushing:
@@ -328,3 +355,12 @@ class ProcessConnection(Connection):
         self._borrowed.close()
         self._peer.close(self, self._store)
         self._wake_room()
+
+
+def _released(taken: Taken, connection: weakref.ref[ProcessConnection], leases: list[int]) -> None:
+    """The last view of a slot is gone; from any thread, and from the garbage collector."""
+    taken.release(leases)
+    there = connection()
+    if there is not None and there._lazy is None and there._closed is None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all connections
+            there._loop.call_soon_threadsafe(there._flush_lazily)

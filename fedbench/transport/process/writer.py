@@ -35,6 +35,9 @@ class Writer:
         outstanding: Where messages are counted as they are written.
         on_room: Called when nothing waits any more.
         on_broken: Called from the loop when nobody reads the queue any more.
+
+    Attributes:
+        blocked: Whether the pipe is full, so that messages wait.
     """
 
     def __init__(  # what it writes to, what it writes, and who is told
@@ -53,7 +56,7 @@ class Writer:
         self._outbox = Outbox(limits)
         self._on_room = on_room
         self._on_broken = on_broken
-        self._blocked = False
+        self.blocked = False
         self._over = False
 
     def __str__(self) -> str:
@@ -62,7 +65,7 @@ class Writer:
     @property
     def full(self) -> bool:
         """Whether nothing more may wait."""
-        return self._blocked and self._outbox.full
+        return self.blocked and self._outbox.full
 
     def send(
         self, channel: Channel, payload: bytes, receipt: Receipt, handles: tuple[Handle, ...], nbytes: int
@@ -76,7 +79,7 @@ class Writer:
             handles: What it lends, to be taken back if it is never sent.
             nbytes: What it weighs.
         """
-        if not self._blocked and self._write((payload,)):
+        if not self.blocked and self._write((payload,)):
             self._outstanding.add(receipt)
             return
         self._outbox.add(channel, Waiting(payload, receipt, handles, nbytes))
@@ -101,7 +104,7 @@ class Writer:
     def say_goodbye(self, reason: str) -> None:
         """Tell the peer that this side ends, and why, if the pipe has room for it."""
         self.flush()
-        if not self._blocked:
+        if not self.blocked:
             text = reason.encode(errors="replace")[:MAX_GOODBYE_BYTES]
             with contextlib.suppress(OSError):
                 os.write(self._fd, frame(GOODBYE, text, self._taken.told))
@@ -113,13 +116,13 @@ class Writer:
         return self._outbox.clear()
 
     def _block(self) -> None:
-        if not (self._blocked or self._over):
-            self._blocked = True
+        if not (self.blocked or self._over):
+            self.blocked = True
             self._loop.add_writer(self._fd, self.flush)
 
     def _unblock(self) -> None:
-        if self._blocked:
-            self._blocked = False
+        if self.blocked:
+            self.blocked = False
             self._loop.remove_writer(self._fd)
 
     def _write(self, payloads: Sequence[bytes]) -> bool:
@@ -134,12 +137,15 @@ class Writer:
                 if not self._write_notes():
                     return False
                 notes, noted, acknowledged = None, b"", taken.count
-        lease = taken.lease
+        released = taken.released
+        lease = released[0] if released else 0
         data = frame(MESSAGE, payloads[0], acknowledged, lease, noted)
         if len(payloads) > 1:
             data = b"".join((data, *(frame(MESSAGE, payload, acknowledged) for payload in payloads[1:])))
-        if not self._write_bytes(data):
-            return False
+        try:
+            os.write(self._fd, data)
+        except OSError as error:
+            return self._refused(error)
         taken.tell(acknowledged, lease, notes)
         return True
 
@@ -148,7 +154,7 @@ class Writer:
         taken = self._taken
         while taken.pending:
             notes, acknowledged = taken.notes()
-            lease = taken.lease
+            lease = taken.released[0] if taken.released else 0
             if not self._write_bytes(frame(NOTES, b"", acknowledged, lease, encode_notes(notes))):
                 return False
             taken.tell(acknowledged, lease, notes)
@@ -157,11 +163,16 @@ class Writer:
     def _write_bytes(self, data: bytes) -> bool:
         try:
             os.write(self._fd, data)
-        except BlockingIOError:
-            return False
-        except BrokenPipeError:
+        except OSError as error:
+            return self._refused(error)
+        return True
+
+    def _refused(self, error: OSError) -> bool:
+        """The pipe has no room, or nobody reads it any more: return False; raise what is neither."""
+        if isinstance(error, BrokenPipeError):
             if not self._over:
                 self._over = True
                 self._loop.call_soon(self._on_broken)  # not now: whoever sends is in the middle of something
-            return False
-        return True
+        elif not isinstance(error, BlockingIOError):
+            raise error
+        return False

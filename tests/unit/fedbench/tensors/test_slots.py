@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,10 +53,10 @@ def test_views_keep_the_memory_alive_and_may_be_read_only():
     address = address_of(segment.map) + 64
     assert address == segment.address + 64
     memory = Memory(segment.map, address, 3, readonly=False)
-    memory.view()[:] = b"abc"
-    assert bytes(Memory(segment.map, address, 3, readonly=True).view()) == b"abc"
-    assert Memory(segment.map, address, 3, readonly=True).view().readonly
-    view = memory.view()[1:]
+    np.asarray(memory).data[:] = b"abc"
+    assert bytes(np.asarray(Memory(segment.map, address, 3, readonly=True)).data) == b"abc"
+    assert np.asarray(Memory(segment.map, address, 3, readonly=True)).data.readonly
+    view = np.asarray(memory).data[1:]
     segment.unlink()
     del segment, memory
     assert bytes(view) == b"bc"
