@@ -52,7 +52,7 @@ class PushServer:
 
     def learners(self) -> list[LearnerProxy]:
         """Return the registered clients in the order of the configuration."""
-        registered = self.comm.control.admissions
+        registered = set(self.comm.control.admissions)
         return [proxy for client_id, proxy in self._proxies.items() if client_id in registered]
 
     def hold(self, model: ModelState) -> None:

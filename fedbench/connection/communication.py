@@ -89,7 +89,7 @@ class CommunicationManager:
         return self.connections.router.send(message)
 
     def register_message_handler(
-        self, kind: Kind, handler: Callable[[Message], Awaitable[None] | None]
+        self, kind: Kind, handler: Callable[[Message], Awaitable[object] | None]
     ) -> Callable[[], None]:
         """Call ``handler`` with every inbound message of a business kind; call the result to stop.
 

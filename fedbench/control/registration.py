@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fedbench.errors import RegistrationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Admissions:
@@ -20,6 +20,9 @@ class Admissions:
 
     def __contains__(self, client_id: str) -> bool:
         return client_id in self._epochs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._epochs)
 
     def ids(self) -> tuple[str, ...]:
         """Return the admitted ids, oldest first."""

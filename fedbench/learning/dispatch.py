@@ -72,8 +72,8 @@ class LearnerDispatcher:
         """
         return self.at_once[method](body, tensors)
 
-    async def call(self, method: str, body: Any, tensors: ModelState | None) -> Answer:
-        """Run a method and return its result as plain data and a model.
+    def call(self, method: str, body: Any, tensors: ModelState | None) -> Awaitable[Answer]:
+        """Run a method; await its result as plain data and a model.
 
         ====================  ==========================  =========  =====================================
         method                body                        tensors    answer
@@ -101,13 +101,15 @@ class LearnerDispatcher:
                 f"{self._node_id} does not allow {method!r}: its rpc.allowed_methods are "
                 f"{', '.join(self._allowed) or 'empty'}"
             )
-        at_once = self.at_once.get(method)
-        if at_once is not None:
-            return at_once(body, tensors)
         handler = self._handlers.get(method)
         if handler is not None:
-            return await handler(body, tensors)
-        return await self._call_own(method, body, tensors)
+            return handler(body, tensors)
+        if method in self.at_once:
+            return self._later(method, body, tensors)
+        return self._call_own(method, body, tensors)
+
+    async def _later(self, method: str, body: Any, tensors: ModelState | None) -> Answer:
+        return self.answer(method, body, tensors)
 
     async def model_update(self, model: ModelState) -> bool:
         """Take a pushed model; the learner's ``on_model_update`` has returned when this does.
@@ -196,15 +198,17 @@ class LearnerDispatcher:
 
     # Running -------------------------------------------------------------------------------------------
 
-    async def _run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """Begin to run a method of the learner; await the result."""
         if self._closed:
             raise LocalProtocolError(f"{self._node_id} is closed: it runs no methods any more")
         if _is_coroutine_function(getattr(method, "__func__", method)):
-            return await method(*args, **kwargs)
+            result: Awaitable[Any] = method(*args, **kwargs)
+            return result
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, f"{self._node_id}-learner")
         work = functools.partial(contextvars.copy_context().run, method, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        return asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
 _is_coroutine_function = functools.lru_cache(maxsize=256)(inspect.iscoroutinefunction)

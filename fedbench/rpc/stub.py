@@ -16,7 +16,7 @@ from fedbench.rpc.endpoint import ERROR, RpcEndpoint
 from fedbench.values import is_pushed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from fedbench.connection.communication import CommunicationManager
     from fedbench.tensors.model import ModelState
@@ -42,8 +42,8 @@ class Target(Protocol):
         """Run one of the methods :attr:`at_once` and return its result as :meth:`call` does."""
         ...
 
-    async def call(self, method: str, body: Any, tensors: ModelState | None) -> Answer:
-        """Run any method and return its result as plain data and a model or None."""
+    def call(self, method: str, body: Any, tensors: ModelState | None) -> Awaitable[Answer]:
+        """Run any method; await its result as plain data and a model or None."""
         ...
 
     async def model_update(self, model: ModelState) -> bool:
@@ -87,6 +87,7 @@ class LearnerStub:
         self._target = target
         self._max_calls = max_calls
         self._send = comm.connections.router.send
+        self._hand_out = comm.connections.apply
         self._at_once = frozenset(target.at_once if comm.connections.own_turn else ())
         self._context = comm.context
         self._subscribes = comm.role == "server"
@@ -217,8 +218,8 @@ class LearnerStub:
     async def _serve(self, message: Message, number: int) -> None:
         method = message.method
         try:
-            if method == "train" and is_pushed(message.body) and message.tensors is not None:
-                await self._comm.connections.apply(_push_within(message))
+            if method == "train" and message.tensors is not None and is_pushed(message.body):
+                await self._hand_out(_push_within(message))
             if self._subscribes and method in ("subscribe", "unsubscribe"):
                 body, tensors = self._subscription(message), None
             else:
@@ -292,16 +293,17 @@ class LearnerStub:
             subscribers.pop(message.source, None)
         return True
 
-    async def _on_push(self, message: Message) -> None:
+    def _on_push(self, message: Message) -> Awaitable[object] | None:
         if message.tensors is None:
-            return
+            return None
         if message.method == MODEL_EVENT:
-            await self._target.model_update(message.tensors)
-        else:
-            await self._target.event(message.method, message.tensors)
+            return self._target.model_update(message.tensors)
+        return self._target.event(message.method, message.tensors)
 
-    async def _on_notify(self, message: Message) -> None:
-        await self._target.event(message.method, message.body if message.tensors is None else message.tensors)
+    def _on_notify(self, message: Message) -> Awaitable[object]:
+        return self._target.event(
+            message.method, message.body if message.tensors is None else message.tensors
+        )
 
     def _on_lost(self, peer_id: str) -> None:
         for subscribers in self.subscribers.values():

@@ -6,7 +6,7 @@ import functools
 import os
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,29 +14,14 @@ from fedbench.errors import RemoteProtocolError
 from fedbench.tensors.layout import ALIGNMENT_BYTES, decode_layout
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.segments import attach, is_linked, parse_name
-from fedbench.tensors.slots import HEADER, HEADER_BYTES, MAGIC, Memory, address_of
+from fedbench.tensors.slots import HEADER, HEADER_BYTES, MAGIC
 from fedbench.tensors.store import Block
 
 if TYPE_CHECKING:
-    import mmap
-
+    from fedbench.tensors.layout import Array
     from fedbench.tensors.store import Handle, TensorStore
 
 OnRelease = Callable[[list[int]], object]
-
-
-class _Segment(NamedTuple):
-    """A segment of the owner.
-
-    Attributes:
-        map: Its memory.
-        nbytes: Its size.
-        address: Where it is mapped.
-    """
-
-    map: mmap.mmap
-    nbytes: int
-    address: int
 
 
 class Borrowed:
@@ -54,9 +39,10 @@ class Borrowed:
         self._owner_pid = owner_pid
         self._draft_store = draft_store
         self.on_release = on_release
-        self._segments: dict[str, _Segment] = {}
+        self._segments: dict[str, Array] = {}  # their bytes
         # By place: the generation, the model as long as it is in use, and under which numbers it was lent.
         self._opened: dict[tuple[str, int], tuple[int, weakref.ref[ModelState], list[int]]] = {}
+        self._viewed: dict[int, weakref.ref[Array]] = {}  # by the first of their leases
 
     def open(self, handle: Handle) -> ModelState:
         """Return the model that ``handle`` tells of, without a copy.
@@ -73,18 +59,18 @@ class Borrowed:
             if known is not None and known.version == handle.version:
                 opened[2].append(handle.lease)  # one that is alive is not released meanwhile
                 return known
-        layout = decode_layout(segment.map[layout_start : layout_start + handle.layout_nbytes])
+        layout = decode_layout(segment[layout_start : layout_start + handle.layout_nbytes].tobytes())
         if layout.nbytes != handle.nbytes:
             raise RemoteProtocolError(
                 f"{_named(handle)} has a layout of {layout.nbytes} bytes for {handle.nbytes} bytes of data"
             )
         if handle.version < 0:
             raise RemoteProtocolError(f"{_named(handle)} has version {handle.version}")
-        leases = [handle.lease]
-        released = functools.partial(self.on_release, leases)
-        address = segment.address + handle.offset + HEADER_BYTES
-        memory = Memory(segment.map, address, handle.nbytes, readonly=True, on_drop=released)
-        model = ModelState(Block(np.asarray(memory).data, self._draft_store), layout, handle.version)
+        start, leases = handle.offset + HEADER_BYTES, [handle.lease]
+        data = segment[start : start + handle.nbytes]
+        model = ModelState(Block(data.data, self._draft_store), layout, handle.version)
+        ended = functools.partial(_ended, self._viewed, self.on_release, leases)
+        self._viewed[handle.lease] = weakref.ref(data, ended)
         self._opened[place] = (handle.generation, weakref.ref(model), leases)
         return model
 
@@ -96,7 +82,7 @@ class Borrowed:
         """
         segment, _ = self._check(handle)
         start = handle.offset + HEADER_BYTES
-        data = segment.map[start : start + handle.nbytes]
+        data = segment[start : start + handle.nbytes].tobytes()
         self.on_release([handle.lease])
         return data
 
@@ -104,6 +90,7 @@ class Borrowed:
         """Let go of the segments; views stay readable. Idempotent."""
         self._segments.clear()
         self._opened.clear()
+        self._viewed.clear()
 
     def _let_go(self) -> None:
         """Let go of what the owner has unlinked to make room, before more is mapped."""
@@ -112,18 +99,20 @@ class Borrowed:
             del self._segments[name]
         self._opened = {place: opened for place, opened in self._opened.items() if place[0] not in gone}
 
-    def _check(self, handle: Handle) -> tuple[_Segment, int]:
+    def _check(self, handle: Handle) -> tuple[Array, int]:
         """Return the segment of a handle that can be trusted, and where its layout begins."""
-        segment = self._segments.get(handle.segment) or self._attach(handle)
+        segment = self._segments.get(handle.segment)
+        if segment is None:
+            segment = self._attach(handle)
         offset, nbytes, layout_nbytes = handle.offset, handle.nbytes, handle.layout_nbytes
         layout_start = offset + HEADER_BYTES + -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         end = layout_start + layout_nbytes
-        if offset < 0 or nbytes < 0 or layout_nbytes < 0 or offset % ALIGNMENT_BYTES or end > segment.nbytes:
+        if offset < 0 or nbytes < 0 or layout_nbytes < 0 or offset % ALIGNMENT_BYTES or end > len(segment):
             raise RemoteProtocolError(
                 f"{_named(handle)} is out of range: {nbytes} + {layout_nbytes} bytes in a segment of "
-                f"{segment.nbytes}"
+                f"{len(segment)}"
             )
-        found = HEADER.unpack_from(segment.map, offset)
+        found = HEADER.unpack_from(segment, offset)  # type: ignore[arg-type]  # an array is a buffer
         if found != (MAGIC, handle.generation, nbytes, layout_nbytes):
             raise RemoteProtocolError(
                 f"{_named(handle)} is stale or forged: generation {found[1]} with {found[2]} + {found[3]} "
@@ -131,17 +120,24 @@ class Borrowed:
             )
         return segment, layout_start
 
-    def _attach(self, handle: Handle) -> _Segment:
+    def _attach(self, handle: Handle) -> Array:
         owner = parse_name(handle.segment)
         if owner is None or owner.uid != os.getuid() or owner.pid != self._owner_pid:
             raise RemoteProtocolError(f"{_named(handle)} is no segment of process {self._owner_pid}")
         try:
             self._let_go()
-            mapped = attach(handle.segment)
+            segment = self._segments[handle.segment] = np.frombuffer(attach(handle.segment), np.uint8)
         except (OSError, ValueError) as error:
             raise RemoteProtocolError(f"{_named(handle)} cannot be mapped: {error}") from error
-        segment = self._segments[handle.segment] = _Segment(mapped, len(mapped), address_of(mapped))
         return segment
+
+
+def _ended(
+    viewed: dict[int, weakref.ref[Array]], on_release: OnRelease, leases: list[int], _: weakref.ref[Array]
+) -> None:
+    """The last view of a slot is gone."""
+    viewed.pop(leases[0], None)
+    on_release(leases)
 
 
 def _named(handle: Handle) -> str:

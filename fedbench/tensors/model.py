@@ -15,10 +15,10 @@ __all__ = ["ALIGNMENT_BYTES", "Array", "Layout", "ModelDraft", "ModelState", "Te
 
 def _views(buffer: memoryview, layout: Layout) -> dict[str, Array]:
     # Not np.ndarray(buffer=…), which looks through a read-only memoryview at what lies behind it.
-    return {
-        name: np.frombuffer(buffer, dtype, count, offset).reshape(shape)
-        for name, shape, dtype, count, offset in layout.forms
-    }
+    views = {}
+    for name, shape, dtype, count, offset in layout.forms:
+        views[name] = np.frombuffer(buffer, dtype, count, offset).reshape(shape)
+    return views
 
 
 class ModelState(Mapping[str, Array]):

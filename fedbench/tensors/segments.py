@@ -67,7 +67,7 @@ class Segment:
         name: Its name.
         nbytes: Its size.
         map: Its memory. Never closed: it ends with the last view of it.
-        address: Where that is.
+        data: The same as an array of bytes, shape (nbytes,).
 
     Raises:
         TensorStoreFull: There is no room; nothing was left behind.
@@ -95,9 +95,8 @@ class Segment:
         finally:
             memory.close()
         # Unlike MAP_POPULATE, this lets other threads run while every page is mapped; all of them are zero.
-        pages = np.frombuffer(self.map, np.uint8)
-        pages[:: mmap.PAGESIZE] = 0
-        self.address: int = pages.__array_interface__["data"][0]
+        self.data = np.frombuffer(self.map, np.uint8)
+        self.data[:: mmap.PAGESIZE] = 0
 
     @staticmethod
     def _create() -> SharedMemory:

@@ -8,32 +8,25 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fedbench.errors import RemoteProtocolError, TensorStoreFull
 from fedbench.tensors.copying import copy_buffer
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.segments import Segment
-from fedbench.tensors.slots import HEADER_BYTES, Memory, Slot, room_for, slots_per_segment
+from fedbench.tensors.slots import HEADER_BYTES, Slot, room_for, slots_per_segment
 from fedbench.tensors.store import Block, Handle, TensorStore
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
-    from fedbench.tensors.layout import Layout
+    from fedbench.tensors.layout import Array, Layout
 
 _LARGEST_WASTE = 1.25
 
 
-class _SharedBlock(Block):
+class _SharedBlock(Block, eq=False):
     """Memory in a slot."""
 
-    __slots__ = ("slot",)
-
-    def __init__(self, buffer: memoryview, store: SharedStore, slot: Slot) -> None:
-        self.buffer = buffer
-        self.store = store
-        self.slot = slot
+    slot: Slot
 
 
 class SharedStore(TensorStore):
@@ -61,8 +54,8 @@ class SharedStore(TensorStore):
 
     def allocate(self, layout: Layout) -> Block:
         """Return memory for a model; see :meth:`TensorStore.allocate`."""
-        slot, memory = self._begin(layout.nbytes, layout.encoded)
-        return _SharedBlock(np.asarray(memory).data, self, slot)
+        slot, data = self._begin(layout.nbytes, layout.encoded)
+        return _SharedBlock(data.data, self, slot)
 
     def adopt(self, model: ModelState) -> ModelState:
         """Return ``model`` in this store; see :meth:`TensorStore.adopt`. A copy lasts as long as it."""
@@ -98,7 +91,17 @@ class SharedStore(TensorStore):
             copy = self.adopt(model)
             block = copy.block
             assert isinstance(block, _SharedBlock)
-        return self._lend(block.slot, peer, layout.nbytes, len(layout.encoded), model.version)
+        slot = block.slot
+        lease = self._lease(slot, peer)
+        return Handle(
+            slot.segment.name,
+            slot.offset,
+            layout.nbytes,
+            len(layout.encoded),
+            slot.generation,
+            model.version,
+            lease,
+        )
 
     def lend_bytes(self, data: bytes, peer: Hashable) -> Handle:
         """Lend a copy of ``data``, once; its slot is free when ``peer`` releases it.
@@ -107,8 +110,9 @@ class SharedStore(TensorStore):
             TensorStoreFull: There is no room for it.
         """
         slot, memory = self._begin(len(data), b"")
-        np.asarray(memory).data[:] = data
-        return self._lend(slot, peer, len(data), 0, 0)
+        memory.data[:] = data
+        lease = self._lease(slot, peer)
+        return Handle(slot.segment.name, slot.offset, len(data), 0, slot.generation, 0, lease)
 
     def release(self, peer: Hashable, leases: Iterable[int]) -> None:
         """``peer`` has no view any more of what it was lent under these numbers.
@@ -123,7 +127,7 @@ class SharedStore(TensorStore):
                 if slot is None:
                     raise RemoteProtocolError(f"lease {number} is released, which was not lent or has ended")
                 slot.leases -= 1
-                if not (slot.leases or slot.viewed):
+                if not slot.leases and slot.viewed is None:
                     self._free[slot.nbytes].append(slot)
             if not held:
                 self._leases.pop(peer, None)
@@ -165,8 +169,11 @@ class SharedStore(TensorStore):
 
     # Slots -------------------------------------------------------------------------------------------
 
-    def _begin(self, nbytes: int, layout: bytes) -> tuple[Slot, Memory]:
-        """Take a slot; it is in use as long as the memory, which is returned with it, lives."""
+    def _begin(self, nbytes: int, layout: bytes) -> tuple[Slot, Array]:
+        """Take a slot; it is in use as long as any view of its bytes, which are returned with it.
+
+        Views keep the array alive that they are made of, through memoryviews too, and it tells of its end.
+        """
         need, wanted = room_for(nbytes, len(layout))
         with self._lock:
             if self._closed:
@@ -175,15 +182,13 @@ class SharedStore(TensorStore):
                 self._collect()
             free = self._free.get(wanted) or self._larger(need, wanted)
             slot = free.pop() if free else None
-            if slot is not None:
-                slot.viewed = True
         if slot is None:
             slot = self._make(wanted)
         slot.begin(nbytes, layout)
-        segment = slot.segment
-        dropped = functools.partial(self._drop, slot)
-        address = segment.address + slot.offset + HEADER_BYTES
-        return slot, Memory(segment.map, address, nbytes, readonly=False, on_drop=dropped)
+        start = slot.offset + HEADER_BYTES
+        data = slot.segment.data[start : start + nbytes]
+        slot.viewed = weakref.ref(data, functools.partial(self._drop, slot))
+        return slot, data
 
     def _larger(self, need: int, wanted: int) -> list[Slot]:
         """Return free slots of another size that waste little; none if there are none."""
@@ -192,7 +197,7 @@ class SharedStore(TensorStore):
                 return self._free[nbytes]
         return []
 
-    def _lend(self, slot: Slot, peer: Hashable, nbytes: int, layout_nbytes: int, version: int) -> Handle:
+    def _lease(self, slot: Slot, peer: Hashable) -> int:
         with self._lock:
             self._last_lease = lease = self._last_lease + 1
             held = self._leases.get(peer)
@@ -200,7 +205,7 @@ class SharedStore(TensorStore):
                 held = self._leases[peer] = {}
             held[lease] = slot
             slot.leases += 1
-        return Handle(slot.segment.name, slot.offset, nbytes, layout_nbytes, slot.generation, version, lease)
+        return lease
 
     def _make(self, nbytes: int) -> Slot:
         """Make a segment and take a slot of it. Its pages take a while, so nobody waits for the lock then."""
@@ -213,7 +218,6 @@ class SharedStore(TensorStore):
                 self._making_bytes -= nbytes * count
             raise
         slots = [Slot(segment, number * nbytes, nbytes) for number in range(count)]
-        slots[0].viewed = True
         with self._lock:
             self._making_bytes -= nbytes * count
             if self._closed:
@@ -257,7 +261,7 @@ class SharedStore(TensorStore):
                 self._free[slot.nbytes].remove(slot)
         return bool(idle)
 
-    def _drop(self, slot: Slot) -> None:
+    def _drop(self, slot: Slot, _: weakref.ref[Array]) -> None:
         """Note that the last view of a slot here is gone; in any thread, and within any call."""
         if not self._closed:  # else it would keep the memory
             self._dropped.append(slot)
@@ -265,7 +269,7 @@ class SharedStore(TensorStore):
     def _collect(self) -> None:
         while self._dropped:
             slot = self._dropped.popleft()
-            slot.viewed = False
+            slot.viewed = None
             if not (slot.leases or self._closed):
                 self._free[slot.nbytes].append(slot)
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fedbench.tensors.layout import ALIGNMENT_BYTES, aligned
+from fedbench.tensors.layout import ALIGNMENT_BYTES, Array, aligned
 
 if TYPE_CHECKING:
-    import mmap
-    from collections.abc import Callable
+    import weakref
 
     from fedbench.tensors.segments import Segment
 
@@ -28,48 +25,6 @@ _STEPS = 16
 _LEAST_STEP_BYTES = 512
 
 
-def address_of(mapped: mmap.mmap) -> int:
-    """Return where a segment is mapped; it stays there."""
-    address, _ = np.frombuffer(mapped, np.uint8).__array_interface__["data"]
-    return int(address)
-
-
-class Memory:
-    """A stretch of a mapped segment that ``np.asarray`` can look at; every view keeps this object alive.
-
-    Args:
-        mapped: The segment.
-        address: Where the stretch begins; see :func:`address_of`.
-        nbytes: Its size.
-        readonly: Whether views refuse to be written.
-        on_drop: Called when no view is left; from any thread and from within garbage collection.
-    """
-
-    __slots__ = ("__array_interface__", "__weakref__", "_mapped", "_on_drop")
-
-    def __init__(
-        self,
-        mapped: mmap.mmap,
-        address: int,
-        nbytes: int,
-        *,
-        readonly: bool,
-        on_drop: Callable[[], object] | None = None,
-    ) -> None:
-        self._mapped = mapped
-        self._on_drop = on_drop
-        self.__array_interface__: dict[str, Any] = {
-            "data": (address, readonly),
-            "shape": (nbytes,),
-            "typestr": "|u1",
-            "version": 3,
-        }
-
-    def __del__(self) -> None:
-        if self._on_drop is not None:
-            self._on_drop()
-
-
 class Slot:
     """A place for one model.
 
@@ -78,7 +33,7 @@ class Slot:
         offset: Where it begins there, in bytes.
         nbytes: Its size, header and layout included.
         generation: How often it has been used.
-        viewed: Whether this process has views of it.
+        viewed: Tells when this process has no views of it any more; None while it has none.
         leases: How often it was lent and not released.
     """
 
@@ -89,14 +44,14 @@ class Slot:
         self.offset = offset
         self.nbytes = nbytes
         self.generation = 0
-        self.viewed = False
+        self.viewed: weakref.ref[Array] | None = None
         self.leases = 0
         self._layout = b""
 
     @property
     def free(self) -> bool:
         """Whether nobody uses it."""
-        return not self.viewed and not self.leases
+        return self.viewed is None and not self.leases
 
     def begin(self, nbytes: int, layout: bytes) -> None:
         """Begin a new generation: write the header and the layout."""

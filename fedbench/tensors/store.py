@@ -37,7 +37,7 @@ class Handle(msgspec.Struct, frozen=True, array_like=True):
     lease: int
 
 
-class Block:
+class Block(msgspec.Struct, eq=False):
     """Memory for one model.
 
     Attributes:
@@ -46,11 +46,8 @@ class Block:
         store: Where it lies, and where drafts of its model will.
     """
 
-    __slots__ = ("buffer", "store")
-
-    def __init__(self, buffer: memoryview, store: TensorStore) -> None:
-        self.buffer = buffer
-        self.store = store
+    buffer: memoryview
+    store: TensorStore
 
 
 class TensorStore(ABC):

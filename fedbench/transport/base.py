@@ -224,7 +224,7 @@ class TransportBase(ABC):
         except TimeoutError:
             raise TimeoutError(f"nothing from {source!r} to {target!r} within {timeout} s") from None
 
-    def subscribe(self, callback: Callable[[Message], Awaitable[None] | None]) -> Unsubscribe:
+    def subscribe(self, callback: Callable[[Message], Awaitable[object] | None]) -> Unsubscribe:
         """Call ``callback`` with every inbound message that is not ``DATA``; call the result to stop.
 
         It hears what no layer above takes: under a ``CommunicationManager`` no control messages, and none
@@ -233,7 +233,7 @@ class TransportBase(ABC):
         return self._events.subscribe(callback)
 
     def register_event_handler(
-        self, event_type: str, handler: Callable[[str, Any], Awaitable[None] | None]
+        self, event_type: str, handler: Callable[[str, Any], Awaitable[object] | None]
     ) -> Unsubscribe:
         """Call ``handler(source, data)`` with every event or model of a type; call the result to stop.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fedbench.transport")
 
-Handler = Callable[[Message], Awaitable[None] | None]
+Handler = Callable[[Message], Awaitable[object] | None]
 
 
 def describe(node_id: str, error: BaseException) -> RemoteError:
@@ -97,7 +97,7 @@ class Dispatcher:
 
     async def _finish(
         self,
-        pending: list[Awaitable[None]],
+        pending: list[Awaitable[object]],
         error: BaseException | None,
         message: Message,
         delivery: Delivery,
@@ -108,7 +108,7 @@ class Dispatcher:
         delivery.apply(None if error is None else describe(message.target, error))
 
     def _ended(
-        self, pending: list[Awaitable[None]], message: Message, delivery: Delivery, task: asyncio.Task[None]
+        self, pending: list[Awaitable[object]], message: Message, delivery: Delivery, task: asyncio.Task[None]
     ) -> None:
         self._tasks.discard(task)
         if task.cancelled():
@@ -122,10 +122,10 @@ class Dispatcher:
 
 def _call(
     handlers: Sequence[Handler], message: Message
-) -> tuple[BaseException | None, list[Awaitable[None]]]:
+) -> tuple[BaseException | None, list[Awaitable[object]]]:
     """Call each handler; return the first error, and what is left to await."""
     error: BaseException | None = None
-    pending: list[Awaitable[None]] = []
+    pending: list[Awaitable[object]] = []
     for handler in handlers:
         try:
             result = handler(message)
@@ -138,7 +138,7 @@ def _call(
     return error, pending
 
 
-async def _settle(pending: Sequence[Awaitable[None]], message: Message) -> BaseException | None:
+async def _settle(pending: Sequence[Awaitable[object]], message: Message) -> BaseException | None:
     """Await what handlers left to await, one after the other, and return the first error."""
     error: BaseException | None = None
     for awaitable in pending:

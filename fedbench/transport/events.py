@@ -11,7 +11,7 @@ from fedbench.transport.dispatch import Dispatcher, Handler, add_handler
 if TYPE_CHECKING:
     from fedbench.transport.receipt import Delivery
 
-EventHandler = Callable[[str, Any], Awaitable[None] | None]
+EventHandler = Callable[[str, Any], Awaitable[object] | None]
 
 _EVENTS = (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY)
 
@@ -31,7 +31,7 @@ class Events:
     def register(self, event_type: str, handler: EventHandler) -> Callable[[], None]:
         """Add ``handler(source, data)`` for one event type; the result removes it, once."""
 
-        def unpack(message: Message) -> Awaitable[None] | None:
+        def unpack(message: Message) -> Awaitable[object] | None:
             return handler(message.source, message.body if message.tensors is None else message.tensors)
 
         return add_handler(self._by_type.setdefault(event_type, []), unpack)

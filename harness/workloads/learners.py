@@ -14,7 +14,7 @@ from harness.workloads.barrier import arrive
 
 
 class EchoLearner(Learner):
-    """Returns the model it is given and remembers what it was sent. Zero compute.
+    """Returns the model it is given and remembers the events it was sent. Zero compute.
 
     Args:
         client: Who it is.
@@ -23,16 +23,12 @@ class EchoLearner(Learner):
 
     Attributes:
         events: ``(handled_ns, data)`` of every event, in order of handling.
-        versions: Versions of the models handed to it, in order.
-        ends: First and last value of each of these models.
     """
 
     def __init__(self, client: ClientInfo, *, model_bytes: int = 4096) -> None:
         super().__init__(client)
         self._values = max(model_bytes // 4, 1)
         self.events: list[tuple[int, Any]] = []
-        self.versions: list[int] = []
-        self.ends: list[tuple[float, float]] = []
 
     async def initial_model(self) -> ModelState:
         """Return the whole numbers 0, 1, 2 … modulo 251 as float32, shape (model_bytes / 4,)."""
@@ -46,12 +42,6 @@ class EchoLearner(Learner):
         """Return nothing."""
         return {}
 
-    async def on_model_update(self, model: ModelState, version: int) -> None:
-        """Remember the version, and the ends of the model."""
-        self.versions.append(version)
-        values = model["values"]
-        self.ends.append((float(values[0]), float(values[-1])))
-
     async def on_event(self, event_type: str, data: Any) -> None:
         """Remember the data and when it was handled."""
         self.events.append((time.monotonic_ns(), data))
@@ -59,6 +49,26 @@ class EchoLearner(Learner):
     async def collected(self) -> list[tuple[int, Any]]:
         """Return the events so far."""
         return self.events
+
+
+class WatchingLearner(EchoLearner):
+    """Looks at every model that it is handed.
+
+    Attributes:
+        versions: Versions of the models, in order.
+        ends: First and last value of each of them.
+    """
+
+    def __init__(self, client: ClientInfo, *, model_bytes: int = 4096) -> None:
+        super().__init__(client, model_bytes=model_bytes)
+        self.versions: list[int] = []
+        self.ends: list[tuple[float, float]] = []
+
+    async def on_model_update(self, model: ModelState, version: int) -> None:
+        """Remember the version, and the ends of the model."""
+        self.versions.append(version)
+        values = model["values"]
+        self.ends.append((float(values[0]), float(values[-1])))
 
     async def applied(self) -> dict[str, Any]:
         """Return the versions and ends of the models so far."""

@@ -201,7 +201,10 @@ class Broadcast(Workload):
         clients = self.params["clients"]
         beside = create_beside(self.params["floor"], self.params["model_bytes"], clients)
         spec = FederationSpec(
-            clients, ECHO, {"model_bytes": self.params["model_bytes"]}, methods=("applied",)
+            clients,
+            f"{LEARNERS}:WatchingLearner",
+            {"model_bytes": self.params["model_bytes"]},
+            methods=("applied",),
         )
         async with running(stack, spec):
             async with session.measured():

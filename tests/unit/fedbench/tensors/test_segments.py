@@ -28,7 +28,7 @@ def segment():
     made = Segment(8192)
     yield made
     made.unlink()
-    made.map = None
+    made.map = made.data = None
 
 
 def hold(then, **options):

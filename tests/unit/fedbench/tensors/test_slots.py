@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +10,7 @@ from fedbench.tensors.slots import (
     HEADER,
     HEADER_BYTES,
     MAGIC,
-    Memory,
     Slot,
-    address_of,
     needed_bytes,
     size_class,
     slots_per_segment,
@@ -46,17 +43,3 @@ def test_a_new_generation_writes_header_and_layout():
     slot.leases = 1
     assert not slot.free
     segment.unlink()
-
-
-def test_views_keep_the_memory_alive_and_may_be_read_only():
-    segment = Segment(4096)
-    address = address_of(segment.map) + 64
-    assert address == segment.address + 64
-    memory = Memory(segment.map, address, 3, readonly=False)
-    np.asarray(memory).data[:] = b"abc"
-    assert bytes(np.asarray(Memory(segment.map, address, 3, readonly=True)).data) == b"abc"
-    assert np.asarray(Memory(segment.map, address, 3, readonly=True)).data.readonly
-    view = np.asarray(memory).data[1:]
-    segment.unlink()
-    del segment, memory
-    assert bytes(view) == b"bc"

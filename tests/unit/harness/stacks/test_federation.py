@@ -12,9 +12,14 @@ from fedbench.values import RoundRecord
 from harness.stacks.base import FederationSpec, Unsupported
 from harness.stacks.federation import FederationStack
 
-ECHO = "harness.workloads.learners:EchoLearner"
+WATCHING = "harness.workloads.learners:WatchingLearner"
 SPEC = FederationSpec(
-    3, ECHO, {"model_bytes": 64}, {"rounds": 2, "deadline_s": 5.0}, seed=3, methods=("collected", "applied")
+    3,
+    WATCHING,
+    {"model_bytes": 64},
+    {"rounds": 2, "deadline_s": 5.0},
+    seed=3,
+    methods=("collected", "applied"),
 )
 
 
@@ -73,7 +78,7 @@ async def test_a_federation_has_no_floors(stack: FederationStack) -> None:
 async def test_a_stack_can_be_stopped_twice_and_started_again(name: str) -> None:
     stack = FederationStack(name, "memory", {})
     for clients in (1, 2):
-        await stack.start(FederationSpec(clients, ECHO))
+        await stack.start(FederationSpec(clients, WATCHING))
         assert await stack.ping(clients - 1, clients, deadline_s=5.0) == clients
         await stack.stop()
         await stack.stop()
@@ -114,7 +119,7 @@ async def test_a_receive_looks_for_at_least_one_interval(
     settings: dict[str, Any], interval_s: float, timeout_s: float
 ) -> None:
     stack = FederationStack("polling", "memory", settings)
-    await stack.start(FederationSpec(1, ECHO))
+    await stack.start(FederationSpec(1, WATCHING))
     try:
         config = cast("Federation", vars(stack)["_federation"]).config.polling
         assert (config.poll_interval_s, config.receive_timeout_s) == (interval_s, timeout_s)
@@ -131,5 +136,5 @@ async def test_a_receive_looks_for_at_least_one_interval(
 )
 async def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match="stack polling: ") as caught:
-        await FederationStack("polling", "memory", settings).start(FederationSpec(1, ECHO))
+        await FederationStack("polling", "memory", settings).start(FederationSpec(1, WATCHING))
     assert message in str(caught.value)

@@ -5,7 +5,7 @@ import pytest
 
 from fedbench.values import ClientInfo, RoundInfo
 from harness.workloads.barrier import barrier
-from harness.workloads.learners import DraftLearner, EchoLearner, FaultyLearner
+from harness.workloads.learners import DraftLearner, EchoLearner, FaultyLearner, WatchingLearner
 
 ROUND = RoundInfo(1, 3, 0)
 
@@ -36,10 +36,14 @@ async def test_an_echo_remembers_what_it_was_sent_in_order() -> None:
     learner = EchoLearner(info())
     await learner.on_event("bench", [1])
     await learner.on_event("bench", [2])
-    await learner.on_model_update(await learner.initial_model(), 4)
     events = await learner.collected()
     assert [data for _, data in events] == [[1], [2]]
     assert events[0][0] <= events[1][0]
+
+
+async def test_a_watching_learner_remembers_the_models_it_was_handed() -> None:
+    learner = WatchingLearner(info())
+    await learner.on_model_update(await learner.initial_model(), 4)
     assert await learner.applied() == {"versions": [4], "ends": [(0.0, 19.0)]}
 
 
