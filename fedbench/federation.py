@@ -16,6 +16,7 @@ from fedbench.learning.trainer import FedAvgTrainer
 from fedbench.loop import in_thread
 from fedbench.polling.nodes import PollingNodes
 from fedbench.push import PushNodes
+from fedbench.tensors import segments
 from fedbench.tensors.shared import SharedStore
 from fedbench.tensors.store import HeapStore, TensorStore
 from fedbench.values import ClientInfo, History, RoundRecord
@@ -214,6 +215,8 @@ class Federation:
             model = await self._initial(initial_model)
             if self.global_model is not None and model.version < self.global_model.version:
                 model = model.with_version(self.global_model.version)
+            if self.global_model is None:
+                await self._check_room(model)
             model = await self._place(model)
             self.global_model = model
             self.nodes.hold(model)
@@ -274,6 +277,14 @@ class Federation:
 
     def _info(self, node_id: str, index: int) -> ClientInfo:
         return ClientInfo(node_id, index, len(self.config.clients), self.config.seed)
+
+    async def _check_room(self, model: ModelState) -> None:
+        """Warn if shared memory may be too small for two global models and every client's update."""
+        if isinstance(self.store, SharedStore):
+            updates = len(self.config.clients) if self.config.mode == "process" else 0
+            problem = await in_thread(segments.shortage, model.nbytes * (2 + updates))
+            if problem is not None:
+                log.warning("%s", problem)
 
     async def _initial(self, given: ModelState | None) -> ModelState:
         _, own = await self._server_learner.call("initial_model", {"args": [], "kwargs": {}}, None)

@@ -72,16 +72,19 @@ class ProcessNodes:
             log.warning("removed %d segments of shared memory that a killed run left behind", len(swept))
         await self.side.comm.start()
         specs = self._specs()
-        self._start = Start(set(specs), asyncio.get_running_loop().create_future())
-        await self.fleet.start(specs)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._start = Start(set(specs), done)
         try:
+            await self.fleet.start(specs)
             async with asyncio.timeout(START_TIMEOUT_S):
-                await self._start.done
+                await done
         except TimeoutError:
             missing = ", ".join(sorted(self._start.missing))
             raise RegistrationError(f"not registered within {START_TIMEOUT_S:g} s: {missing}") from None
         finally:
             self._start = None
+            if done.done() and not done.cancelled():
+                done.exception()  # it has been raised, or the start was cancelled
 
     async def stop(self) -> None:
         """Close every connection, wait until the processes have ended, and drop the models; idempotent."""

@@ -14,7 +14,7 @@ from fedbench.messages import Kind, Message
 from fedbench.tensors.store import Handle
 
 MAX_BODY_BYTES = 256 << 20
-MAX_METHOD_BYTES = 512
+MAX_METHOD_LENGTH = 512
 
 KINDS = tuple(Kind)
 """Kinds of messages by their number in an envelope."""
@@ -81,19 +81,31 @@ def encode(message: Message, body: Any, bulk: Handle | None, tensors: Handle | N
         tensors: Where the model lies.
 
     Raises:
-        LocalProtocolError: The method's name is longer than 512 bytes, or as for :func:`encode_body`.
+        LocalProtocolError: The method is no text or longer than 512 characters, a number or time is no
+            integer, or as for :func:`encode_body`.
     """
-    if len(message.method) > MAX_METHOD_BYTES:
-        raise LocalProtocolError(f"a method name is longer than {MAX_METHOD_BYTES}: {message.method[:40]!r}…")
+    method = message.method
+    if type(method) is not str or len(method) > MAX_METHOD_LENGTH:
+        raise LocalProtocolError(
+            f"no method is called {method!r:.80}: use up to {MAX_METHOD_LENGTH} characters"
+        )
+    call, deadline_ns, sent_ns, intended_ns = (
+        message.correlation_id,
+        message.deadline_ns,
+        message.sent_ns,
+        message.intended_ns,
+    )
+    if not (type(call) is type(deadline_ns) is type(sent_ns) is type(intended_ns) is int):
+        raise LocalProtocolError(f"numbers and times of a message are whole: {message!r:.300}")
     try:
         return _encoder.encode(
             Envelope(
                 _NUMBERS[message.kind],
-                message.method,
-                message.correlation_id,
-                message.deadline_ns,
-                message.sent_ns,
-                message.intended_ns,
+                method,
+                call,
+                deadline_ns,
+                sent_ns,
+                intended_ns,
                 body,
                 bulk,
                 tensors,

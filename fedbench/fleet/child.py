@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
+
+
+def _leave() -> None:
+    os._exit(1)
 
 
 def enter(server_pid: int) -> None:
@@ -35,16 +40,24 @@ def enter(server_pid: int) -> None:
         raise SystemExit(1) from None
 
 
-def watch_parent(loop: asyncio.AbstractEventLoop, server_pid: int, on_death: Callable[[], None]) -> int:
-    """Call ``on_death`` in the loop when the process ``server_pid`` has died; at once if it has.
+def leave_with(server_pid: int, leave: Callable[[], None] = _leave) -> threading.Thread:
+    """Call ``leave`` when the process ``server_pid`` has died, by default to end this one at once.
 
-    Returns:
-        The descriptor that the loop watches; -1 if the process has died. A child keeps it to its end.
+    A thread waits for it and nothing else, because a learner may hold the loop. It ends with the process.
     """
+    thread = threading.Thread(target=_wait_for, args=(server_pid, leave), name="fedbench-leave", daemon=True)
+    thread.start()
+    return thread
+
+
+def _wait_for(server_pid: int, leave: Callable[[], None]) -> None:
     try:
         pidfd = os.pidfd_open(server_pid)
     except ProcessLookupError:
-        on_death()
-        return -1
-    loop.add_reader(pidfd, on_death)
-    return pidfd
+        leave()
+        return
+    dead = select.poll()
+    dead.register(pidfd, select.POLLIN)
+    dead.poll()
+    os.close(pidfd)
+    leave()

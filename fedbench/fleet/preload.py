@@ -12,7 +12,8 @@ import json
 import os
 import sys
 import traceback
-from multiprocessing import spawn
+from multiprocessing import process, spawn
+from typing import Any
 
 MAIN_VARIABLE = "FEDBENCH_PRELOAD_MAIN"
 _MODULES = (
@@ -48,15 +49,38 @@ def load() -> None:
             importlib.import_module(name)
         if importlib.util.find_spec("uvloop") is not None:
             importlib.import_module("uvloop")
-        if "init_main_from_name" in data:
-            spawn._fixup_main_from_name(data["init_main_from_name"])  # type: ignore[attr-defined]
-        elif "init_main_from_path" in data:
-            spawn._fixup_main_from_path(data["init_main_from_path"])  # type: ignore[attr-defined]
+        _import_main(data)
     except BaseException:
         sys.stderr.write("the fork server could not preload the script:\n")
         traceback.print_exc()
     gc.collect()
     gc.freeze()
+
+
+def _import_main(data: dict[str, Any]) -> None:
+    """Import the user's script as multiprocessing does. One that starts a federation meanwhile is named.
+
+    Its children then go on without it: they need it only for a learner that it defines.
+    """
+    name, path = data.get("init_main_from_name"), data.get("init_main_from_path")
+    current = process.current_process()
+    current._inheriting = True  # type: ignore[attr-defined]  # whoever starts a process now is refused
+    try:
+        if name is not None:
+            spawn._fixup_main_from_name(name)  # type: ignore[attr-defined]
+        elif path is not None:
+            spawn._fixup_main_from_path(path)  # type: ignore[attr-defined]
+    except RuntimeError as error:
+        if "bootstrapping" not in str(error):
+            raise
+        sys.stderr.write(
+            f"{path or name} starts processes while it is imported: put that under "
+            "`if __name__ == '__main__':`; the clients cannot use learners that it defines\n"
+        )
+        if path is not None:
+            sys.modules["__main__"].__file__ = path  # or every client would import it again
+    finally:
+        del current._inheriting  # type: ignore[attr-defined]
 
 
 if MAIN_VARIABLE in os.environ:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedbench import childlog
-from fedbench.fleet.child import enter, watch_parent
+from fedbench.fleet.child import enter, leave_with
 from fedbench.learning.dispatch import LearnerDispatcher
 from fedbench.learning.learner import resolve_learner
 from fedbench.loop import run
@@ -53,6 +52,7 @@ class PollingClientSpec(NamedTuple):
 def client_main(client_id: str, incarnation: int, spec: PollingClientSpec) -> None:
     """Be a client until SIGTERM comes or the server is gone."""
     enter(spec.server_pid)
+    leave_with(spec.server_pid)
     childlog.configure(spec.logging, client_id)
     run(_serve(client_id, spec), spec.loop)
     spec.outbound.cancel_join_thread()  # whoever read it may be gone
@@ -60,7 +60,6 @@ def client_main(client_id: str, incarnation: int, spec: PollingClientSpec) -> No
 
 async def _serve(client_id: str, spec: PollingClientSpec) -> None:
     loop = asyncio.get_running_loop()
-    watch_parent(loop, spec.server_pid, _leave)
     learner = resolve_learner(spec.config.learner.type)(spec.info, **spec.config.learner.args)
     dispatcher = LearnerDispatcher(learner, client_id, spec.config.allowed_methods)
     mail = QueueMail({(client_id, spec.server_id): spec.inbound, (spec.server_id, client_id): spec.outbound})
@@ -70,8 +69,3 @@ async def _serve(client_id: str, spec: PollingClientSpec) -> None:
         await polling
     except asyncio.CancelledError:
         await dispatcher.close()
-
-
-def _leave() -> None:
-    """The server is gone: end at once, whatever the learner is doing."""
-    os._exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
@@ -28,6 +29,8 @@ Answer = tuple[Any, "ModelState | None"]
 
 MAX_CALLS = 4096
 MODEL_EVENT = "model"
+MAX_MESSAGE = 1000
+MAX_TRACEBACK = 2000
 
 
 class Target(Protocol):
@@ -247,24 +250,30 @@ class LearnerStub:
         self._reply(request, ERROR, _describe(error, "".join(traceback.format_exception(error))))
 
     def _reply(self, request: Message, method: str, body: Any, tensors: ModelState | None = None) -> None:
+        """Send an answer; one that cannot be sent becomes a short error, so that the caller does not wait."""
         try:
-            self._send(
-                Message(
-                    RPC_RESPONSE,
-                    request.target,
-                    request.source,
-                    method,
-                    body,
-                    tensors,
-                    request.correlation_id,
-                    0,
-                    1,
-                    0,
-                    time.monotonic_ns(),
-                )
-            )
-        except TransportError as error:
+            self._respond(request, method, body, tensors)
+        except (TransportError, LocalProtocolError) as error:
             log.warning("%s could not answer %s: %s", request.target, request.source, error)
+            with contextlib.suppress(TransportError):  # then the connection is over, or full
+                self._respond(request, ERROR, _describe(error, ""), None)
+
+    def _respond(self, request: Message, method: str, body: Any, tensors: ModelState | None) -> None:
+        self._send(
+            Message(
+                RPC_RESPONSE,
+                request.target,
+                request.source,
+                method,
+                body,
+                tensors,
+                request.correlation_id,
+                0,
+                1,
+                0,
+                time.monotonic_ns(),
+            )
+        )
 
     def _expire(self, now_ns: int) -> int | None:
         self._cancel([number for number, (_, _, due_ns) in self._running.items() if 0 < due_ns <= now_ns])
@@ -326,4 +335,14 @@ def _push_within(message: Message) -> Message:
 
 
 def _describe(error: BaseException, traceback_text: str) -> dict[str, str]:
-    return {"type": type(error).__name__, "message": str(error), "traceback": traceback_text}
+    """Return an error as plain data of at most a few thousand characters: it must fit where models do not."""
+    return {
+        "type": type(error).__name__,
+        "message": _sendable(str(error), MAX_MESSAGE),
+        "traceback": _sendable(traceback_text, MAX_TRACEBACK),
+    }
+
+
+def _sendable(text: str, length: int) -> str:
+    """Return the end of a text, without halves of surrogate pairs, which cannot be encoded."""
+    return text[-length:].encode(errors="replace").decode()

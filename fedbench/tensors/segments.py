@@ -1,8 +1,8 @@
 """Segments: named shared memory, its names, and what killed processes have left of it.
 
-A name tells the owner: ``fb-<uid>-<pid>-<starttime>-<n>``. The owner alone creates and unlinks; others map a
-segment for reading without the resource tracker knowing, which would unlink what it only attached. What the
-owner has not unlinked when it exits goes then; what a killed one leaves is swept.
+A name tells the owner: ``fb-<uid>-<pid>-<starttime>-<pidns>-<n>``. Only the owner creates and unlinks. Others
+map a segment for reading without the resource tracker knowing, which would unlink what it only attached. What
+the owner has not unlinked when it exits goes then; what a killed one leaves is swept.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ import numpy as np
 from fedbench.errors import TensorStoreFull
 
 FOLDER = "/dev/shm"
-_NAME = re.compile(r"fb-(\d{1,10})-(\d{1,10})-(\d{1,20})-(\d{1,10})")
+_NAME = re.compile(r"fb-(\d{1,10})-(\d{1,10})-(\d{1,20})-(\d{1,20})-(\d{1,10})")
 _numbers = itertools.count(1)
+NAMESPACE = os.stat("/proc/self/ns/pid").st_ino
+"""Of the process ids of this process; those of its children are the same."""
 _linked: dict[str, SharedMemory] = {}  # what this process has not unlinked yet
 
 
@@ -36,11 +38,13 @@ class Name(NamedTuple):
         uid: User.
         pid: Process.
         starttime: When that process began, in clock ticks since the boot: process ids are used again.
+        namespace: The namespace of process ids that it means: containers may share the folder and not these.
     """
 
     uid: int
     pid: int
     starttime: int
+    namespace: int
 
 
 class Leftover(NamedTuple):
@@ -102,7 +106,7 @@ class Segment:
     def _create() -> SharedMemory:
         """Take a name; one byte is asked for, because the tracker objects to a SharedMemory that fails."""
         while True:
-            name = f"fb-{os.getuid()}-{os.getpid()}-{_starttime(os.getpid())}-{next(_numbers)}"
+            name = own_name(next(_numbers))
             try:
                 memory = SharedMemory(name, create=True, size=1)
             except FileExistsError:  # another process of a namespace that shares this folder
@@ -168,15 +172,26 @@ def is_linked(name: str) -> bool:
 def parse_name(name: str) -> Name | None:
     """Return what a name tells, None if it is not one of a segment."""
     match = _NAME.fullmatch(name)
-    return None if match is None else Name(*(int(part) for part in match.groups()[:3]))
+    return None if match is None else Name(*(int(part) for part in match.groups()[:4]))
+
+
+def own_name(number: int) -> str:
+    """Return the name of a segment of this process."""
+    pid = os.getpid()
+    return f"fb-{os.getuid()}-{pid}-{_starttime(pid)}-{NAMESPACE}-{number}"
 
 
 def leftovers() -> list[Leftover]:
-    """Return this user's segments whose owner is gone, by name."""
+    """Return this user's segments whose owner is gone, by name.
+
+    Owners in another namespace of process ids cannot be seen from here: theirs do not count.
+    """
     found = []
     for name in sorted(os.listdir(FOLDER)):
         owner = parse_name(name)
-        if owner is None or owner.uid != os.getuid() or _starttime(owner.pid) == owner.starttime:
+        if owner is None or owner.uid != os.getuid() or owner.namespace != NAMESPACE:
+            continue
+        if _starttime(owner.pid) == owner.starttime:
             continue
         try:
             status = os.lstat(f"{FOLDER}/{name}")
@@ -220,6 +235,17 @@ def room() -> tuple[int, int]:
     """Return how many bytes of the folder of segments are free, and how many there are."""
     status = os.statvfs(FOLDER)
     return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+
+
+def shortage(nbytes: int) -> str | None:
+    """Return what is wrong and what to do if the folder of segments has not that many bytes free."""
+    free, total = room()
+    if free >= nbytes:
+        return None
+    return (
+        f"{FOLDER} has {free} of {total} bytes free and {nbytes} may be needed: enlarge it "
+        "(docker run --shm-size, mount -o remount,size=…) or use a smaller model or fewer clients"
+    )
 
 
 def _starttime(pid: int) -> int:

@@ -132,6 +132,11 @@ class SharedStore(TensorStore):
             if not held:
                 self._leases.pop(peer, None)
 
+    def lends_to(self, peer: Hashable) -> bool:
+        """Whether ``peer`` has a lease."""
+        with self._lock:
+            return peer in self._leases
+
     def forget(self, peer: Hashable) -> None:
         """``peer`` is dead: all of its leases end."""
         with self._lock:

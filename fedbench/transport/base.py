@@ -10,7 +10,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ClassVar
 
-from fedbench.errors import ConnectionBroken, ConnectionClosed, LocalProtocolError, Overloaded, RoutingError
+from fedbench.errors import (
+    ConnectionBroken,
+    ConnectionClosed,
+    LocalProtocolError,
+    Overloaded,
+    RoutingError,
+    TensorStoreFull,
+)
 from fedbench.ids import Role, check_name, parse
 from fedbench.messages import Kind, Message
 from fedbench.tensors.model import ModelState
@@ -27,6 +34,16 @@ ConnectionCallback = Callable[[Connection], None]
 Unsubscribe = Callable[[], None]
 
 _SPARE_INBOXES = 1024  # of pairs without a connection: they tell who receives from one of them why it is over
+
+
+class _Opening:
+    """A connection that is being opened: one at a time, however many callers wait for it."""
+
+    __slots__ = ("callers", "turn")
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.callers = 0
 
 
 class TransportBase(ABC):
@@ -56,6 +73,7 @@ class TransportBase(ABC):
         self._roles: dict[str, Role | None] = {node_id: role or parse(node_id).role}
         self._listening: set[str] = set()
         self._connections: dict[tuple[str, str], Connection] = {}
+        self._opening: dict[tuple[str, str], _Opening] = {}
         self._inboxes: dict[tuple[str, str], Inbox] = {}
         self._on_connection: dict[str, ConnectionCallback] = {}
         self._events = Events()
@@ -107,11 +125,27 @@ class TransportBase(ABC):
             raise self._refuse(node, target, "the source is not a node of this transport")
         if node == target:
             raise self._refuse(node, target, "a node does not connect to itself")
+        pair = (node, target)
+        opening = self._opening.setdefault(pair, _Opening())
+        opening.callers += 1
+        try:
+            async with opening.turn:
+                connection = self._connections.get(pair)  # somebody else may have opened it meanwhile
+                if connection is None or connection.closed:
+                    connection = await self._open_and_adopt(node, target)
+                return connection
+        finally:
+            opening.callers -= 1
+            if not opening.callers:
+                del self._opening[pair]
+
+    async def _open_and_adopt(self, node: str, target: str) -> Connection:
         try:
             connection = await self._open(node, target)
         except RoutingError as error:
             raise self._refuse(node, target, error.reason) from None
-        self._adopt(connection)
+        if self._connections.get((node, target)) is not connection:
+            self._adopt(connection)
         return connection
 
     async def disconnect(self, target: str, source: str | None = None) -> None:
@@ -263,6 +297,8 @@ class TransportBase(ABC):
     async def _open(self, source: str, target: str) -> Connection:
         """Open a connection; the target's transport adopts the other end.
 
+        Where both ends open one at once it may return the one that was adopted here instead.
+
         Raises:
             RoutingError: Unknown target, or one that may not be connected (:meth:`_check_roles`).
         """
@@ -316,7 +352,7 @@ class TransportBase(ABC):
     async def _attempt(sending: Awaitable[Receipt]) -> Receipt:
         try:
             return await sending
-        except (RoutingError, ConnectionBroken, ConnectionClosed, Overloaded) as error:
+        except (RoutingError, ConnectionBroken, ConnectionClosed, Overloaded, TensorStoreFull) as error:
             receipt = Receipt(Ledger())
             receipt.end(Outcome.REJECTED, error)
             return receipt

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PRIVATE = re.compile(rb"^Private_(?:Clean|Dirty):\s+(\d+) kB$", re.MULTILINE)
 _FIELD = re.compile(rb"^(Pss_Anon|Pss_File|Pss_Shmem|VmHWM):\s+(\d+) kB$", re.MULTILINE)
 _SEGMENT_PREFIX = "fb-"
-_SEGMENT_OWNER = re.compile(r"fb-\d+-(\d+)-\d+-\d+")  # fb-<uid>-<pid>-<starttime>-<n>
+_SEGMENT_OWNER = re.compile(r"fb-\d+-(\d+)(-\d+)+")  # fb-<uid>-<pid>-…
 _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the filesystem's own block is
 
 

@@ -52,6 +52,26 @@ class RoutingSuite:
         business = [(Kind.CLIENT_NOTIFY, "0"), (Kind.MODEL_PUSH, "1"), (Kind.CLIENT_NOTIFY, "3")]
         assert arrived == control + business
 
+    async def test_first_messages_that_overlap_open_one_connection_and_all_arrive(self, backend):
+        server, client = await backend.node(SERVER), await backend.node(CLIENT)
+        opened = []
+        server.on_connection(SERVER, opened.append)
+        receipts = await within(asyncio.gather(*(client.send(CLIENT, SERVER, i) for i in range(5))))
+        assert [await within(server.receive(SERVER, CLIENT)) for _ in range(5)] == list(range(5))
+        await within(asyncio.gather(*(receipt.delivered for receipt in receipts)))
+        assert len(opened) == 1
+
+    async def test_nodes_that_connect_to_each_other_at_once_share_one_connection(self, backend):
+        server, client = await backend.node(SERVER), await backend.node(CLIENT)
+        near, far = await within(asyncio.gather(client.connect(SERVER), server.connect(CLIENT)))
+        await settle()
+        assert not near.closed
+        assert not far.closed
+        await client.send(CLIENT, SERVER, "up")
+        await server.send(SERVER, CLIENT, "down")
+        assert await within(server.receive(SERVER, CLIENT)) == "up"
+        assert await within(client.receive(CLIENT, SERVER)) == "down"
+
     async def test_answering_from_a_handler_keeps_the_order(self, backend):
         pair = await backend.make_pair()
         heard, done = [], asyncio.Event()

@@ -77,6 +77,15 @@ class Stepper(Learner):
         await asyncio.Event().wait()
 
 
+class Cramped(Stepper):
+    """The store of the second client has room for nothing."""
+
+    def train(self, model, round_info):
+        if self.client.index == 1:
+            model.block.store._budget_bytes = 1
+        return super().train(model, round_info)
+
+
 class Late(Stepper):
     """Takes longer to be made in a client than anybody waits."""
 

@@ -37,15 +37,17 @@ async def kill_at_random(federation, rng, kills):
     """
     ids = [client.client_id for client in federation.config.clients]
     left = kills
-    fleet = federation.nodes.fleet
+    fleet, side = federation.nodes.fleet, federation.nodes.side
     while left:
         await asyncio.sleep(rng.uniform(0.0, 0.03))
         victim = rng.choice(ids)
         pid = fleet.pid(victim)
+        epoch = side.comm.control.monitor.peers[victim].epoch
         if pid is not None:
             federation.nodes.lose(victim)
             left -= 1
-    while fleet.pid(victim) == pid or victim in federation.nodes.side.stub.subscribers["model"]:
+    peer = side.comm.control.monitor.peers[victim]
+    while fleet.pid(victim) == pid or (peer.epoch == epoch and victim in side.stub.subscribers["model"]):
         await asyncio.sleep(0.001)
 
 

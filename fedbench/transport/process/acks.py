@@ -22,6 +22,7 @@ MAX_RUNNING = 64
 MAX_FINISHED = 64
 MAX_RELEASED = 64
 MAX_TEXT_BYTES = 1000
+MAX_WAITED = 1 << 20
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):
@@ -249,6 +250,8 @@ class Outstanding:
     def _consume(self, count: int) -> None:
         if count > len(self._data):
             raise RemoteProtocolError(f"{count} messages are reported as received, {len(self._data)} wait")
+        if count < -MAX_WAITED:
+            raise RemoteProtocolError(f"{-count} messages are reported as waiting since earlier")
         for _ in range(-count):
             self._data.appendleft(0)
         for _ in range(count):
@@ -260,8 +263,7 @@ def _failure(error: RemoteError) -> Failure:
 
 
 def _cut(text: str, *, keep_end: bool = False) -> str:
+    """Return text that can be encoded and is not too long: half a surrogate pair would jam the queue."""
     data = text.encode(errors="replace")
-    if len(data) <= MAX_TEXT_BYTES:
-        return text
     data = data[-MAX_TEXT_BYTES:] if keep_end else data[:MAX_TEXT_BYTES]
     return data.decode(errors="ignore")

@@ -7,7 +7,9 @@ import contextlib
 import functools
 import logging
 import os
+import time
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, ClassVar
 
 from fedbench.codec import envelope as envelopes
@@ -36,7 +38,7 @@ from fedbench.transport.connection import Connection
 from fedbench.transport.process.acks import Notes, Outstanding, Taken, decode_notes
 from fedbench.transport.process.delivery import TakenMessage
 from fedbench.transport.process.writer import Writer
-from fedbench.transport.receipt import Outcome, Receipt
+from fedbench.transport.receipt import IN_FLIGHT, Outcome, Receipt
 
 if TYPE_CHECKING:
     from fedbench.codec.envelope import Envelope
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("fedbench.transport")
 
 READ_BYTES = 1 << 16
+MAX_LAST_READS = (1 << 20) // READ_BYTES + 1
+STALLED_NS = 1_000_000_000
+"""A peer that has not taken a model for this long is lent no other."""
 LAZY_S = 0.5
 """How long the news that a call was taken, or that a model is not read any more, waits for company."""
 
@@ -94,6 +99,7 @@ class ProcessConnection(Connection):
         self._urgent = False
         self._lazy: asyncio.TimerHandle | None = None
         self._room: list[asyncio.Future[None]] = []
+        self._lent: deque[tuple[Receipt, int]] = deque()  # with models, and when they were sent
         peer.on_death = self._gone
 
     # Owner's side ------------------------------------------------------------------------------------
@@ -121,6 +127,10 @@ class ProcessConnection(Connection):
                 if future in self._room:
                     self._room.remove(future)
 
+    def untaken(self) -> list[Receipt]:
+        """Return the receipts of what was sent in shared memory and not taken, as far as is known."""
+        return [receipt for receipt, _ in self._lent if receipt.outcome is IN_FLIGHT]
+
     def abort(self, reason: str = "its node ended without closing") -> None:
         """End this side as a crash would: the peer sees :class:`PeerLost`."""
         error = ConnectionClosed(f"{self.local_id} is gone: {reason}")
@@ -139,8 +149,12 @@ class ProcessConnection(Connection):
             raise Overloaded(f"nobody at {self.peer_id} receives from {self.local_id}: its queue is full")
         if self._writer.blocked and self._writer.full:
             raise Overloaded(f"{self._writer} wait for {self.peer_id} to read: let it catch up first")
+        if message.tensors is not None or self._lent:
+            self._check_lent(lends=message.tensors is not None)
         payload, handles = self._encode(message)
         receipt = Receipt(self.ledger)
+        if handles:
+            self._lent.append((receipt, time.monotonic_ns()))
         nbytes = 0
         if kind is not RPC_REQUEST and kind is not RPC_RESPONSE:
             nbytes = weight_bytes(message)
@@ -150,6 +164,16 @@ class ProcessConnection(Connection):
                 self._outstanding.add_data(nbytes)
         self._writer.send(kind.channel, payload, receipt, handles, nbytes or len(payload))
         return receipt
+
+    def _check_lent(self, *, lends: bool) -> None:
+        """Refuse to lend one more model to a peer that stands still: it would keep a slot for each."""
+        lent = self._lent
+        while lent and lent[0][0].outcome is not IN_FLIGHT:
+            lent.popleft()
+        if lends and lent and time.monotonic_ns() - lent[0][1] > STALLED_NS:
+            raise Overloaded(
+                f"{self.peer_id} has not taken the last model yet: it is stopped, or too busy to read"
+            )
 
     def _encode(self, message: Message) -> tuple[bytes, tuple[Handle, ...]]:
         body = message.body
@@ -331,8 +355,9 @@ class ProcessConnection(Connection):
 
     def _gone(self) -> None:
         """The peer has died, or reads no more: take what it wrote before, then end."""
-        while self._closed is None and self._readable():
-            pass
+        for _ in range(MAX_LAST_READS):  # one that lives on may write for ever
+            if self._closed is not None or not self._readable():
+                break
         self._hung_up()
 
     def _end(self, reason: ConnectionBroken) -> None:

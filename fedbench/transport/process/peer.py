@@ -45,7 +45,9 @@ class Peer:
         os.close(self.read_fd)
         os.close(self.write_fd)
         self.on_death = None
-        if self._pidfd is not None:
+        if not store.lends_to(holder):
+            self.abandon()
+        elif self._pidfd is not None:
             self._lease = (store, holder)
 
     def abandon(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import select
 import socket
@@ -23,9 +24,14 @@ from fedbench.transport.process.peer import Peer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+log = logging.getLogger("fedbench.transport")
+
 BACKLOG = 4096
 HANDSHAKE_TIMEOUT_S = 10.0
-PROTOCOL = 1
+RETRY_S = 1.0
+CROSSING = "it is opening a connection to this node itself"
+"""Why a node refuses another that it is connecting to at the same time and whose id is higher."""
+PROTOCOL = 2
 _MAX_HELLO_BYTES = 4096
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
@@ -111,12 +117,30 @@ class Listener:
     def _accept(self) -> None:
         try:
             connected, _ = self._socket.accept()
-        except OSError:
-            return  # it went away again
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._pause(error)
+            return  # else it went away again
         connected.setblocking(False)
         fd = connected.fileno()
         self._greeting[fd] = connected
         self._loop.add_reader(fd, self._greeted, fd)
+        self._loop.call_later(HANDSHAKE_TIMEOUT_S, self._forget_silent, fd, connected)
+
+    def _pause(self, error: OSError) -> None:
+        """Do not listen for a while: who waits would be announced at every turn, and nothing can be done."""
+        log.warning("%s takes no connections for %g s: %s", self._node_id, RETRY_S, error)
+        self._loop.remove_reader(self._socket)
+        self._loop.call_later(RETRY_S, self._resume)
+
+    def _resume(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.add_reader(self._socket, self._accept)
+
+    def _forget_silent(self, fd: int, connected: socket.socket) -> None:
+        """Hang up on one that has not said who it is."""
+        if self._greeting.get(fd) is connected:
+            self._forget(fd)
 
     def _greeted(self, fd: int) -> None:
         connected = self._greeting[fd]

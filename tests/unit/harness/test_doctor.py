@@ -17,7 +17,7 @@ from harness.doctor import examine
 @pytest.fixture
 def leftover():
     """A segment of a process that never was: this one's id with another start."""
-    name = f"fb-{os.getuid()}-{os.getpid()}-1-1"
+    name = f"fb-{os.getuid()}-{os.getpid()}-1-{segments.NAMESPACE}-1"
     with open(f"/dev/shm/{name}", "wb") as file:
         file.write(bytes(1 << 20))
     yield name
@@ -58,7 +58,7 @@ def test_without_leftovers_all_is_well(monkeypatch):
 
 
 def test_what_another_sweep_has_removed_meanwhile_is_not_claimed(monkeypatch):
-    monkeypatch.setattr(segments, "leftovers", lambda: [Leftover("fb-0-1-1-1", 0, 1)])
+    monkeypatch.setattr(segments, "leftovers", lambda: [Leftover("fb-0-1-1-4-1", 0, 1)])
     monkeypatch.setattr(segments, "sweep", list)
     console = Console(width=200)
     with console.capture() as capture:

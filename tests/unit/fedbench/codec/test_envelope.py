@@ -87,7 +87,7 @@ def test_a_body_beyond_the_limit_is_refused(monkeypatch):
 
 
 def test_a_long_method_name_is_refused():
-    with pytest.raises(LocalProtocolError, match="longer than 512"):
+    with pytest.raises(LocalProtocolError, match="up to 512 characters"):
         envelopes.encode(Message(Kind.DATA, "a", "b", "m" * 513), None, None, None)
 
 

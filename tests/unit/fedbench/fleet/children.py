@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from fedbench.fleet.child import enter, watch_parent
+from fedbench.fleet.child import enter, leave_with
 
 
 def blocked():
@@ -53,12 +53,12 @@ def preloaded(child_id, incarnation, spec):
 def busy(child_id, incarnation, spec):
     """Compute in a thread, as a learner does, and watch the server in the loop."""
     enter(spec["server"])
+    leave_with(spec["server"])
 
     async def serve():
-        watch_parent(asyncio.get_running_loop(), spec["server"], lambda: os._exit(1))
         threading.Thread(target=_compute, daemon=True).start()
         tell(f"{spec['report']}.{child_id}", os.getpid())
-        await asyncio.Event().wait()
+        _compute()  # holds the loop, as a learner may
 
     asyncio.run(serve())
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from fedbench.fleet.child import enter, watch_parent
+from fedbench.fleet.child import enter, leave_with
 
 
 def ended_process() -> int:
@@ -48,16 +48,15 @@ def test_a_child_of_a_server_that_is_gone_ends_at_once():
         enter(ended_process())
 
 
-async def test_the_death_of_the_server_is_told():
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
-    watch_parent(loop, ended_process(), told.set)
+def test_the_death_of_the_server_is_told_whatever_the_loop_does():
+    told = threading.Event()
+    leave_with(ended_process(), told.set).join(10)
     assert told.is_set()
     told.clear()
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    pidfd = watch_parent(loop, process.pid, told.set)
+    watching = leave_with(process.pid, told.set)
+    assert not told.is_set()
     process.kill()
-    async with asyncio.timeout(10):
-        await told.wait()
-    loop.remove_reader(pidfd)
-    os.close(pidfd)
+    watching.join(10)
+    assert told.is_set()
     process.wait()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import subprocess
+import sys
 
 from fedbench.fleet import preload
 
@@ -30,3 +33,32 @@ def test_without_a_script_only_the_runtime_is_loaded(monkeypatch, capsys):
     finally:
         gc.unfreeze()
     assert capsys.readouterr().err == ""
+
+
+UNGUARDED = """
+import fedbench
+from fedbench import Federation
+
+async def main():
+    federation = Federation.from_mapping({
+        "mode": "process",
+        "server": {"trainer": {"args": {"rounds": 1}}},
+        "clients": {"count": 2, "learner": {"type": "tests.fakes.fleet:Stepper"}},
+    })
+    history = await federation.run()
+    print("trained", history.rounds[0].arrived, flush=True)
+
+fedbench.run(main())
+"""
+
+
+def test_a_script_that_forgot_its_guard_trains_once_and_is_told(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(UNGUARDED)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=20, env=environment
+    )
+    assert result.stdout == "trained ('yaml_client_1', 'yaml_client_2')\n"
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"{script} starts processes while it is imported: put that under `if __name__")

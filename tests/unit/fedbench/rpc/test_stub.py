@@ -11,6 +11,7 @@ from fedbench.errors import (
     PeerLost,
     RemoteError,
     RoutingError,
+    TensorStoreFull,
 )
 from fedbench.ids import current_node
 from fedbench.messages import Kind, Message
@@ -74,6 +75,39 @@ async def test_caller_and_handler_agree_on_the_deadline(world):
     await turns()
     assert client.target.cancelled == 1
     assert client.stub._running == {}
+
+
+async def test_an_error_with_text_that_cannot_be_encoded_reaches_the_caller(world):
+    server, client = await world.server(), await world.client()
+
+    class Strange:
+        async def call(self, method, body, tensors):
+            raise FileNotFoundError("no such file: \udcff " + "x" * 5000)
+
+    client.stub._target = Strange()
+    with pytest.raises(RemoteError) as raised:
+        await server.endpoint.call(CLIENT, "m")
+    raised.value.message.encode()
+    raised.value.traceback_text.encode()
+    assert len(raised.value.message) == 1000
+    assert len(raised.value.traceback_text) <= 2000
+
+
+async def test_an_answer_that_cannot_be_sent_becomes_an_error(world, caplog):
+    server, client = await world.server(), await world.client()
+    real, refused = client.stub._send, []
+
+    def send(message):
+        if message.method != "error":
+            refused.append(message)
+            raise TensorStoreFull("no room for an answer")
+        return real(message)
+
+    client.stub._send = send
+    with pytest.raises(RemoteError, match="TensorStoreFull: no room for an answer"):
+        await server.endpoint.call(CLIENT, "m")
+    assert len(refused) == 1
+    assert "could not answer yaml_fed_server: no room" in caplog.text
 
 
 async def test_a_met_deadline_is_discarded(world):

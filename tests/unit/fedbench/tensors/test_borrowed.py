@@ -122,7 +122,7 @@ def test_another_process_reads_the_same(world):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"segment": "fb-0-1-2-3"}, "is no segment of process"),
+        ({"segment": "fb-0-1-2-3-4"}, "is no segment of process"),
         ({"segment": "../shadow"}, "is no segment of process"),
         ({"generation": 2}, "stale or forged"),
         ({"generation": -1}, "stale or forged"),

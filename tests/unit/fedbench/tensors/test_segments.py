@@ -44,7 +44,7 @@ def hold(then, **options):
 def test_the_name_tells_the_owner(segment):
     name = parse_name(segment.name)
     assert (name.uid, name.pid) == (os.getuid(), os.getpid())
-    assert [parse_name(other) for other in ("fb-1", "fb-1-2-3-4x", "../x", "")] == [None] * 4
+    assert [parse_name(other) for other in ("fb-1", "fb-1-2-3-4-5x", "fb-1-2-3-4", "../x", "")] == [None] * 5
     assert segment.name not in {leftover.name for leftover in leftovers()}
 
 
@@ -134,8 +134,8 @@ def test_what_a_killed_owner_leaves_is_swept_by_name_of_its_process():
 
 
 def test_a_process_id_that_is_used_again_owns_nothing_of_its_predecessor():
-    name = f"fb-{os.getuid()}-{os.getpid()}-1-1"
-    foreign = f"fb-{os.getuid() + 1}-1-1-1"
+    name = f"fb-{os.getuid()}-{os.getpid()}-1-{segments.NAMESPACE}-1"
+    foreign = f"fb-{os.getuid() + 1}-1-1-{segments.NAMESPACE}-1"
     for made in (name, foreign):
         with open(f"/dev/shm/{made}", "w"):
             pass
@@ -148,7 +148,7 @@ def test_a_process_id_that_is_used_again_owns_nothing_of_its_predecessor():
 
 @pytest.mark.parametrize("make", ["file of another user", "folder"])
 def test_what_only_bears_such_a_name_is_not_touched(make):
-    path = f"/dev/shm/fb-{os.getuid()}-1-1-1"
+    path = f"/dev/shm/fb-{os.getuid()}-1-1-{segments.NAMESPACE}-1"
     if make == "folder":
         os.mkdir(path)
     else:
@@ -175,6 +175,25 @@ def test_what_is_discarded_gives_its_memory_back_though_it_is_mapped(segment):
 
 
 def test_a_sweep_that_meets_another_is_no_error(monkeypatch):
-    gone = segments.Leftover("fb-0-1-1-1", 0, 1)
+    gone = segments.Leftover("fb-0-1-1-4-1", 0, 1)
     monkeypatch.setattr(segments, "leftovers", lambda: [gone])
     assert sweep() == []
+
+
+def test_what_lies_there_of_another_namespace_of_process_ids_is_left_alone():
+    name = f"fb-{os.getuid()}-{os.getpid()}-1-{segments.NAMESPACE + 1}-1"
+    path = f"/dev/shm/{name}"
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    try:
+        assert name not in {leftover.name for leftover in leftovers()}
+        assert name not in sweep()
+        assert os.path.exists(path)
+    finally:
+        os.unlink(path)
+
+
+def test_a_shortage_is_told_with_its_remedy():
+    free, total = room()
+    assert segments.shortage(0) is None
+    assert f"{total} bytes free and {free + (1 << 40)} may be needed" in segments.shortage(free + (1 << 40))
+    assert "--shm-size" in segments.shortage(total + 1)

@@ -11,12 +11,13 @@ import pytest
 
 from fedbench.codec import envelope as envelopes
 from fedbench.codec.frames import MAX_FRAME_BYTES, frame
-from fedbench.errors import ConnectionBroken, LocalProtocolError, Overloaded, TensorStoreFull
+from fedbench.errors import ConnectionBroken, LocalProtocolError, Overloaded, RemoteError, TensorStoreFull
 from fedbench.messages import Kind, Message
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.shared import SharedStore
 from fedbench.tensors.store import Handle
 from fedbench.transport.inbox import Limits
+from fedbench.transport.process import connection as connections
 from fedbench.transport.process.acks import Notes, encode_notes
 from fedbench.transport.process.backend import ProcessTransport
 from tests.conformance.backend import CLIENT, SERVER, Backend, notify, settle, within
@@ -155,7 +156,7 @@ def message_with(tensors=None, bulk=None):
     return frame(1, envelopes.encode(message, None, bulk, tensors), 0)
 
 
-FORGED = Handle(f"fb-{os.getuid()}-{os.getpid()}-1-1", 0, 64, 10, 1, 0, 1)
+FORGED = Handle(f"fb-{os.getuid()}-{os.getpid()}-1-4-1", 0, 64, 10, 1, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -169,9 +170,10 @@ FORGED = Handle(f"fb-{os.getuid()}-{os.getpid()}-1-1", 0, 64, 10, 1, 0, 1)
         (frame(2, b"", 0, 0, encode_notes(Notes(consumed=1))), "1 messages are reported as received"),
         (frame(2, b"", 0, 0, encode_notes(Notes(released=[3]))), "lease 3 is released"),
         (frame(2, b"", 0, 4), "lease 4 is released"),
+        (frame(2, b"", 0, 0, encode_notes(Notes(consumed=-(10**12)))), "reported as waiting since earlier"),
         (message_with(tensors=FORGED), "cannot be mapped"),
         (message_with(bulk=FORGED), "cannot be mapped"),
-        (message_with(tensors=Handle("fb-0-1-2-3", 0, 64, 10, 1, 0, 1)), "is no segment of process"),
+        (message_with(tensors=Handle("fb-0-1-2-3-4", 0, 64, 10, 1, 0, 1)), "is no segment of process"),
     ],
 )
 async def test_a_peer_that_breaks_the_protocol_is_cut_off_and_both_sides_know_why(
@@ -220,3 +222,71 @@ async def test_writing_to_a_peer_that_hung_up_loses_nothing_that_it_wrote_before
     assert heard == ["0", "1", "2"]
     assert receipt.outcome.value == "lost"
     assert pair.balanced()
+
+
+# Faults of users and peers ---------------------------------------------------------------------------------
+
+
+async def test_an_error_that_cannot_be_encoded_jams_nothing(backend):
+    pair = await backend.make_pair()
+
+    def broken_handler(message):
+        raise ValueError("no such file: \udcff")
+
+    pair.server.subscribe(broken_handler)
+    receipt = pair.near.send(notify("n"))
+    with pytest.raises(RemoteError, match=r"no such file: \?"):
+        await within(receipt.applied)
+    pair.far.send(notify("back", source=SERVER, target=CLIENT))
+    assert pair.balanced()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"intended_ns": 1.5}, {"method": 5}, {"method": "\udcff"}, {"deadline_ns": 2**70}], ids=str
+)
+async def test_what_the_peer_could_not_decode_is_refused_at_the_sender(backend, fields):
+    pair = await backend.make_pair()
+    message = Message(Kind.CLIENT_NOTIFY, CLIENT, SERVER, **{"method": "n", **fields})
+    with pytest.raises(LocalProtocolError):
+        pair.near.send(message)
+    assert pair.near.ledger.accepted == 0
+    await pair.client.send(CLIENT, SERVER, "fine")
+    assert await within(pair.server.receive(SERVER, CLIENT)) == "fine"
+
+
+async def test_a_peer_that_takes_no_models_is_lent_no_more_until_it_does(backend, monkeypatch):
+    monkeypatch.setattr(connections, "STALLED_NS", 0)
+    pair = await backend.make_pair()
+    stop_reading(pair.far)
+
+    def push(version):
+        model = ModelState.from_arrays({"w": np.full(9, version)}, version)
+        return pair.near.send(Message(Kind.RPC_REQUEST, CLIENT, SERVER, "train", tensors=model))
+
+    first = push(1)
+    with pytest.raises(Overloaded, match=f"{SERVER} has not taken the last model"):
+        push(2)
+    assert pair.client.store.stats()["leased"] == 1
+    pair.near.send(notify("small"))  # what lends nothing passes
+    pair.far._loop.add_reader(pair.far._peer.read_fd, pair.far._readable)
+    await within(first.delivered)
+    assert push(3)
+
+
+async def test_what_was_sent_before_closing_arrives_whatever_its_size(backend):
+    pair = await backend.make_pair()
+    heard = []
+    pair.server.subscribe(lambda message: heard.append(len(message.body)))
+    for nbytes in (10, 100_000, 20):
+        await pair.client.push_event(CLIENT, SERVER, "e", b"x" * nbytes)
+    await within(pair.client.close())
+    assert heard == [10, 100_000, 20]
+
+
+async def test_a_live_peer_that_writes_on_after_it_hung_up_holds_nobody(backend):
+    pair = await backend.make_pair()
+    reads = []
+    pair.far._readable = lambda: reads.append(1) or True
+    pair.far._gone()
+    assert len(reads) == connections.MAX_LAST_READS
+    assert pair.far.closed

@@ -15,8 +15,12 @@ from fedbench.transport.process.peer import Peer
 class Store:
     """Remembers who was forgotten."""
 
-    def __init__(self):
+    def __init__(self, *, lends=True):
         self.forgotten = []
+        self.lends = lends
+
+    def lends_to(self, holder):
+        return self.lends
 
     def forget(self, holder):
         self.forgotten.append(holder)
@@ -57,6 +61,12 @@ async def test_leases_end_with_the_process_and_not_with_the_connection(process):
     assert store.forgotten == []
     await died(process)
     assert store.forgotten == ["holder"]
+
+
+async def test_a_process_that_holds_nothing_is_watched_no_longer_than_its_connection(process):
+    peer = peer_of(process.pid, os.pidfd_open(process.pid))
+    peer.close("holder", Store(lends=False))
+    assert not peer.watched
 
 
 async def test_one_that_is_abandoned_is_not_watched(process):

@@ -95,7 +95,7 @@ async def test_a_refusal_tells_its_reason():
 
 @pytest.mark.parametrize(
     ("strange", "named"),
-    [(hello(protocol=99), "speaks protocol 1")],
+    [(hello(protocol=99), f"speaks protocol {PROTOCOL}")],
 )
 async def test_another_protocol_is_refused(host, strange, named):
     with pytest.raises(RoutingError, match=named):
@@ -140,6 +140,41 @@ async def test_without_descriptors_the_guest_is_told(host, monkeypatch):
     with pytest.raises(RoutingError, match=r"no queue could be made: .*Too many open files"):
         await meet(host.exchange, hello())
     assert host.met == []
+
+
+async def test_without_descriptors_nobody_is_accepted_for_a_while_and_then_served(host, monkeypatch, caplog):
+    monkeypatch.setattr(rendezvous, "RETRY_S", 0.01)
+    real, tries = host.listener._socket, []
+
+    class Exhausted:
+        def accept(self):
+            tries.append(1)
+            raise OSError(24, "Too many open files")
+
+        def fileno(self):
+            return real.fileno()
+
+    host.listener._socket = Exhausted()
+    meeting = asyncio.ensure_future(meet(host.exchange, hello()))
+    while not tries:
+        await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(tries) == 1
+    host.listener._socket = real
+    close(await meeting)
+    assert "takes no connections for 0.01 s: [Errno 24]" in caplog.text
+
+
+async def test_one_that_does_not_say_who_it_is_is_hung_up_on(host, monkeypatch):
+    monkeypatch.setattr(rendezvous, "HANDSHAKE_TIMEOUT_S", 0.01)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
+        silent.connect(address(host.exchange, "host"))
+        while not host.listener._greeting:
+            await asyncio.sleep(0)
+        while host.listener._greeting:
+            await asyncio.sleep(0.005)
+        assert silent.recv(10) == b""
 
 
 async def test_a_peer_that_died_meanwhile_leaves_nothing(host, monkeypatch):
