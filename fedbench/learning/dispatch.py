@@ -238,7 +238,10 @@ def _numbers(metrics: Any, method: str) -> dict[str, float]:
     """Return metrics as plain data: numpy's scalars do not travel."""
     if type(metrics) is not dict and not isinstance(metrics, Mapping):
         raise TypeError(f"{method} returned {_kind(metrics)} as metrics: return a dict of names and numbers")
-    return {str(name): float(value) for name, value in metrics.items()}
+    numbers = {}
+    for name, value in metrics.items():
+        numbers[str(name)] = float(value)
+    return numbers
 
 
 def _kind(value: Any) -> str:

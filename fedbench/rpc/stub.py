@@ -10,6 +10,8 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec.structs import replace
+
 from fedbench.errors import ConnectionClosed, DeadlineExceeded, LocalProtocolError, Overloaded, TransportError
 from fedbench.messages import RPC_RESPONSE, Kind, Message
 from fedbench.rpc.deadlines import DeadlineTimer
@@ -251,29 +253,27 @@ class LearnerStub:
 
     def _reply(self, request: Message, method: str, body: Any, tensors: ModelState | None = None) -> None:
         """Send an answer; one that cannot be sent becomes a short error, so that the caller does not wait."""
+        now_ns = time.monotonic_ns()
+        message = Message(
+            RPC_RESPONSE,
+            request.target,
+            request.source,
+            method,
+            body,
+            tensors,
+            request.correlation_id,
+            0,
+            1,
+            0,
+            now_ns,
+        )
         try:
-            self._respond(request, method, body, tensors)
+            self._send(message)
         except (TransportError, LocalProtocolError) as error:
             log.warning("%s could not answer %s: %s", request.target, request.source, error)
+            short = replace(message, method=ERROR, body=_describe(error, ""), tensors=None, seq=0)
             with contextlib.suppress(TransportError):  # then the connection is over, or full
-                self._respond(request, ERROR, _describe(error, ""), None)
-
-    def _respond(self, request: Message, method: str, body: Any, tensors: ModelState | None) -> None:
-        self._send(
-            Message(
-                RPC_RESPONSE,
-                request.target,
-                request.source,
-                method,
-                body,
-                tensors,
-                request.correlation_id,
-                0,
-                1,
-                0,
-                time.monotonic_ns(),
-            )
-        )
+                self._send(short)
 
     def _expire(self, now_ns: int) -> int | None:
         self._cancel([number for number, (_, _, due_ns) in self._running.items() if 0 < due_ns <= now_ns])

@@ -81,9 +81,9 @@ class ProcessTransport(TransportBase):
     async def _settle(self) -> None:
         if not self._owns_store or self._closed:
             return
-        untaken = [receipt for made in self._connections.values() for receipt in _untaken(made)]
-        if untaken:
-            waiting = [asyncio.ensure_future(receipt.delivered) for receipt in untaken]
+        untaken = [_untaken(made) for made in self._connections.values()]
+        waiting = [asyncio.ensure_future(receipt.delivered) for receipt in untaken if receipt is not None]
+        if waiting:
             done, _ = await asyncio.wait(waiting, timeout=SETTLE_S)
             for future in done:
                 future.exception()  # one that ended in another way has said so
@@ -141,6 +141,6 @@ class ProcessTransport(TransportBase):
         return ProcessConnection(local_id, peer_id, meeting.epoch, self.limits, meeting.peer, self.store)
 
 
-def _untaken(connection: Connection) -> list[Receipt]:
+def _untaken(connection: Connection) -> Receipt | None:
     assert isinstance(connection, ProcessConnection)
-    return [] if connection.closed else connection.untaken()
+    return None if connection.closed else connection.untaken()

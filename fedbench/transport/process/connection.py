@@ -9,7 +9,6 @@ import logging
 import os
 import time
 import weakref
-from collections import deque
 from typing import TYPE_CHECKING, ClassVar
 
 from fedbench.codec import envelope as envelopes
@@ -99,7 +98,9 @@ class ProcessConnection(Connection):
         self._urgent = False
         self._lazy: asyncio.TimerHandle | None = None
         self._room: list[asyncio.Future[None]] = []
-        self._lent: deque[tuple[Receipt, int]] = deque()  # with models, and when they were sent
+        self._oldest_lent: Receipt | None = None  # of what is not taken, or of what was the last to be
+        self._oldest_lent_ns = 0
+        self._last_lent: Receipt | None = None
         peer.on_death = self._gone
 
     # Owner's side ------------------------------------------------------------------------------------
@@ -127,9 +128,10 @@ class ProcessConnection(Connection):
                 if future in self._room:
                     self._room.remove(future)
 
-    def untaken(self) -> list[Receipt]:
-        """Return the receipts of what was sent in shared memory and not taken, as far as is known."""
-        return [receipt for receipt, _ in self._lent if receipt.outcome is IN_FLIGHT]
+    def untaken(self) -> Receipt | None:
+        """Return the receipt of the last message in shared memory if the peer has not taken it yet."""
+        last = self._last_lent
+        return last if last is not None and last.outcome is IN_FLIGHT else None
 
     def abort(self, reason: str = "its node ended without closing") -> None:
         """End this side as a crash would: the peer sees :class:`PeerLost`."""
@@ -142,38 +144,45 @@ class ProcessConnection(Connection):
 
     def _write(self, message: Message) -> Receipt:
         kind = message.kind
-        bounded = kind in _BOUNDED
-        if bounded:
-            self._check_running(message)
-        if kind is DATA and self._data_full():
-            raise Overloaded(f"nobody at {self.peer_id} receives from {self.local_id}: its queue is full")
+        call = kind is RPC_REQUEST or kind is RPC_RESPONSE
+        if not call:
+            self._check_bounds(message)
         if self._writer.blocked and self._writer.full:
             raise Overloaded(f"{self._writer} wait for {self.peer_id} to read: let it catch up first")
-        if message.tensors is not None or self._lent:
-            self._check_lent(lends=message.tensors is not None)
+        oldest = self._oldest_lent
+        if oldest is not None and oldest.outcome is not IN_FLIGHT:
+            oldest = None
+        if oldest is not None and message.tensors is not None:
+            self._check_standstill()
         payload, handles = self._encode(message)
         receipt = Receipt(self.ledger)
         if handles:
-            self._lent.append((receipt, time.monotonic_ns()))
-        nbytes = 0
-        if kind is not RPC_REQUEST and kind is not RPC_RESPONSE:
-            nbytes = weight_bytes(message)
-            if bounded:
-                receipt.begin(nbytes)
-            elif kind is DATA:
-                self._outstanding.add_data(nbytes)
-        self._writer.send(kind.channel, payload, receipt, handles, nbytes or len(payload))
+            self._last_lent = receipt
+            if oldest is None:
+                self._oldest_lent, self._oldest_lent_ns = receipt, time.monotonic_ns()
+        nbytes = len(payload) if call else self._weigh(message, receipt)
+        self._writer.send(kind.channel, payload, receipt, handles, nbytes)
         return receipt
 
-    def _check_lent(self, *, lends: bool) -> None:
-        """Refuse to lend one more model to a peer that stands still: it would keep a slot for each."""
-        lent = self._lent
-        while lent and lent[0][0].outcome is not IN_FLIGHT:
-            lent.popleft()
-        if lends and lent and time.monotonic_ns() - lent[0][1] > STALLED_NS:
-            raise Overloaded(
-                f"{self.peer_id} has not taken the last model yet: it is stopped, or too busy to read"
-            )
+    def _check_bounds(self, message: Message) -> None:
+        """Refuse what the peer's handlers or receivers have no room for."""
+        self._check_running(message)
+        if message.kind is DATA and self._data_full():
+            raise Overloaded(f"nobody at {self.peer_id} receives from {self.local_id}: its queue is full")
+
+    def _weigh(self, message: Message, receipt: Receipt) -> int:
+        """Return what a message that is no call weighs, and count it where that is bounded."""
+        nbytes = weight_bytes(message)
+        if message.kind in _BOUNDED:
+            receipt.begin(nbytes)
+        elif message.kind is DATA:
+            self._outstanding.add_data(nbytes)
+        return nbytes
+
+    def _check_standstill(self) -> None:
+        """Refuse to lend one more model to a peer that takes none: it would keep a slot for each round."""
+        if time.monotonic_ns() - self._oldest_lent_ns > STALLED_NS:
+            raise Overloaded(f"{self.peer_id} has not taken the last model yet: it is stopped or too busy")
 
     def _encode(self, message: Message) -> tuple[bytes, tuple[Handle, ...]]:
         body = message.body
