@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from fedbench.codec import envelope as envelopes
 from fedbench.codec.envelope import KINDS
-from fedbench.codec.frames import GOODBYE, MAX_PAYLOAD_BYTES, MESSAGE, FrameReader
+from fedbench.codec.frames import GOODBYE, MESSAGE, FrameReader
 from fedbench.errors import (
     ConnectionBroken,
     ConnectionClosed,
@@ -22,27 +22,25 @@ from fedbench.errors import (
     RemoteProtocolError,
 )
 from fedbench.messages import (
-    ATOMS,
     DATA,
     RPC_REQUEST,
     RPC_RESPONSE,
     Channel,
     Kind,
     Message,
-    snapshot,
     weight_bytes,
 )
 from fedbench.tensors.borrowed import Borrowed
 from fedbench.transport.connection import Connection
 from fedbench.transport.process.acks import Notes, Outstanding, Taken, decode_notes
 from fedbench.transport.process.delivery import TakenMessage
+from fedbench.transport.process.packing import pack, take_back, unpack
 from fedbench.transport.process.writer import Writer
 from fedbench.transport.receipt import IN_FLIGHT, Outcome, Receipt
 
 if TYPE_CHECKING:
     from fedbench.codec.envelope import Envelope
     from fedbench.tensors.shared import SharedStore
-    from fedbench.tensors.store import Handle
     from fedbench.transport.inbox import Limits
     from fedbench.transport.process.peer import Peer
 
@@ -154,7 +152,7 @@ class ProcessConnection(Connection):
             oldest = None
         if oldest is not None and message.tensors is not None:
             self._check_standstill()
-        payload, handles = self._encode(message)
+        payload, handles = pack(message, self._store, self)
         receipt = Receipt(self.ledger)
         if handles:
             self._last_lent = receipt
@@ -183,28 +181,6 @@ class ProcessConnection(Connection):
         """Refuse to lend one more model to a peer that takes none: it would keep a slot for each round."""
         if time.monotonic_ns() - self._oldest_lent_ns > STALLED_NS:
             raise Overloaded(f"{self.peer_id} has not taken the last model yet: it is stopped or too busy")
-
-    def _encode(self, message: Message) -> tuple[bytes, tuple[Handle, ...]]:
-        body = message.body
-        if type(body) not in ATOMS:
-            body = snapshot(body)
-        tensors = None if message.tensors is None else self._store.lend(message.tensors, self)
-        handles = () if tensors is None else (tensors,)
-        try:
-            if not isinstance(body, str | bytes) or len(body) <= MAX_PAYLOAD_BYTES:
-                payload = envelopes.encode(message, body, None, tensors)
-                if len(payload) <= MAX_PAYLOAD_BYTES:
-                    return payload, handles
-            bulk = self._store.lend_bytes(envelopes.encode_body(body), self)
-            handles = (bulk, *handles)
-            return envelopes.encode(message, None, bulk, tensors), handles
-        except BaseException:
-            for handle in handles:
-                self._take_back(handle)
-            raise
-
-    def _take_back(self, handle: Handle) -> None:
-        self._store.release(self, (handle.lease,))
 
     def _data_full(self) -> bool:
         messages, nbytes = self._outstanding.data
@@ -250,7 +226,7 @@ class ProcessConnection(Connection):
             if owner is not None:
                 calls = True
                 self._taken.count += 1
-                message = self._open(envelope)
+                message = unpack(envelope, self, self._borrowed)
                 self.received[message.kind] += 1
                 try:
                     owner(message)
@@ -289,7 +265,7 @@ class ProcessConnection(Connection):
 
     def _deliver(self, envelope: Envelope) -> TakenMessage:
         delivery = TakenMessage(self.local_id, self._taken, self._finished)
-        self._hand_over(self._open(envelope), delivery)
+        self._hand_over(unpack(envelope, self, self._borrowed), delivery)
         return delivery
 
     def _noted(self, acknowledged: int, notes: Notes) -> None:
@@ -298,26 +274,6 @@ class ProcessConnection(Connection):
             self._store.release(self, notes.released)
         if notes.consumed:
             self._wake_room()
-
-    def _open(self, envelope: Envelope) -> Message:
-        body = envelope.body
-        if envelope.bulk is not None:
-            body = envelopes.decode_body(self._borrowed.read_bytes(envelope.bulk))
-        tensors = None if envelope.tensors is None else self._borrowed.open(envelope.tensors)
-        return Message(
-            KINDS[envelope.kind],
-            self.peer_id,
-            self.local_id,
-            envelope.method,
-            body,
-            tensors,
-            envelope.correlation_id,
-            envelope.deadline_ns,
-            self.epoch,
-            0,
-            envelope.sent_ns,
-            envelope.intended_ns,
-        )
 
     def _consumed(self) -> None:
         self._taken.consume()
@@ -381,8 +337,7 @@ class ProcessConnection(Connection):
             self._lazy = None
         for waiting in self._writer.close():
             waiting.receipt.end(Outcome.LOST, reason)
-            for handle in waiting.handles:
-                self._take_back(handle)
+            take_back(waiting.handles, self._store, self)
         self._outstanding.lose(reason)
         if self.inbox is not None:
             self.inbox.on_taken = None
