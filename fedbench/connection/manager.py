@@ -101,6 +101,10 @@ class ConnectionManager:
         """Add a handler for a business kind; the result removes it, once."""
         return add_handler(self._handlers.setdefault(kind, []), handler)
 
+    def handlers(self, kind: Kind) -> list[Handler]:
+        """Return the handlers of a kind, as they are at any time: :meth:`register` changes the list."""
+        return self._handlers.setdefault(kind, [])
+
     def apply(self, message: Message) -> Awaitable[None]:
         """Call this node's handlers with a message that came as part of another, and wait for them."""
         return self._dispatcher.apply(tuple(self._handlers.get(message.kind, ())), message)

@@ -24,17 +24,19 @@ class Link:
         lossless: Whether the pipe cannot lose or repeat anything while both ends live.
         business: Its business lane.
         control: Its control lane.
+        traced: Whether each message that goes out is logged; asked once, for it is on the way of all.
         sent: How many messages of each kind went out to this peer, over all connections to it.
         received: How many came in.
     """
 
-    __slots__ = ("business", "connection", "control", "lossless", "received", "sent")
+    __slots__ = ("business", "connection", "control", "lossless", "received", "sent", "traced")
 
     def __init__(
         self, connection: Connection, sent: defaultdict[Kind, int], received: defaultdict[Kind, int]
     ) -> None:
         self.connection = connection
         self.lossless = connection.lossless
+        self.traced = False
         self.sent = sent
         self.received = received
         self.business = BusinessChannel(connection)

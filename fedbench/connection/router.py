@@ -35,7 +35,9 @@ class Router:
     def link(self, connection: Connection) -> Link:
         """Return a link over ``connection`` that goes on with the counts of its peer."""
         peer_id = connection.peer_id
-        return Link(connection, self._sent[peer_id], self._received[peer_id])
+        link = Link(connection, self._sent[peer_id], self._received[peer_id])
+        link.traced = log.isEnabledFor(logging.DEBUG)
+        return link
 
     def send(self, message: Message) -> Receipt:
         """Send ``message`` to its target on the lane of its kind; a lossless medium needs no lanes.
@@ -55,7 +57,7 @@ class Router:
         else:
             receipt = (link.business if kind.channel is BUSINESS else link.control).send(message)
         link.sent[kind] += 1
-        if log.isEnabledFor(logging.DEBUG):
+        if link.traced:
             log.debug("%s %s -> %s #%d", kind.value, message.source, target, message.seq)
         return receipt
 

@@ -92,7 +92,7 @@ class LearnerStub:
         self._target = target
         self._max_calls = max_calls
         self._send = comm.connections.router.send
-        self._hand_out = comm.connections.apply
+        self._push_handlers = comm.connections.handlers(Kind.MODEL_PUSH)
         self._at_once = frozenset(target.at_once if comm.connections.own_turn else ())
         self._context = comm.context
         self._subscribes = comm.role == "server"
@@ -216,7 +216,7 @@ class LearnerStub:
         try:
             answer = self._target.answer(message.method, message.body, message.tensors)
         except Exception as error:
-            self._fail(message, error)
+            self._context.copy().run(self._fail, message, error)
         else:
             self._reply(message, "", *answer)
 
@@ -224,7 +224,7 @@ class LearnerStub:
         method = message.method
         try:
             if method == "train" and message.tensors is not None and is_pushed(message.body):
-                await self._hand_out(_push_within(message))
+                await self._hand_out(message, message.tensors)
             if self._subscribes and method in ("subscribe", "unsubscribe"):
                 body, tensors = self._subscription(message), None
             else:
@@ -239,6 +239,23 @@ class LearnerStub:
             self._fail(message, error)
         finally:
             self._running.pop(number, None)
+
+    async def _hand_out(self, message: Message, model: ModelState) -> None:
+        """Do with a call that hands out the model which it carries as with a push of it."""
+        if len(self._push_handlers) > 1:  # somebody beside this stub wants to see the message
+            await self._comm.connections.apply(_push_within(message))
+            return
+        try:
+            await self._target.model_update(model)
+        except Exception as error:
+            log.warning(
+                "%s: a handler of model_push from %s raised %s: %s",
+                message.target,
+                message.source,
+                type(error).__name__,
+                error,
+                exc_info=error,
+            )
 
     def _fail(self, request: Message, error: BaseException) -> None:
         log.warning(

@@ -79,7 +79,12 @@ def test_routes_are_logged_at_debug_only(parts, caplog):
     assert caplog.records == []
     caplog.set_level(logging.DEBUG)
     router.send(message())
-    assert caplog.messages == [f"client_notify {A} -> {B} #2"]
+    assert caplog.records == [], "a connection asks once"
+    pool = ConnectionPool()
+    router = Router(A, pool)
+    pool.add(router.link(FakeConnection(A, B, 1)))
+    router.send(message())
+    assert caplog.messages == [f"client_notify {A} -> {B} #1"]
 
 
 def test_a_message_of_the_transports_own_verbs_has_no_number(parts):
