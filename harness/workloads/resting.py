@@ -21,7 +21,7 @@ class IdleFederation(Workload):
     """A federation that is up and has nothing to do. Timed from outside."""
 
     kind = "idle_federation"
-    defaults: ClassVar[Mapping[str, Any]] = {"clients": 100, "idle_s": 2.0, "settle_s": 0.2}
+    defaults: ClassVar[Mapping[str, Any]] = {"clients": 100, "idle_s": 2.0, "settle_s": 0.4}
 
     def expected_s(self, *, poll_s: float) -> float:
         """Return how long it idles, and a poller to answer once afterwards."""

@@ -50,7 +50,7 @@ READ_BYTES = 1 << 16
 MAX_LAST_READS = (1 << 20) // READ_BYTES + 1
 STALLED_NS = 1_000_000_000
 """A peer that has not taken a model for this long is lent no other."""
-LAZY_S = 0.5
+LAZY_S, BUSY_S = 0.1, 0.5
 """How long the news that a call was taken, or that a model is not read any more, waits for company."""
 
 _BOUNDED = (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY)
@@ -95,6 +95,7 @@ class ProcessConnection(Connection):
         self._flushing = False
         self._urgent = False
         self._lazy: asyncio.TimerHandle | None = None
+        self._lazy_told = 0
         self._room: list[asyncio.Future[None]] = []
         self._oldest_lent: Receipt | None = None  # of what is not taken, or of what was the last to be
         self._oldest_lent_ns = 0
@@ -291,7 +292,16 @@ class ProcessConnection(Connection):
     def _flush_lazily(self) -> None:
         """What nobody waits for rides on the next message: waking the peer for it costs too much."""
         if self._lazy is None and self._closed is None:
-            self._lazy = self._loop.call_later(LAZY_S, self._flush)
+            self._lazy_told = self._taken.told
+            self._lazy = self._loop.call_later(LAZY_S, self._flush_if_idle)
+
+    def _flush_if_idle(self) -> None:
+        """Tell what is left, unless frames went out meanwhile: then another will soon."""
+        if self._taken.told == self._lazy_told:
+            self._flush()
+        else:
+            self._lazy_told = self._taken.told
+            self._lazy = self._loop.call_later(BUSY_S, self._flush_if_idle)
 
     def _flush(self) -> None:
         """Tell the peer what no message has told it meanwhile."""
