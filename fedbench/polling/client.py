@@ -42,10 +42,14 @@ class PollingClient:
         self._config = config
 
     async def run(self, server_id: str) -> None:
-        """Register at ``server_id``, then look for messages from every possible server until cancelled."""
+        """Register at ``server_id``, then look for messages from every possible server until cancelled.
+
+        One from which none can ever come costs no time: nobody waits for it.
+        """
         self._mail.put(Message(Kind.REGISTER, self.client_id, server_id))
+        servers = [each for each in self._config.server_ids if self._mail.may_come(self.client_id, each)]
         while True:
-            for candidate in self._config.server_ids:
+            for candidate in servers:
                 await self._look(candidate)
 
     async def _look(self, server_id: str) -> None:

@@ -33,6 +33,10 @@ class Mail(ABC):
     def forget(self, node_id: str) -> None:
         """Drop everything for or from a node, now and from now on: nobody will look for it."""
 
+    def may_come(self, target: str, source: str) -> bool:
+        """Return whether a message for ``target`` from ``source`` can ever come; here from anybody."""
+        return True
+
     async def receive(self, target: str, source: str, timeout_s: float, interval_s: float) -> Message:
         """Look every ``interval_s`` seconds until there is a message. Cancelling loses nothing.
 

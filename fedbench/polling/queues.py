@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     Queues = Mapping[tuple[str, str], Queue[Any]]
 
 log = logging.getLogger("fedbench.polling")
+
+NO_TIME_S = 1e-6
+"""What is left of a timeout after a whole interval, if it is less, is an error of rounding."""
 
 
 class QueueMail(Mail):
@@ -51,6 +55,27 @@ class QueueMail(Mail):
             return restore(box.get_nowait())
         except queue.Empty:
             return None
+
+    def may_come(self, target: str, source: str) -> bool:
+        """Return whether there is a queue for ``target`` from ``source``."""
+        return (target, source) in self._queues
+
+    async def receive(self, target: str, source: str, timeout_s: float, interval_s: float) -> Message:
+        """Look every ``interval_s`` seconds until there is a message. Cancelling loses nothing.
+
+        The look at the very end is left to the next receive: one after the other look every ``interval_s``.
+
+        Raises:
+            TimeoutError: There was none for ``timeout_s`` seconds.
+        """
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + timeout_s
+        while (message := self.look(target, source)) is None:
+            left_s = end_s - loop.time()
+            await asyncio.sleep(max(min(interval_s, left_s), 0))
+            if left_s < interval_s + NO_TIME_S:
+                raise TimeoutError(f"{target} found nothing from {source} within {timeout_s} s")
+        return message
 
     def withdraw(self, target: str, source: str, correlation_id: int) -> None:
         """Do nothing: other processes have the queue."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import math
+import queue
+
 import numpy as np
 import pytest
 
+from fedbench.config import PollingConfig
 from fedbench.errors import LocalProtocolError
 from fedbench.fleet import starting
 from fedbench.loop import in_thread
 from fedbench.messages import Kind, Message
+from fedbench.polling.client import PollingClient
 from fedbench.polling.queues import QueueMail, flatten, make, restore
 from fedbench.tensors.model import ModelState
 
@@ -55,3 +62,63 @@ async def test_mail_for_a_forgotten_node_vanishes(mail):
     await in_thread(mail.forget, "b")
     mail.put(Message(Kind.DATA, "a", "b"))
     assert mail.look("b", "a") is None
+
+
+class Counted:
+    """A queue that is always empty and remembers when it was looked at."""
+
+    def __init__(self, clock):
+        self.clock, self.looks = clock, []
+
+    def get_nowait(self):
+        self.looks.append(round(self.clock.now, 6))
+        raise queue.Empty
+
+    def put(self, _):
+        pass
+
+
+class Clock:
+    """Time that passes only in sleeps."""
+
+    now = 0.0
+
+    def time(self):
+        return self.now
+
+    async def sleep(self, seconds):
+        assert seconds >= 0
+        self.now += seconds
+        if self.now > 0.0551:
+            raise asyncio.CancelledError
+
+
+async def test_the_one_queue_is_looked_at_every_interval_whatever_ids_the_server_might_have(
+    monkeypatch, caplog
+):
+    clock = Clock()
+    box = Counted(clock)
+    mail = QueueMail({("c", "hub"): box, ("hub", "c"): Counted(clock)})
+    client = PollingClient(None, "c", mail, PollingConfig(("memory_server", "fed_server", "hub"), 0.01, 0.01))
+    monkeypatch.setattr(asyncio, "sleep", clock.sleep)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", clock.time, raising=False)
+    with pytest.raises(asyncio.CancelledError):
+        await client.run("hub")
+    monkeypatch.undo()
+    assert box.looks == [0.0, 0.01, 0.02, 0.03, 0.04, 0.05]
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert warnings == ["receive timed out: c found nothing from hub within 0.01 s"] * 5
+
+
+async def test_a_receive_without_end_looks_until_there_is_something(mail, monkeypatch):
+    real, naps = asyncio.sleep, []
+
+    async def sleep(seconds):
+        naps.append(seconds)
+        if len(naps) == 3:
+            mail.put(Message(Kind.DATA, "a", "b", body=1))
+        await real(0.001)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    assert (await mail.receive("b", "a", math.inf, 0.01)).body == 1
+    assert set(naps) == {0.01}
