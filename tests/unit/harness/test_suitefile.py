@@ -87,9 +87,13 @@ def test_the_deciding_suites_have_the_blocks_that_decide_and_a_control() -> None
         assert all(arm.blocks is None or arm.blocks >= 5 for arm in suite.arms.values())
 
 
+NO_TIME_IN_QUICK = ("process-cpu-idle-quiet", "process-cpu-round-quiet")
+
+
 def test_acceptance_decides_what_quick_decides_and_the_frontier() -> None:
     quick, acceptance = (load_suite(name, catalogue(), stack_names()) for name in ("quick", "acceptance"))
-    for decided, briefly in zip(acceptance.criteria[:-1], quick.criteria, strict=True):
+    both = [c for c in acceptance.criteria[:-1] if c.id not in NO_TIME_IN_QUICK]
+    for decided, briefly in zip(both, quick.criteria, strict=True):
         if briefly.id == "wakeups-process":  # in a short window the protocol's own messages weigh more
             assert decided.target < briefly.target
         else:
@@ -98,6 +102,20 @@ def test_acceptance_decides_what_quick_decides_and_the_frontier() -> None:
     swept = [arm.sweep_value for arm in acceptance.arms.values() if arm.name.startswith("polling@")]
     assert (min(swept), max(swept), len(swept)) == (0.001, 5.0, 6)
     assert acceptance.workloads["idle_federation"].params["idle_s"] == 60.0
+
+
+def test_acceptance_decides_cpu_against_polling_without_its_log_lines_in_both_modes() -> None:
+    suite = load_suite("acceptance", catalogue(), stack_names())
+    quiet = {c.id: c.against for c in suite.criteria if c.id.endswith("-quiet")}
+    assert quiet == {
+        "cpu-idle-quiet": "polling_quiet",
+        "cpu-round-quiet": "polling_quiet",
+        "process-cpu-idle-quiet": "polling_process_quiet",
+        "process-cpu-round-quiet": "polling_process_quiet",
+    }
+    for name in ("polling_quiet", "polling_process_quiet"):
+        assert suite.arms[name].settings == {"warn_on_timeout": False}
+    assert suite.arms["polling_process_quiet"].mode == "process"
 
 
 # a suite of one's own
