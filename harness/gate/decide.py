@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.records.metrics import METRICS
 from harness.records.schema import Control, CriterionRecord, Verdict
+from harness.records.summary import why_missing
 from harness.stats.paired import Estimate, ratio, reduction
 
 if TYPE_CHECKING:
@@ -199,11 +200,9 @@ def _ratio(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate,
 def _extremes(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
     """Return the median with the smallest and the largest value in place of an interval."""
     values = sorted(samples.values(c.arm, c.workload, c.metric).values())
-    blocks = len(samples.cell(c.arm, c.workload))
-    missing = blocks - len(values)
+    missing = why_missing(c.metric, samples.cell(c.arm, c.workload))
     if missing:
-        reason = f"{c.metric}: {METRICS[c.metric].missing} in {missing} of {blocks} blocks"
-        raise _Undecidable(reason, len(values))
+        raise _Undecidable(f"{c.metric}: {missing}", len(values))
     return Estimate(_median(values), values[0], values[-1], len(values), confidence), ""
 
 

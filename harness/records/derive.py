@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_OF_THE_WINDOW = (
+    "cpu_cores",
+    "cpu_s_per_op",
+    "ops_per_s",
+    "wakeups_per_s",
+    "wakeups_per_op",
+    "wakeups_per_client_per_s",
+)
+
+
 class Sampled(msgspec.Struct, kw_only=True):
     """What the probes counted from outside while a cell was measured.
 
@@ -53,6 +63,7 @@ class Outcome(msgspec.Struct, kw_only=True):
         texts: Answers to compare.
         wrong: What was wrong with the answers; anything here fails the cell.
         logged: Records counted by the root logger while measured.
+        missing: Metrics that the cell does not measure, by name, and why.
     """
 
     operations: int = 0
@@ -62,13 +73,20 @@ class Outcome(msgspec.Struct, kw_only=True):
     texts: dict[str, str] = {}
     wrong: list[str] = []
     logged: int = 0
+    missing: dict[str, str] = {}
+
+
+def of_the_window(reason: str) -> dict[str, str]:
+    """Return ``reason`` for each metric that takes the measured window for the work of the operations."""
+    return dict.fromkeys(_OF_THE_WINDOW, reason)
 
 
 def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     """Return every metric that follows from one cell's counts.
 
     A metric with a name but no value (None) was asked for and could not be had: a rate over no time, a
-    percentile of nothing, the 95 % bound of a p99 of fewer than 299 operations.
+    percentile of nothing, the 95 % bound of a p99 of fewer than 299 operations, or one that the workload
+    says is missing.
 
     Raises:
         ValueError: The workload reports a metric that :data:`METRICS` does not know, or a damaged histogram.
@@ -96,7 +114,8 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
             metrics[name] = float(value)
     metrics |= _latency(outcome.histograms)
     metrics |= outcome.values
-    unknown = metrics.keys() - METRICS.keys()
+    metrics |= {name: None for name in outcome.missing if name in metrics}
+    unknown = (metrics.keys() | outcome.missing.keys()) - METRICS.keys()
     if unknown:
         raise ValueError(f"unknown metrics {sorted(unknown)}: add them to harness.records.metrics")
     return metrics

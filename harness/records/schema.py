@@ -38,6 +38,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         operations: Operations measured.
         log_levels: Log records by level, ``RAW`` for what bypassed logging.
         metrics: Metric name to value, null where it could not be measured.
+        missing: Why it is null, by metric, where that is particular to the cell.
         texts: Answers that are compared, such as a model's digest.
         histograms: Latency distributions, as :meth:`harness.stats.histogram.Histogram.to_dict` gives them.
     """
@@ -57,6 +58,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     operations: int = 0
     log_levels: dict[str, int] = {}
     metrics: dict[str, float | None] = {}
+    missing: dict[str, str] = {}
     texts: dict[str, str] = {}
     histograms: dict[str, HistogramData] = {}
 

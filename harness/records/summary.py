@@ -23,6 +23,13 @@ def summarise(observations: Iterable[Observation]) -> list[CellRecord]:
     return [_cell(sorted(group, key=lambda o: o.block)) for group in cells.values()]
 
 
+def why_missing(name: str, group: Sequence[Observation]) -> str:
+    """Return why some blocks of a cell have no value of a metric, and how many; empty where all have one."""
+    bare = [o for o in group if o.metrics.get(name) is None]
+    reasons = dict.fromkeys(o.missing.get(name, METRICS[name].missing) for o in bare)
+    return f"{'; '.join(reasons)} in {len(bare)} of {len(group)} blocks" if bare else ""
+
+
 def _cell(group: Sequence[Observation]) -> CellRecord:
     first = group[0]
     names = list(dict.fromkeys(name for observation in group for name in observation.metrics))
@@ -48,8 +55,7 @@ def _cell(group: Sequence[Observation]) -> CellRecord:
 def _metric(name: str, group: Sequence[Observation]) -> MetricSummary:
     metric = METRICS[name]
     values = [value for o in group if (value := o.metrics.get(name)) is not None]
-    missing = len(group) - len(values)
-    reason = f"{metric.missing} in {missing} of {len(group)} blocks" if missing else ""
+    reason = why_missing(name, group)
     if not values:
         return MetricSummary(
             unit=metric.unit,

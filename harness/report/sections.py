@@ -32,6 +32,9 @@ FILES = (
     ("junit.xml", "the criteria as test cases, for continuous integration"),
 )
 
+NAMED = 6
+"""Up to so many metrics that are missing for one reason are named, more are counted."""
+
 _CRITERIA_COLUMNS: tuple[tuple[str, Role], ...] = (
     ("Id", "code"),
     ("Criterion", "text"),
@@ -134,7 +137,9 @@ def _not_measured(run: RunRecord) -> Part:
                 missing.setdefault(summary.reason or "no reason is given", []).append(metric)
         for reason, metrics in missing.items():
             which = (
-                ", ".join(metrics) if len(metrics) <= 3 else f"{len(metrics)} of {len(cell.metrics)} metrics"
+                ", ".join(metrics)
+                if len(metrics) <= NAMED
+                else f"{len(metrics)} of {len(cell.metrics)} metrics"
             )
             lines.append(f"{cell.arm} {cell.workload}, {which}: {reason}")
     return _listed(lines, "Everything that was planned was measured.")

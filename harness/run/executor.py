@@ -217,7 +217,12 @@ class _Worker:
 def _spoilt(observation: Observation, reason: str) -> Observation:
     """Return an observation whose process ended badly afterwards: its numbers do not count."""
     return msgspec.structs.replace(
-        observation, status="failed", reasons=[*observation.reasons, reason], metrics={}, histograms={}
+        observation,
+        status="failed",
+        reasons=[*observation.reasons, reason],
+        metrics={},
+        missing={},
+        histograms={},
     )
 
 
@@ -260,6 +265,7 @@ def _observe(
         operations=outcome.operations,
         log_levels={} if sampled is None else sampled.log_levels,
         metrics=metrics,
+        missing={name: reason for name, reason in outcome.missing.items() if name in metrics},
         texts=outcome.texts,
         histograms=outcome.histograms,
     )

@@ -20,6 +20,10 @@ USUAL_POLL_S = {"memory": 0.001, "process": 0.010, "network": 0.010}
 """Seconds between two looks of the polling architecture by mode, unless its settings say otherwise."""
 
 
+FLOOR_WITHIN = "its window holds the floor, too"
+"""Why CPU, wake-ups and rates are not measured where a floor is timed between the operations."""
+
+
 class Session(Protocol):
     """The measuring side, as a workload sees it."""
 

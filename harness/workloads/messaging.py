@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fedbench.tensors.model import ModelState
-from harness.records.derive import Outcome
+from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.stacks.floors import hops
 from harness.stacks.floors_process import queue
 from harness.stats.histogram import Histogram
-from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, failures, running
+from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, failures, running
 from harness.workloads.beside import against_floor, create_beside
 
 if TYPE_CHECKING:
@@ -232,6 +232,7 @@ class Broadcast(Workload):
             clients=clients,
             histograms={"latency": latency.to_dict()},
             values={} if beside is None else against_floor(beside.times_ns, latency),
+            missing={} if beside is None else of_the_window(FLOOR_WITHIN),
             wrong=wrong,
         )
 

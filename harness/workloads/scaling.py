@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.probes.memory import headline_bytes, private_bytes
 from harness.probes.tree import process_tree
-from harness.records.derive import Outcome
+from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, running
 
@@ -78,7 +78,12 @@ class MemorySlope(Workload):
         values = {"memory_per_client_bytes": float(np.polyfit(sizes, totals_bytes, 1)[0])}
         if idle_bytes:
             values["uss_per_client_bytes"] = idle_bytes
-        return Outcome(operations=len(sizes), clients=sizes[-1], values=values)
+        return Outcome(
+            operations=len(sizes),
+            clients=sizes[-1],
+            values=values,
+            missing=of_the_window("its federations start and end within its window"),
+        )
 
     def _sizes(self) -> list[int]:
         clients, step = self.params["clients"], self.params["step"]

@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedbench.values import ClientInfo
-from harness.records.derive import Outcome
+from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.stats.histogram import Histogram
 from harness.workloads.barrier import barrier
-from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, digest, running
+from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, digest, running
 from harness.workloads.beside import against_floor, create_beside
 from harness.workloads.learners import DraftLearner
 
@@ -71,6 +71,8 @@ class FedAvgRound(Workload):
         wrong += await _wrong_sum(history, self.params["model_bytes"], clients)
         outcome = _outcome(history, clients, wrong)
         outcome.values["clients"] = float(min(len(record.arrived) for record in history.rounds))
+        if beside is not None:
+            outcome.missing = of_the_window(FLOOR_WITHIN)
         if latency.count:
             outcome.histograms["latency"] = latency.to_dict()
             outcome.values["round_client_s"] = latency.percentile(0.5) / 1e9 / clients
@@ -184,7 +186,13 @@ class FaultLogs(Workload):
         if failed != [[faulty], [], [victim]]:
             wrong.append(f"the rounds report failures of {failed}")
         values = {"faults_reported": float(bool(raised) + bool(lost))}
-        return Outcome(operations=3, clients=self.params["clients"], values=values, wrong=wrong)
+        return Outcome(
+            operations=3,
+            clients=self.params["clients"],
+            values=values,
+            missing=of_the_window("a client that ends takes its counts along"),
+            wrong=wrong,
+        )
 
 
 def _incomplete(history: History, rounds: int, clients: int) -> list[str]:

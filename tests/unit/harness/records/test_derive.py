@@ -1,6 +1,6 @@
 import pytest
 
-from harness.records.derive import Outcome, Sampled, derive
+from harness.records.derive import Outcome, Sampled, derive, of_the_window
 from harness.records.metrics import METRICS
 from harness.stats.histogram import Histogram, HistogramData
 
@@ -114,6 +114,21 @@ def test_values_of_the_workload_are_taken_over() -> None:
 def test_an_unknown_metric_is_refused(outcome: Outcome) -> None:
     with pytest.raises(ValueError, match=r"unknown metrics .*(speed|delay_p50_s).*harness\.records\.metrics"):
         derive(Sampled(elapsed_s=1.0), outcome)
+
+
+def test_what_the_workload_says_is_missing_has_no_value() -> None:
+    outcome = Outcome(operations=1, clients=1, missing=of_the_window("others work, too"))
+    metrics = derive(Sampled(elapsed_s=1.0, cpu_s=1.0, wakeups=3, log_records=2), outcome)
+    missing = {name for name, value in metrics.items() if value is None}
+    assert missing == {name for name in metrics if name.startswith(("cpu", "wakeups", "ops"))}
+    assert len(missing) == 6
+    assert metrics["log_records_per_op"] == 2.0
+
+
+def test_a_metric_that_is_not_derived_cannot_be_missing() -> None:
+    assert "cpu_s_per_op" not in derive(Sampled(elapsed_s=1.0), Outcome(missing=of_the_window("idle")))
+    with pytest.raises(ValueError, match=r"unknown metrics .*'cpu'"):
+        derive(Sampled(elapsed_s=1.0), Outcome(missing={"cpu": "there is none"}))
 
 
 REPORTED = (

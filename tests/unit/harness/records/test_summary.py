@@ -55,6 +55,14 @@ def test_what_is_missing_has_a_reason() -> None:
     assert (bound.unit, bound.reason) == ("s", "fewer than 299 operations in 3 of 3 blocks")
 
 
+def test_a_reason_of_the_cell_itself_comes_before_that_of_the_metric() -> None:
+    said = [observation(block, None, missing={"cpu_cores": "others work, too"}) for block in (1, 2)]
+    assert summarise(said)[0].metrics["cpu_cores"].reason == "others work, too in 2 of 2 blocks"
+    assert summarise([*said, observation(3, None), observation(4)])[0].metrics["cpu_cores"].reason == (
+        "others work, too; could not be measured in 3 of 4 blocks"
+    )
+
+
 @pytest.mark.parametrize(
     ("statuses", "worst"),
     [

@@ -78,6 +78,8 @@ def test_what_a_stack_cannot_do_is_unsupported(executor, arm_run, tmp_path: Path
     made = list(executor.run(arm_run("floors", "rpc_ping", "floor"), nothing))
     assert endings(made) == [("rpc_ping", "unsupported"), ("floor", "ok")]
     assert made[0].reasons == ["floors are operations of the event loop, not a federation"]
+    assert made[1].metrics["cpu_cores"] is None
+    assert made[1].missing["cpu_cores"].endswith("holds what sets the operation up, too")
     assert list(tmp_path.iterdir()) == [], "nothing was logged"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from fedbench.errors import PeerLost
 from fedbench.tensors.model import ModelState
+from harness.records.derive import of_the_window
 from harness.stacks.base import FederationSpec
 from harness.stacks.federation import FederationStack
 from harness.stats.histogram import Histogram
@@ -105,6 +106,7 @@ async def test_every_client_applies_every_broadcast(stack, session, drive) -> No
     outcome = await drive("broadcast", stack, clients=3, model_bytes=64, operations=4, duration_s=5.0)
     assert (outcome.operations, outcome.clients, outcome.wrong) == (4, 3, [])
     assert count(outcome, "latency") == 4
+    assert outcome.missing == {}
     assert session.asked == [("begin", False), "end"]
 
 
@@ -210,6 +212,7 @@ async def test_a_warm_broadcast_is_timed_beside_a_copy(drive, mode: str, in_plac
     assert outcome.wrong == []
     assert outcome.operations == 4
     assert outcome.values["floor_s"] > 0.0
+    assert outcome.missing == of_the_window("its window holds the floor, too")
 
 
 async def test_what_is_placed_lies_where_the_server_keeps_its_models() -> None:

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from harness.records.derive import of_the_window
 from harness.stacks.base import Unsupported
 from harness.stacks.floors import FloorStack
 from harness.stats.histogram import Histogram
@@ -28,6 +29,7 @@ async def test_every_floor_operation_is_timed(operation: str, session, drive) ->
     outcome = await drive("floor", FloorStack(), operation=operation, operations=40)
     assert (outcome.operations, outcome.clients, outcome.wrong) == (40, 0, [])
     assert Histogram.from_dict(outcome.histograms["latency"]).percentile(1.0) > 0
+    assert outcome.missing.keys() == of_the_window("").keys()
     assert session.asked == [("begin", False), "end"]
 
 
@@ -55,6 +57,7 @@ async def test_importing_is_timed_in_new_interpreters(session) -> None:
     outcome = await workload.run(FloorStack(), session)
     assert outcome.operations == 1
     assert outcome.histograms["latency"]["min_ns"] > 1_000_000
+    assert outcome.missing.keys() == of_the_window("").keys()
     assert create_workload("import_time", {"operations": 4}).expected_s(poll_s=0.0) == 1.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.records.derive import of_the_window
 from harness.stacks.federation import FederationStack
 from harness.workloads.scaling import MemorySlope, Startup
 
@@ -29,6 +30,7 @@ async def test_the_slope_is_what_a_client_and_its_update_cost(session) -> None:
     params = {"clients": 6, "step": 3, "model_bytes": 4 << 20}
     outcome = await MemorySlope(params).run(FederationStack("push", "process", {}), session)
     assert outcome.wrong == []
+    assert outcome.missing == of_the_window("its federations start and end within its window")
     values = outcome.values
     assert 1 << 20 < values["uss_per_client_bytes"] < 40 << 20
     # Its process, and the slot of its update.

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from fedbench.values import History, RoundRecord
+from harness.records.derive import of_the_window
 from harness.stacks.federation import FederationStack
 from harness.workloads.registry import create_workload
 
@@ -15,6 +16,14 @@ async def test_the_average_of_equal_models_is_that_model(stack, session, drive) 
     assert (outcome.operations, outcome.clients, outcome.wrong) == (2, 3, [])
     assert outcome.values["round_s"] > 0
     assert session.asked == [("begin", False), "end"]
+
+
+async def test_a_floor_between_the_rounds_takes_cpu_and_rates_from_them(drive) -> None:
+    stack = FederationStack("push", "memory", {})
+    alone = await drive("fedavg_round", stack, clients=2, rounds=2, model_bytes=64)
+    beside = await drive("fedavg_round", stack, clients=2, rounds=2, model_bytes=64, floor="two_threads")
+    assert alone.missing == {}
+    assert beside.missing == of_the_window("its window holds the floor, too")
 
 
 async def test_a_wrong_average_is_found(tapped, drive, shifted) -> None:
@@ -78,6 +87,7 @@ async def test_a_raising_handler_and_a_lost_client_are_each_reported(stack, driv
     outcome = await drive("fault_logs", stack, clients=4, deadline_s=0.3)
     assert (outcome.operations, outcome.wrong) == (3, [])
     assert outcome.values == {"faults_reported": 2.0}
+    assert outcome.missing == of_the_window("a client that ends takes its counts along")
 
 
 async def test_silence_about_faults_is_found(tapped, drive, session, monkeypatch: pytest.MonkeyPatch) -> None:
