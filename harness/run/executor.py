@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,6 +19,7 @@ from fedbench.loop import resolve_loop
 from harness.probes.lognoise import LogCapture
 from harness.records.derive import Outcome, Sampled, derive
 from harness.records.schema import Observation, Status
+from harness.run.ending import end
 from harness.run.probing import Probing
 from harness.run.protocol import (
     GO,
@@ -118,6 +120,8 @@ class _Worker:
         command_read, self._command_fd = os.pipe()
         self._event_fd, event_write = os.pipe()
         self._capture = capture
+        # The socket of a fork server lies in a folder that only a process that ends by itself removes.
+        self._scratch = TemporaryDirectory(prefix="fb-", ignore_cleanup_errors=True)
         arguments = (command_read, event_write, os.getpid())
         self._process = subprocess.Popen(
             # -P: the code that is installed, not what happens to lie in the current folder
@@ -127,7 +131,7 @@ class _Worker:
             stderr=capture.fileno(),
             pass_fds=(command_read, event_write),
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if name not in DISTORTING} | PINS,
+            env=_environment() | {"TMPDIR": self._scratch.name},
         )
         os.close(command_read)
         os.close(event_write)
@@ -173,10 +177,9 @@ class _Worker:
         return f"the worker ended with {how}: {lines[-1] if lines else 'it wrote nothing'}"
 
     def kill(self) -> None:
-        """End the worker and everything it started; idempotent."""
-        with contextlib.suppress(ProcessLookupError):  # the whole group has ended already
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        """End the worker and everything it started, and remove what they would leave behind; idempotent."""
+        end(self._process, self._probing.seen)
+        self._scratch.cleanup()
         for fd in (self._command_fd, self._event_fd):
             if fd >= 0:
                 os.close(fd)
@@ -212,6 +215,10 @@ class _Worker:
                 self._buffer += chunk
         line, self._buffer = self._buffer.split(b"\n", 1)
         return event_decoder.decode(line)
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in DISTORTING} | PINS
 
 
 def _spoilt(observation: Observation, reason: str) -> Observation:

@@ -21,6 +21,9 @@ class Probing:
     Args:
         root_pid: Root of the tree.
         capture: Where the tree's output goes.
+
+    Attributes:
+        seen: Processes that were in the tree at a begin or an end.
     """
 
     def __init__(self, root_pid: int, capture: LogCapture) -> None:
@@ -32,10 +35,12 @@ class Probing:
         self._mark = 0
         self._start_ns = 0
         self._sampled = Sampled()
+        self.seen: set[int] = set()
 
     def begin(self, *, memory: bool) -> None:
         """Count from now."""
         self._sampled = Sampled()
+        self.seen.update(process_tree(self._root_pid))
         if memory:
             self._sampled.memory_start_bytes = headline_bytes(process_tree(self._root_pid))
             sampler = MemorySampler(self._root_pid)
@@ -61,6 +66,7 @@ class Probing:
             peak_bytes, self._memory = self._memory.stop(), None
             sampled.memory_peak_bytes = max(sampled.memory_peak_bytes or 0, peak_bytes)
             sampled.memory_hwm_bytes = tree_memory(process_tree(self._root_pid)).vm_hwm_bytes
+        self.seen.update(process_tree(self._root_pid))
         counts = self._capture.count(self._mark)
         sampled.log_records = counts.records
         sampled.log_levels = counts.by_level

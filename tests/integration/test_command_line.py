@@ -8,6 +8,8 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,13 @@ workloads:
 arms:
   floors: {workloads: [floor]}
   push: {workloads: [floor, idle]}
+"""
+PROCESS_SUITE = """
+blocks: 1
+workloads:
+  rounds: {workload: fedavg_round, clients: 2, rounds: 1000000, model_bytes: 65536}
+arms:
+  push_process: {stack: push, mode: process, workloads: [rounds]}
 """
 CONFIG = "server: {trainer: {args: {rounds: %d}}}\nclients: {count: 2}\n"
 
@@ -142,6 +151,44 @@ def test_an_interrupted_run_keeps_what_was_measured_and_leaves_no_process(
     assert (record["ended"], record["exit_code"]) == ("interrupted", 130)
     assert (folder / "observations.jsonl").read_text().count("\n") in (1, 2)
     assert (folder / "report.md").is_file()
+
+
+def descendants(pid: int) -> set[int]:
+    try:
+        return {pid}.union(*(descendants(child) for child in children(pid)))
+    except FileNotFoundError:
+        return set()
+
+
+def segments_of(pids: set[int]) -> list[str]:
+    """Return the segments in shared memory that processes own, by name."""
+    return [
+        name for name in os.listdir("/dev/shm") if name.startswith("fb-") and int(name.split("-")[2]) in pids
+    ]
+
+
+@SIGNALS
+def test_an_interrupted_run_of_processes_leaves_nothing_in_shared_memory(
+    tmp_path: Path, interrupt: Signal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = tmp_path / "processes.yaml"
+    suite.write_text(PROCESS_SUITE)
+    with tempfile.TemporaryDirectory() as scratch:  # short, as the names of sockets must be
+        monkeypatch.setenv("TMPDIR", scratch)
+        with started("run", suite, "-o", tmp_path / "results") as process:
+            end_s = time.monotonic() + 15.0
+            owners: set[int] = set()
+            while len(owners) < 3 and time.monotonic() < end_s:  # the server and both clients
+                pids = descendants(process.pid)
+                owners = {int(name.split("-")[2]) for name in segments_of(pids)}
+                time.sleep(0.02)
+            assert len(owners) == 3
+            interrupt(process)
+            out, error = process.communicate(timeout=10)
+        assert (process.returncode, error) == (130, "")
+        assert "INTERRUPTED" in out
+        assert segments_of(pids) == []
+        assert os.listdir(scratch) == []
 
 
 def piped(command: str, folder: Path) -> tuple[list[str], str, str]:
