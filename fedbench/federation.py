@@ -34,6 +34,10 @@ log = logging.getLogger("fedbench.federation")
 HandOut = Callable[..., Awaitable[dict[str, Exception | None]]]
 
 
+class UnfitModel(TrainingError):
+    """The initial model that was given does not fit the learner."""
+
+
 class Nodes(Protocol):
     """What both architectures offer the federation."""
 
@@ -203,7 +207,8 @@ class Federation:
 
         Raises:
             FedbenchError: The federation was stopped.
-            TrainingError: The initial model does not fit the learner, or a round missed its quorum.
+            UnfitModel: The initial model does not fit the learner.
+            TrainingError: A round missed its quorum.
         """
         if self._state == "stopped":
             raise FedbenchError("this federation is stopped: make a new one")
@@ -291,7 +296,7 @@ class Federation:
         if own is None:
             raise TrainingError("initial_model of the learner returned no ModelState")
         if given is not None and given.layout != own.layout:
-            raise TrainingError(f"the initial model holds {_shapes(given)}, the learner needs {_shapes(own)}")
+            raise UnfitModel(f"the initial model holds {_shapes(given)}, the learner needs {_shapes(own)}")
         return own if given is None else given
 
     async def _evaluate(self, model: ModelState) -> dict[str, float]:

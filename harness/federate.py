@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedbench.errors import ConfigError, FedbenchError, Problem
-from fedbench.federation import Federation
+from fedbench.federation import Federation, UnfitModel
 from fedbench.loop import run
 from fedbench.tensors.model import ModelState
 from harness.gate.outcome import ExitCode
@@ -132,9 +132,9 @@ def _train(federation: Federation, initial: ModelState | None, console: Console)
         except KeyboardInterrupt:
             console.print("interrupted", highlight=False)
             return ExitCode.INTERRUPTED
+        except UnfitModel as error:
+            raise ConfigError("--init", [Problem("", str(error))]) from error
         except FedbenchError as error:
-            if initial is not None and federation.global_model is None:  # training has not begun
-                raise ConfigError("--init", [Problem("", str(error))]) from error
             Console(stderr=True).print(f"failed: {error}", markup=False, highlight=False, soft_wrap=True)
             return ExitCode.STACK_FAILED
     console.print(_summary(history), markup=False, highlight=False, soft_wrap=True)

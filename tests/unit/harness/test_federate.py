@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from fedbench.errors import ConfigError
+from fedbench.learning.simple import SimpleLearner
 from fedbench.tensors.model import ModelState
 from harness.federate import federate, load_model, save_model
 from harness.gate.outcome import ExitCode
@@ -204,6 +205,23 @@ def test_an_initial_model_of_another_layout_is_refused(run, config, tmp_path: Pa
     source, problem = refused(run, config(), init=tmp_path / "model.npz")
     assert source == "--init"
     assert "the initial model holds weights (2, 2) <f4, the learner needs weights (64, 10) <f4" in problem
+
+
+class Empty(SimpleLearner):
+    """Has no model to begin with."""
+
+    def initial_model(self) -> Any:
+        return None
+
+
+def test_a_failure_before_the_first_round_is_none_of_the_initial_model(
+    run, config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_model(tmp_path / "model.npz", ModelState.from_arrays({"weights": np.zeros((64, 10), np.float32)}))
+    with pytest.raises(typer.Exit) as ended:
+        run(config(learner=f"{__name__}:Empty"), init=tmp_path / "model.npz")
+    assert ended.value.exit_code == ExitCode.STACK_FAILED
+    assert "failed: initial_model of the learner returned no ModelState" in capsys.readouterr().err
 
 
 def damaged_zip(path: Path) -> None:
