@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedbench.learning.collection import RemoteLearner
+    from fedbench.learning.dispatch import Answer
     from fedbench.tensors.model import ModelState
 
 log = logging.getLogger("fedbench.federation")
@@ -208,7 +209,7 @@ class Federation:
         Raises:
             FedbenchError: The federation was stopped.
             UnfitModel: The initial model does not fit the learner.
-            TrainingError: A round missed its quorum.
+            TrainingError: A round missed its quorum, or the server's learner raised.
         """
         if self._state == "stopped":
             raise FedbenchError("this federation is stopped: make a new one")
@@ -292,17 +293,30 @@ class Federation:
                 log.warning("%s", problem)
 
     async def _initial(self, given: ModelState | None) -> ModelState:
-        _, own = await self._server_learner.call("initial_model", {"args": [], "kwargs": {}}, None)
+        _, own = await self._ask_own("initial_model", {"args": [], "kwargs": {}}, None)
         if own is None:
-            raise TrainingError("initial_model of the learner returned no ModelState")
+            raise TrainingError(f"{self._own_name('initial_model')} returned no ModelState")
         if given is not None and given.layout != own.layout:
             raise UnfitModel(f"the initial model holds {_shapes(given)}, the learner needs {_shapes(own)}")
         return own if given is None else given
 
     async def _evaluate(self, model: ModelState) -> dict[str, float]:
-        metrics, _ = await self._server_learner.call("evaluate", None, model)
+        metrics, _ = await self._ask_own("evaluate", None, model)
         result: dict[str, float] = metrics
         return result
+
+    async def _ask_own(self, method: str, body: Any, model: ModelState | None) -> Answer:
+        """Call the server's learner; what it raises becomes an error that names it."""
+        try:
+            return await self._server_learner.call(method, body, model)
+        except FedbenchError:
+            raise
+        except Exception as error:
+            raised = f"{self._own_name(method)} raised {type(error).__name__}: {error}"
+            raise TrainingError(raised) from error
+
+    def _own_name(self, method: str) -> str:
+        return f"{type(self._server_learner.learner).__qualname__}.{method}"
 
 
 def _dispatcher(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import traceback
 import zlib
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile, is_zipfile
@@ -45,7 +46,7 @@ def federate(
         raise ConfigError("--log-dir", [Problem("", f"{log_dir} is a file: name a folder")])
     clients = [client.client_id for client in federation.config.clients]
     with NodeLogs(log_dir, clients, _LEVELS[min(verbose, 2)]) as logs:
-        code = _train(federation, initial, console)
+        code = _train(federation, initial, console, verbose)
     if save is not None and federation.global_model is not None:
         save_model(save, federation.global_model)
         version = federation.global_model.version
@@ -106,7 +107,7 @@ def save_model(path: Path, model: ModelState) -> None:
         raise
 
 
-def _train(federation: Federation, initial: ModelState | None, console: Console) -> ExitCode:
+def _train(federation: Federation, initial: ModelState | None, console: Console, verbose: int) -> ExitCode:
     config = federation.config
     total: int = config.server.trainer.args["rounds"]
     columns = (
@@ -135,10 +136,19 @@ def _train(federation: Federation, initial: ModelState | None, console: Console)
         except UnfitModel as error:
             raise ConfigError("--init", [Problem("", str(error))]) from error
         except FedbenchError as error:
-            Console(stderr=True).print(f"failed: {error}", markup=False, highlight=False, soft_wrap=True)
+            _report(error, verbose)
             return ExitCode.STACK_FAILED
     console.print(_summary(history), markup=False, highlight=False, soft_wrap=True)
     return ExitCode.OK
+
+
+def _report(error: FedbenchError, verbose: int) -> None:
+    """Say on stderr what went wrong, with ``verbose`` also where in the code of somebody else."""
+    stderr = Console(stderr=True)
+    if verbose and error.__cause__ is not None:
+        traced = "".join(traceback.format_exception(error.__cause__))
+        stderr.print(traced, end="", markup=False, highlight=False, soft_wrap=True)
+    stderr.print(f"failed: {error}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _line(record: RoundRecord, total: int) -> str:

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from fedbench.config import ClientConfig, FederationConfig, PollingConfig, ServerConfig
-from fedbench.errors import ConfigError, FedbenchError, LocalProtocolError, QuorumNotReached, TrainingError
+from fedbench.errors import (
+    ConfigError,
+    FedbenchError,
+    LocalProtocolError,
+    QuorumNotReached,
+    TensorStoreFull,
+    TrainingError,
+)
 from fedbench.federation import Federation
 from fedbench.ids import current_node
 from fedbench.learning.learner import Learner
@@ -244,7 +251,31 @@ async def test_cancelling_a_run_leaves_nothing_behind(make):
 async def test_a_learner_that_returns_no_model_is_named(make):
     federation = make()
     federation._server_learner.learner.initial_model = lambda: "nothing"
-    with pytest.raises(TrainingError, match="returned no ModelState"):
+    with pytest.raises(TrainingError, match=r"^Adder\.initial_model returned no ModelState$"):
+        await federation.run()
+
+
+@pytest.mark.parametrize("method", ["initial_model", "evaluate"])
+async def test_a_learner_that_raises_at_the_server_is_named(make, method):
+    federation = make()
+
+    def fail(*_):
+        raise ZeroDivisionError("no data today")
+
+    setattr(federation._server_learner.learner, method, fail)
+    with pytest.raises(TrainingError, match=rf"^Adder\.{method} raised ZeroDivisionError: no data") as raised:
+        await federation.run()
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+async def test_an_error_of_the_runtime_in_the_learner_of_the_server_stays_what_it_is(make):
+    federation = make()
+
+    def fail(*_):
+        raise TensorStoreFull("no room")
+
+    federation._server_learner.learner.evaluate = fail
+    with pytest.raises(TensorStoreFull, match=r"^no room$"):
         await federation.run()
 
 

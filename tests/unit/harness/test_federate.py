@@ -153,6 +153,32 @@ def test_a_quiet_console_stays_quiet(run, config) -> None:
     assert run(config(rounds=1), where=Console(quiet=True, record=True, file=StringIO())) == []
 
 
+class Stumbling(SimpleLearner):
+    """Cannot evaluate the model of the second round."""
+
+    def evaluate(self, model: ModelState) -> dict[str, float]:
+        if model.version == 2:
+            raise ZeroDivisionError("no examples")
+        return super().evaluate(model)
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_a_learner_that_raises_at_the_server_is_named_and_the_model_so_far_saved(
+    run, config, tmp_path: Path, capsys: pytest.CaptureFixture[str], console: Console, verbose: int
+) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        run(config(rounds=3, learner=f"{__name__}:Stumbling"), save=tmp_path / "model.npz", verbose=verbose)
+    assert ended.value.exit_code == ExitCode.STACK_FAILED
+    error = capsys.readouterr().err
+    assert "failed: Stumbling.evaluate raised ZeroDivisionError: no examples\n" in error
+    assert ("Traceback (most recent call last)" in error) is (verbose == 1)
+    assert ('raise ZeroDivisionError("no examples")' in error) is (verbose == 1)
+    printed = console.export_text()
+    assert "round 1/3" in printed
+    assert f"saved model version 2 to {tmp_path / 'model.npz'}" in printed
+    assert load_model(tmp_path / "model.npz")["weights"].any()
+
+
 # what is refused before training
 
 
@@ -221,7 +247,7 @@ def test_a_failure_before_the_first_round_is_none_of_the_initial_model(
     with pytest.raises(typer.Exit) as ended:
         run(config(learner=f"{__name__}:Empty"), init=tmp_path / "model.npz")
     assert ended.value.exit_code == ExitCode.STACK_FAILED
-    assert "failed: initial_model of the learner returned no ModelState" in capsys.readouterr().err
+    assert "failed: Empty.initial_model returned no ModelState" in capsys.readouterr().err
 
 
 def damaged_zip(path: Path) -> None:
