@@ -32,7 +32,7 @@ def no_blocking_calls() -> Iterator[None]:
         # The legacy architecture reads whole messages out of its queues, however long that takes.
         blocking.functions["os.read"].can_block_in("fedbench/polling/queues.py", {"look"})
         # A floor is timed where the loop would be idle otherwise; its two threads are all that runs then.
-        blocking.functions["threading.Lock.acquire"].can_block_in("harness/workloads/beside.py", {"round"})
+        blocking.functions["threading.Lock.acquire"].can_block_in("harness/workloads/beside.py", {"work"})
         yield
 
 

@@ -27,7 +27,7 @@ ROUND_CLIENTS = 4
 
 
 async def pipe(count: int) -> list[int]:
-    """Time round trips over a blocking ``multiprocessing.Pipe`` in ns."""
+    """Time round trips over a blocking ``multiprocessing.Pipe`` in ns, after one that is not timed."""
     return await in_thread(_pipe, count)
 
 
@@ -70,7 +70,8 @@ async def queue_round(count: int) -> list[int]:
     """Time rounds in which 4 clients get and return 100 MB each through ``multiprocessing.Queue``, in ns.
 
     The server puts the model into every client's queue, each client adds its number, and the server sums
-    what comes back: what a round is made of, with arrays pickled as that queue does.
+    what comes back: what a round is made of, with arrays pickled as that queue does. One round before the
+    first is not timed: the clients start in it, and their memory gets warm.
     """
     return await in_thread(_queue_rounds, count)
 
@@ -78,6 +79,7 @@ async def queue_round(count: int) -> list[int]:
 async def memcpy(count: int) -> list[int]:
     """Time copies of 100 MB in memory that is warm, in ns; at most 20 of them."""
     source, target = np.ones(MEMCPY_BYTES, np.uint8), np.zeros(MEMCPY_BYTES, np.uint8)
+    np.copyto(target, source)  # zeros have no pages until they are written
     times_ns = []
     for _ in range(min(count, MEMCPY_SAMPLES)):
         start_ns = time.perf_counter_ns()
@@ -87,6 +89,8 @@ async def memcpy(count: int) -> list[int]:
 
 
 def _queue_rounds(count: int) -> list[int]:
+    if not count:
+        return []
     context = starting.context("forkserver")
     back: Queue[Any] = context.Queue()
     model, total = np.ones(MEMCPY_BYTES // 4, np.float32), np.zeros(MEMCPY_BYTES // 4, np.float32)
@@ -98,7 +102,7 @@ def _queue_rounds(count: int) -> list[int]:
         for number, box in enumerate(there, start=1):
             stack.enter_context(_child(_queue_learner, box, back, number))
         try:
-            return [_queue_round(model, total, there, back) for _ in range(count)]
+            return [_queue_round(model, total, there, back) for _ in range(1 + count)][1:]
         finally:
             for box in there:
                 box.put(None)
@@ -139,14 +143,14 @@ def _pipe(count: int) -> list[int]:
     times_ns = []
     with near, far, _child(_pipe_echo, far):
         try:
-            for _ in range(count):
+            for _ in range(1 + count):
                 start_ns = time.perf_counter_ns()
                 near.send_bytes(PAYLOAD)
                 near.recv_bytes()
                 times_ns.append(time.perf_counter_ns() - start_ns)
         finally:
             near.send_bytes(b"")
-    return times_ns
+    return times_ns[1:]  # the child starts in the first
 
 
 def _pipe_echo(far: Connection) -> None:

@@ -25,16 +25,35 @@ class Beside(ABC):
     Args:
         model_bytes: Size of a model in bytes.
         clients: How many there are.
+
+    Attributes:
+        times_ns: What was timed and counts.
     """
 
     def __init__(self, model_bytes: int, clients: int) -> None:
         self._values = max(model_bytes // 4, 1)
         self._clients = clients
+        self._warm = False
         self.times_ns: list[int] = []
 
+    def time(self, *, counts: bool = True) -> None:
+        """Do it once timed; the first time also once before, untimed, to warm the memory.
+
+        Args:
+            counts: Whether the time is kept; not beside a warm-up, which does not count either.
+        """
+        if not self._warm:
+            self.work()
+            self._warm = True
+        start_ns = time.perf_counter_ns()
+        self.work()
+        taken_ns = time.perf_counter_ns() - start_ns
+        if counts:
+            self.times_ns.append(taken_ns)
+
     @abstractmethod
-    def time(self) -> None:
-        """Time it once."""
+    def work(self) -> None:
+        """Do it once."""
 
 
 class Memcpy(Beside):
@@ -44,11 +63,9 @@ class Memcpy(Beside):
         super().__init__(model_bytes, clients)
         self._source, self._target = np.ones(self._values, np.float32), np.zeros(self._values, np.float32)
 
-    def time(self) -> None:
-        """Time one copy."""
-        start_ns = time.perf_counter_ns()
+    def work(self) -> None:
+        """Copy it once."""
         np.copyto(self._target, self._source)
-        self.times_ns.append(time.perf_counter_ns() - start_ns)
 
 
 class TwoThreads(Beside):
@@ -64,15 +81,7 @@ class TwoThreads(Beside):
         self._updates = [np.zeros(self._values, np.float32) for _ in range(clients)]
         self._scratch = [np.zeros(CHUNK_VALUES, np.float32) for _ in range(THREADS)]
 
-    def time(self) -> None:
-        """Do it once untimed, to warm the memory, and once timed."""
-        if not self.times_ns:
-            self.round()
-        start_ns = time.perf_counter_ns()
-        self.round()
-        self.times_ns.append(time.perf_counter_ns() - start_ns)
-
-    def round(self) -> None:
+    def work(self) -> None:
         """Do the work of one round; the sum then holds the average."""
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(self._train, range(self._clients)))
@@ -114,7 +123,12 @@ FLOORS: dict[str, Callable[[int, int], Beside]] = {
 
 
 def against_floor(times_ns: Sequence[int], latency: Histogram) -> dict[str, float]:
-    """Return a floor's median in s, and the median of ``latency`` (ns) as a multiple of it."""
+    """Return a floor's median in s, and the median of ``latency`` (ns) as a multiple of it.
+
+    Nothing where one of the two was never timed, because the time was up during the warm-up.
+    """
+    if not times_ns or not latency.count:
+        return {}
     floor_ns = statistics.median(times_ns)
     return {"floor_s": floor_ns / 1e9, "floor_ratio": latency.percentile(0.5) / floor_ns}
 

@@ -171,7 +171,7 @@ class Broadcast(Workload):
 
     Every client reads the model's first and last value before it acknowledges. With ``in_place`` the model
     lies where the server keeps its models before the time is taken; otherwise it is on the heap. The
-    ``floor``, if it names one, is timed before each broadcast.
+    ``floor``, if it names one, is timed before each broadcast; beside the ``warmup`` neither counts.
     """
 
     kind = "broadcast"
@@ -214,12 +214,13 @@ class Broadcast(Workload):
                     model = ModelState.from_arrays({"values": values}, version)
                     if self.params["in_place"]:
                         model = await stack.place(model)
+                    counts = version > self.params["warmup"]
                     if beside is not None:
-                        beside.time()
+                        beside.time(counts=counts)
                     start_ns = time.perf_counter_ns()
                     wrong += failures(await stack.broadcast(model))
                     now_ns = time.perf_counter_ns()
-                    if version > self.params["warmup"]:
+                    if counts:
                         latency.record(now_ns - start_ns)
                     if now_ns > end_ns:
                         break

@@ -52,7 +52,10 @@ class Floor(Workload):
         return 10e-6 * float(self.params["operations"])
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
-        """Warm up, then time every operation."""
+        """Do a tenth of the operations to warm up, then time every operation.
+
+        Those between processes have a child for each of the two, and warm it by themselves.
+        """
         await stack.floor(self.params["operation"], self.params["operations"] // 10)
         latency = Histogram()
         async with session.measured():

@@ -25,7 +25,8 @@ class FedAvgRound(Workload):
     """Rounds with next to zero compute: what is left is communication and reduction.
 
     Latency: from the end of one round to the end of the next, so that handing out the new model counts; the
-    first ``warmup`` rounds, and always the first, do not. The ``floor``, if it names one, is timed between.
+    first ``warmup`` rounds, and always the first, do not. The ``floor``, if it names one, is timed after each
+    round, and counts where the round does.
     """
 
     kind = "fedavg_round"
@@ -53,10 +54,11 @@ class FedAvgRound(Workload):
         def after(record: RoundRecord) -> None:
             nonlocal resumed_ns
             now_ns = time.perf_counter_ns()
-            if record.number > max(self.params["warmup"], 1):
+            counts = record.number > max(self.params["warmup"], 1)
+            if counts:
                 latency.record(now_ns - resumed_ns)
             if beside is not None:
-                beside.time()
+                beside.time(counts=counts)
             resumed_ns = time.perf_counter_ns()
 
         spec = FederationSpec(

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -10,6 +10,8 @@ from harness.records.derive import Outcome
 from harness.run.session import RecordCounter
 from harness.stacks.base import FederationSpec
 from harness.stacks.federation import FederationStack
+from harness.workloads import messaging, training
+from harness.workloads.beside import Beside, create_beside
 from harness.workloads.learners import EchoLearner
 from harness.workloads.registry import create_workload
 
@@ -96,6 +98,22 @@ def drive(session: QuietSession) -> Any:
         return await create_workload(kind, params).run(stack, session)
 
     return run
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """A function that returns how many timings of the floor count."""
+    made: list[Beside] = []
+
+    def create(*args: Any) -> Beside | None:
+        floor = create_beside(*args)
+        if floor is not None:
+            made.append(floor)
+        return floor
+
+    for module in (messaging, training):
+        monkeypatch.setattr(module, "create_beside", create)
+    return lambda: sum(len(floor.times_ns) for floor in made)
 
 
 @pytest.fixture

@@ -6,23 +6,47 @@ import numpy as np
 import pytest
 
 from harness.stats.histogram import Histogram
-from harness.workloads.beside import Memcpy, TwoThreads, against_floor, create_beside
+from harness.workloads.beside import Beside, Memcpy, TwoThreads, against_floor, create_beside
 
 
 def test_the_two_threads_average_the_updates_of_all_clients() -> None:
     floor = TwoThreads(model_bytes=4 * 1_000_003, clients=4)
-    floor.round()
+    floor.work()
     np.testing.assert_array_equal(floor.average, np.full(1_000_003, 3.5, np.float32))
-    floor.round()
+    floor.work()
     np.testing.assert_array_equal(floor.average, np.full(1_000_003, 3.5, np.float32))
 
 
-def test_every_timing_is_kept_and_the_first_of_a_round_is_warm() -> None:
-    floor = TwoThreads(4096, 2)
+@pytest.mark.parametrize("kind", [TwoThreads, Memcpy])
+def test_every_timing_is_kept_and_the_first_is_warm(kind: type[Beside]) -> None:
+    class Counted(kind):
+        works = 0
+
+        def work(self) -> None:
+            self.works += 1
+            super().work()
+
+    floor = Counted(4096, 2)
     floor.time()
+    assert (floor.works, len(floor.times_ns)) == (2, 1)
     floor.time()
-    assert len(floor.times_ns) == 2
+    assert (floor.works, len(floor.times_ns)) == (3, 2)
     assert min(floor.times_ns) > 0
+
+
+def test_what_is_timed_beside_a_warm_up_does_not_count() -> None:
+    floor = Memcpy(4096, 1)
+    floor.time(counts=False)
+    assert floor.times_ns == []
+    floor.time()
+    assert len(floor.times_ns) == 1
+
+
+def test_a_floor_that_was_never_timed_makes_no_ratio() -> None:
+    latency = Histogram()
+    assert against_floor([100], latency) == {}
+    latency.record(100)
+    assert against_floor([], latency) == {}
 
 
 def test_a_copy_copies() -> None:

@@ -206,12 +206,13 @@ async def test_calls_are_timed_beside_a_bare_queue(drive, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("mode", ["memory", "process"])
 @pytest.mark.parametrize("in_place", [False, True])
-async def test_a_warm_broadcast_is_timed_beside_a_copy(drive, mode: str, in_place: bool) -> None:
+async def test_a_warm_broadcast_is_timed_beside_a_copy(drive, timed, mode: str, in_place: bool) -> None:
     params = {"clients": 2, "model_bytes": 1 << 20, "operations": 4, "warmup": 2, "floor": "memcpy"}
     outcome = await drive("broadcast", FederationStack("push", mode, {}), in_place=in_place, **params)
     assert outcome.wrong == []
     assert outcome.operations == 4
     assert outcome.values["floor_s"] > 0.0
+    assert timed() == 4  # beside what counts, and no other
     assert outcome.missing == of_the_window("its window holds the floor, too")
 
 
