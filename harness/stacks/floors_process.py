@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +13,14 @@ from fedbench.fleet import starting
 from fedbench.loop import in_thread, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.queues import Queue, SimpleQueue
 
     from fedbench.loop import LoopName
     from fedbench.tensors.layout import Array
+
+    Trips = Callable[[int], Awaitable[list[int]]]
 
 PAYLOAD = bytes(64)
 MEMCPY_BYTES = 100_000_000
@@ -32,38 +34,51 @@ async def pipe(count: int) -> list[int]:
 
 
 async def queue(count: int) -> list[int]:
-    """Time round trips over two bare ``SimpleQueue``, each read when its descriptor is ready, in ns.
+    """Time round trips over two bare ``SimpleQueue`` in ns: see :func:`queue_trips`."""
+    async with queue_trips() as trips:
+        return await trips(count)
 
-    The echo runs in a loop of the same kind as this one.
+
+@asynccontextmanager
+async def queue_trips() -> AsyncIterator[Trips]:
+    """Keep an echo behind two bare ``SimpleQueue``, each read when its descriptor is ready.
+
+    The echo runs in a loop of the same kind as this one, and ends with the context.
+
+    Yields:
+        Times as many round trips as it is told, in ns.
     """
     loop = asyncio.get_running_loop()
     name: LoopName = "uvloop" if "uvloop" in type(loop).__module__ else "asyncio"
     context = starting.context("forkserver")
     there, back = context.SimpleQueue(), context.SimpleQueue()
+    answered: list[asyncio.Future[None]] = []
+
+    def ready() -> None:
+        back.get()
+        answered.pop().set_result(None)
+
+    async def trips(count: int) -> list[int]:
+        times_ns = []
+        for _ in range(count):
+            future = loop.create_future()
+            answered.append(future)
+            start_ns = time.perf_counter_ns()
+            there.put(PAYLOAD)
+            await future
+            times_ns.append(time.perf_counter_ns() - start_ns)
+        return times_ns
+
     with _child(_queue_echo, there, back, name):
-        answered: list[asyncio.Future[None]] = []
-
-        def ready() -> None:
-            back.get()
-            answered.pop().set_result(None)
-
         fd = _reader(back).fileno()
         loop.add_reader(fd, ready)
         try:
-            times_ns = []
-            for _ in range(count):
-                future = loop.create_future()
-                answered.append(future)
-                start_ns = time.perf_counter_ns()
-                there.put(PAYLOAD)
-                await future
-                times_ns.append(time.perf_counter_ns() - start_ns)
+            yield trips
         finally:
             loop.remove_reader(fd)
             there.put(None)
     for box in (there, back):
         box.close()
-    return times_ns
 
 
 async def queue_round(count: int) -> list[int]:

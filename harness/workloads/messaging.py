@@ -6,6 +6,7 @@ import asyncio
 import random
 import statistics
 import time
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from fedbench.tensors.model import ModelState
 from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.stacks.floors import hops
-from harness.stacks.floors_process import queue
+from harness.stacks.floors_process import queue_trips
 from harness.stats.histogram import Histogram
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, failures, running
 from harness.workloads.beside import against_floor, create_beside
@@ -22,18 +23,25 @@ from harness.workloads.beside import against_floor, create_beside
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from harness.stacks.floors_process import Trips
+
 ECHO = f"{LEARNERS}:EchoLearner"
 HOPS = 3000
 """Hops timed on either side of the calls."""
-QUEUE_TRIPS = 1000
-"""Round trips over a bare queue on either side, of which the first tenth does not count."""
+CHUNK = 50
+"""Calls in a row, and as many round trips over a bare queue before them; so many of both warm up."""
+
+
+QUEUE_TRIP_S = 100e-6
+"""About how long a round trip over a bare queue takes."""
 
 
 class RpcPing(Workload):
     """Calls in a closed loop, one at a time, to every client in turn. Latency: call to answer.
 
-    The loop's own hop is timed right before and after, so that a call can be told in hops of the same moment,
-    and with ``beside_queue`` so are round trips over a bare queue to another process.
+    The loop's own hop is timed right before and after, so that a call can be told in hops of the same moment.
+    With ``beside_queue``, round trips over a bare queue to another process, which lives as long as the
+    clients do, are timed in turn with the calls: 50 of them, 50 calls, again and again.
     """
 
     kind = "rpc_ping"
@@ -47,52 +55,66 @@ class RpcPing(Workload):
     }
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return the longest it runs with a poller, 20 µs a call without."""
-        if poll_s:
-            return SETUP_S + float(self.params["duration_s"]) * 1.3
-        return SETUP_S + 20e-6 * float(self.params["operations"])
+        """Return the longest it runs with a poller, 20 µs a call without; and the trips of a queue beside."""
+        operations = float(self.params["operations"])
+        calls_s = float(self.params["duration_s"]) * 1.3 if poll_s else 20e-6 * operations
+        beside_s = SETUP_S + QUEUE_TRIP_S * operations if self.params["beside_queue"] else 0.0
+        return SETUP_S + calls_s + beside_s
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Ping until the operations or the duration are used up, whichever is first."""
         clients = self.params["clients"]
-        queue_ns: list[int] = []
-        padding = b"." * (self.params["payload_bytes"] - 8)
-        latency = Histogram()
-        wrong: list[str] = []
-        async with running(stack, FederationSpec(clients, ECHO)):
+        async with running(stack, FederationSpec(clients, ECHO)), self._queue() as trips:
             warm_until_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 0.3e9)
             for i in range(self.params["warmup"]):
-                await stack.ping(i % clients, padding, deadline_s=10.0)
+                await stack.ping(i % clients, bytes(self.params["payload_bytes"]), deadline_s=10.0)
                 if time.perf_counter_ns() > warm_until_ns:
                     break
+            await trips(CHUNK)
             hops_ns = await hops(HOPS)
-            if self.params["beside_queue"]:
-                queue_ns += (await queue(QUEUE_TRIPS))[QUEUE_TRIPS // 10 :]
             async with session.measured():
-                end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
-                for i in range(self.params["operations"]):
-                    payload = i.to_bytes(8, "little") + padding
-                    start_ns = time.perf_counter_ns()
-                    answer = await stack.ping(i % clients, payload, deadline_s=10.0)
-                    now_ns = time.perf_counter_ns()
-                    latency.record(now_ns - start_ns)
-                    if answer != payload:
-                        wrong.append(f"ping {i} was answered with {answer!r}")
-                    if now_ns > end_ns:
-                        break
+                latency, queue_ns, wrong = await self._calls(stack, trips)
             hops_ns += await hops(HOPS)
-            if self.params["beside_queue"]:
-                queue_ns += (await queue(QUEUE_TRIPS))[QUEUE_TRIPS // 10 :]
-        values = {"latency_hops": latency.percentile(0.5) / statistics.median(hops_ns)}
-        if queue_ns:
-            values |= against_floor(queue_ns, latency)
         return Outcome(
             operations=latency.count,
             clients=clients,
             histograms={"latency": latency.to_dict()},
-            values=values,
+            values={"latency_hops": latency.percentile(0.5) / statistics.median(hops_ns)}
+            | against_floor(queue_ns, latency),
+            missing=of_the_window(FLOOR_WITHIN) if queue_ns else {},
             wrong=wrong,
         )
+
+    def _queue(self) -> AbstractAsyncContextManager[Trips]:
+        return queue_trips() if self.params["beside_queue"] else nullcontext(_no_trips)
+
+    async def _calls(self, stack: Stack, trips: Trips) -> tuple[Histogram, list[int], list[str]]:
+        """Return the latency of the calls, the times of the trips between them, and what was wrong.
+
+        The trips take nothing of the calls' duration.
+        """
+        latency, queue_ns, wrong = Histogram(), [], []
+        padding = b"." * (self.params["payload_bytes"] - 8)
+        end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
+        for i in range(self.params["operations"]):
+            if i % CHUNK == 0:
+                away_ns = time.perf_counter_ns()
+                queue_ns += await trips(CHUNK)
+                end_ns += time.perf_counter_ns() - away_ns
+            client, payload = i % self.params["clients"], i.to_bytes(8, "little") + padding
+            start_ns = time.perf_counter_ns()
+            answer = await stack.ping(client, payload, deadline_s=10.0)
+            now_ns = time.perf_counter_ns()
+            latency.record(now_ns - start_ns)
+            if answer != payload:
+                wrong.append(f"ping {i} was answered with {answer!r}")
+            if now_ns > end_ns:
+                break
+        return latency, queue_ns, wrong
+
+
+async def _no_trips(count: int) -> list[int]:
+    return []
 
 
 class PushNotify(Workload):

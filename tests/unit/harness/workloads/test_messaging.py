@@ -1,4 +1,7 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -186,6 +189,11 @@ def test_a_poller_is_expected_to_take_longer(kind: str) -> None:
     assert workload.expected_s(poll_s=0.001) > workload.expected_s(poll_s=0.0) > 0
 
 
+def test_a_queue_beside_the_calls_takes_its_time() -> None:
+    alone, beside = (create_workload("rpc_ping", {"beside_queue": queue}) for queue in (False, True))
+    assert beside.expected_s(poll_s=0.0) > alone.expected_s(poll_s=0.0) + 0.2
+
+
 def test_arrivals_take_their_time_and_a_slow_poller_more() -> None:
     workload = create_workload("push_notify", {"operations": 100, "rate_per_s": 50.0})
     assert workload.expected_s(poll_s=0.0) == pytest.approx(2.0, abs=0.1)
@@ -196,12 +204,85 @@ def test_arrivals_take_their_time_and_a_slow_poller_more() -> None:
 
 
 async def test_calls_are_timed_beside_a_bare_queue(drive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messaging, "QUEUE_TRIPS", 20)
+    monkeypatch.setattr(messaging, "CHUNK", 10)
     push = FederationStack("push", "process", {})
     outcome = await drive("rpc_ping", push, clients=1, operations=20, beside_queue=True)
     assert outcome.wrong == []
+    assert (outcome.operations, count(outcome, "latency")) == (20, 20)
+    assert outcome.missing == of_the_window("its window holds the floor, too")
     median_s = Histogram.from_dict(outcome.histograms["latency"]).percentile(0.5) / 1e9
     assert outcome.values["floor_ratio"] == pytest.approx(median_s / outcome.values["floor_s"])
+
+
+class Trips:
+    """A queue that notes when it is used, in the same list as the calls."""
+
+    def __init__(self, done: list[Any], trip_ns: int = 100) -> None:
+        self.done, self.echoes, self.trip_ns = done, 0, trip_ns
+
+    @asynccontextmanager
+    async def queue_trips(self) -> AsyncIterator[Any]:
+        self.echoes += 1
+
+        async def trips(count: int) -> list[int]:
+            self.done.append(f"{count} trips")
+            return [self.trip_ns] * count
+
+        yield trips
+
+
+async def test_one_echo_serves_in_turn_with_the_calls_and_the_warm_up_of_both_does_not_count(
+    tapped, drive, session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[Any] = session.asked
+    queue = Trips(done)
+    monkeypatch.setattr(messaging, "queue_trips", queue.queue_trips)
+
+    class Noting(tapped):
+        async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
+            done.append("call")
+            return await super().ping(client, payload, deadline_s=deadline_s)
+
+    monkeypatch.setattr(messaging, "CHUNK", 3)
+    outcome = await drive("rpc_ping", Noting(), clients=1, operations=7, warmup=2, beside_queue=True)
+    assert [(text, len(list(group))) for text, group in groupby(done)] == [
+        ("call", 2),
+        ("3 trips", 1),
+        (("begin", False), 1),
+        ("3 trips", 1),
+        ("call", 3),
+        ("3 trips", 1),
+        ("call", 3),
+        ("3 trips", 1),
+        ("call", 1),
+        ("end", 1),
+    ]
+    assert queue.echoes == 1
+    assert (outcome.operations, count(outcome, "latency")) == (7, 7)
+    assert outcome.values["floor_s"] == pytest.approx(100e-9)
+
+
+async def test_a_slow_queue_takes_nothing_of_the_time_of_the_calls(
+    drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[Any]:
+        async def trips(count: int) -> list[int]:
+            await asyncio.sleep(0.02)
+            return [1] * count
+
+        yield trips
+
+    monkeypatch.setattr(messaging, "queue_trips", slow)
+    monkeypatch.setattr(messaging, "CHUNK", 1)
+    stack = FederationStack("push", "memory", {})
+    outcome = await drive("rpc_ping", stack, clients=1, operations=4, duration_s=0.03, beside_queue=True)
+    assert outcome.operations == 4
+
+
+async def test_calls_without_a_queue_beside_them_have_cpu_of_their_own(drive) -> None:
+    outcome = await drive("rpc_ping", FederationStack("push", "memory", {}), clients=1, operations=3)
+    assert (outcome.missing, outcome.values.keys()) == ({}, {"latency_hops"})
 
 
 @pytest.mark.parametrize("mode", ["memory", "process"])
