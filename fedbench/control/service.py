@@ -74,11 +74,12 @@ class ControlService:
         """A connection is over, and with it the registration of its client."""
         admitted = self.admissions.remove(peer_id)
         registered = self.monitor.peers[peer_id].state is PeerState.REGISTERED
+        why = reason.reason if isinstance(reason, PeerLost) else reason  # its text names the peer again
         if admitted and not self._closing:
-            log.warning("%s lost client %s: %s", self.node_id, peer_id, reason)
+            log.warning("%s lost client %s: %s", self.node_id, peer_id, why)
         elif registered and not self._closing and not isinstance(reason, ConnectionClosed):
             level = logging.WARNING if isinstance(reason, PeerLost) else logging.INFO
-            log.log(level, "%s lost its server %s: %s", self.node_id, peer_id, reason)
+            log.log(level, "%s lost its server %s: %s", self.node_id, peer_id, why)
         self._registering.fail(peer_id, reason)
         self._asking.fail(peer_id, reason)
         self.monitor.disconnected(peer_id, reason)

@@ -205,7 +205,7 @@ async def test_a_lost_client_is_told_of_at_once(nodes, caplog):
     assert [proxy.client_id for proxy in nodes.learners()] == ["yaml_client_2"]
     assert await nodes.broadcast(make_model(1)) == {"yaml_client_2": None}
     assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == [
-        "hub lost client yaml_client_1: lost yaml_client_1: its node ended without closing"
+        "hub lost client yaml_client_1: its node ended without closing"
     ]
     for unknown in ("yaml_client_1", "nobody"):
         with pytest.raises(KeyError):

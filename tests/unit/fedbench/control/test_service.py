@@ -113,7 +113,7 @@ async def test_losing_a_client_is_a_warning_unless_the_node_closes(caplog, closi
     if closing:
         server.service.closing()
     server.service.disconnected(A, PeerLost(A, "killed"))
-    assert caplog.messages == ([] if closing else [f"{B} lost client {A}: lost {A}: killed"])
+    assert caplog.messages == ([] if closing else [f"{B} lost client {A}: killed"])
     assert server.service.monitor.peers[A].reason == f"lost {A}: killed"
 
 
