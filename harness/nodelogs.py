@@ -38,7 +38,7 @@ class NodeLogs(logging.Handler):
         self.setFormatter(logging.Formatter(FORMAT))
         self._folder = folder
         self._client_ids = frozenset(client_ids)
-        self._stderr = RichHandler(stderr_level, Console(stderr=True), show_path=False, markup=False)
+        self._stderr = _stderr(stderr_level)
         self._files: dict[str, IO[str]] = {}
         self._elsewhere: frozenset[str] = frozenset()
 
@@ -91,3 +91,14 @@ class NodeLogs(logging.Handler):
 
     def _path(self, node_id: str) -> Path:
         return self._folder / f"{node_id}.log"
+
+
+def _stderr(level: int) -> logging.Handler:
+    """Return a handler for people at a terminal; for other readers one that breaks and leaves out nothing."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        return RichHandler(level, console, show_path=False, markup=False, omit_repeated_times=False)
+    plain = logging.StreamHandler()
+    plain.setLevel(level)
+    plain.setFormatter(logging.Formatter(FORMAT))
+    return plain

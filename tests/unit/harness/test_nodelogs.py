@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,3 +128,25 @@ def test_processes_of_clients_log_to_the_same_files_and_old_ones_go(tmp_path: Pa
         Path(setup.file.format(node="b")).write_text("hello")
         assert logs.written == ["b"]
     assert not (folder / "a.log").exists()
+
+
+def test_without_a_terminal_a_record_is_one_line_with_its_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "a word or two " * 20 + "at the end"
+    with NodeLogs(tmp_path, [], logging.WARNING):
+        say("", logging.WARNING, long)
+        say("", logging.WARNING, "at the same second")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" WARNING tests.nodelogs ")[1] for line in lines] == [long, "at the same second"]
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", line) for line in lines)
+
+
+def test_at_a_terminal_every_record_has_its_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with NodeLogs(tmp_path, [], logging.WARNING):
+        say("", logging.WARNING, "first")
+        say("", logging.WARNING, "second")
+    assert len(re.findall(r"\[\d\d/\d\d/\d\d \d\d:\d\d:\d\d\]", capsys.readouterr().err)) == 2
