@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fedbench.errors import ConfigError, FedbenchError, Problem
+from fedbench.errors import ConfigError, FedbenchError, Problem, QuorumNotReached
 from fedbench.federation import Federation, UnfitModel
 from fedbench.loop import run
 from fedbench.tensors.model import ModelState
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedbench.values import History, RoundRecord
+
+NAMED = 5
+"""So many of the clients that failed for one reason are named, the others counted."""
 
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
@@ -148,7 +151,27 @@ def _report(error: FedbenchError, verbose: int) -> None:
     if verbose and error.__cause__ is not None:
         traced = "".join(traceback.format_exception(error.__cause__))
         stderr.print(traced, end="", markup=False, highlight=False, soft_wrap=True)
-    stderr.print(f"failed: {error}", markup=False, highlight=False, soft_wrap=True)
+    text = _missed(error) if isinstance(error, QuorumNotReached) else str(error)
+    stderr.print(f"failed: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _missed(error: QuorumNotReached) -> str:
+    """Return what the error says, with every reason once, behind the clients that have it."""
+    clients: dict[str, list[str]] = {}
+    for client_id, reason in error.failures.items():
+        own = reason.removeprefix(f"lost {client_id}: ").removeprefix(f"{client_id} ")
+        clients.setdefault(own, []).append(client_id)
+    reasons = "; ".join(f"{_named(ids)}: {reason}" for reason, ids in clients.items())
+    return (
+        f"round {error.round_number}: {error.arrived} of the required {error.required} updates arrived "
+        f"({reasons})"
+    )
+
+
+def _named(client_ids: list[str]) -> str:
+    more = len(client_ids) - NAMED
+    names = ", ".join(client_ids[:NAMED])
+    return f"{names} and {more} more" if more > 0 else names
 
 
 def _line(record: RoundRecord, total: int) -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 from fedbench.errors import ConfigError
 from fedbench.learning.simple import SimpleLearner
 from fedbench.tensors.model import ModelState
+from fedbench.values import RoundInfo, TrainResult
 from harness.federate import federate, load_model, save_model
 from harness.gate.outcome import ExitCode
 
@@ -22,7 +23,7 @@ loop: {loop}
 architecture: {architecture}
 server: {{trainer: {{args: {{rounds: {rounds}, quorum: {quorum}, deadline_s: 10.0}}}}}}
 clients:
-  count: 3
+  count: {count}
   learner: {{type: "{learner}"}}
 """
 FAULTY = "harness.workloads.learners:FaultyLearner"
@@ -52,7 +53,13 @@ def console() -> Console:
 def config(tmp_path: Path) -> Callable[..., Path]:
     def write(rounds: int = 2, **values: Any) -> Path:
         path = tmp_path / "config.yaml"
-        defaults = {"loop": "auto", "architecture": "push", "learner": "SimpleLearner", "quorum": 1.0}
+        defaults = {
+            "loop": "auto",
+            "architecture": "push",
+            "learner": "SimpleLearner",
+            "quorum": 1.0,
+            "count": 3,
+        }
         path.write_text(CONFIG.format(rounds=rounds, **{**defaults, **values}))
         return path
 
@@ -151,6 +158,32 @@ def test_a_terminal_shows_a_bar_meanwhile(run, config) -> None:
 
 def test_a_quiet_console_stays_quiet(run, config) -> None:
     assert run(config(rounds=1), where=Console(quiet=True, record=True, file=StringIO())) == []
+
+
+class Failing(SimpleLearner):
+    """Fails in every round, the last client in a way of its own."""
+
+    def train(self, model: ModelState, round_info: RoundInfo) -> TrainResult:
+        raise OSError("disk full" if self.client.index < self.client.count - 1 else "no disk")
+
+
+@pytest.mark.parametrize(
+    ("clients", "named"),
+    [
+        (3, "yaml_client_1, yaml_client_2"),
+        (8, "yaml_client_1, yaml_client_2, yaml_client_3, yaml_client_4, yaml_client_5 and 2 more"),
+    ],
+)
+def test_clients_that_fail_for_one_reason_share_it(
+    run, config, capsys: pytest.CaptureFixture[str], clients: int, named: str
+) -> None:
+    with pytest.raises(typer.Exit):
+        run(config(learner=f"{__name__}:Failing", count=clients))
+    failed = capsys.readouterr().err.splitlines()[-1]
+    assert failed == (
+        f"failed: round 1: 0 of the required {clients} updates arrived ({named}: raised OSError: disk full; "
+        f"yaml_client_{clients}: raised OSError: no disk)"
+    )
 
 
 class Stumbling(SimpleLearner):
