@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.gate.decide import LAG_LIMIT_S
 from harness.report.arms import by_arm
-from harness.report.document import Paragraph, Part, Section, Table
+from harness.report.document import Paragraph, Part, Role, Section, Table
 from harness.report.format import NOTHING, compact, interval, quantity
 
 if TYPE_CHECKING:
@@ -31,6 +31,14 @@ _LABELS = {
     "after": "After the run",
 }
 
+
+_CONTROL_COLUMNS: tuple[tuple[str, Role], ...] = (
+    ("Workload", "code"),
+    ("Arm", "code"),
+    ("Metric", "code"),
+    ("Factor", "number"),
+    ("n", "number"),
+)
 
 _COMPARED = ("reduction", "ratio", "limit", "frontier")
 """Kinds of criteria that an A/A control could overturn."""
@@ -99,6 +107,7 @@ def _controls(run: RunRecord) -> Sequence[Part]:
     rows = [
         (
             c.workload,
+            c.arm,
             c.metric,
             "unknown" if c.spread is None else quantity(math.exp(c.spread), "times"),
             str(c.n),
@@ -107,7 +116,7 @@ def _controls(run: RunRecord) -> Sequence[Part]:
     ]
     return [
         Paragraph("A/A control: how far two runs of the same arm lay apart at most, as a factor."),
-        Table((("Workload", "code"), ("Metric", "code"), ("Factor", "number"), ("n", "number")), rows),
+        Table(_CONTROL_COLUMNS, rows),
         *([Paragraph(f"Not controlled: {', '.join(bare)}.")] if bare else []),
     ]
 

@@ -40,8 +40,8 @@ def test_controls_are_factors():
     run = fake_run()
     unknown = msgspec.structs.replace(run.controls[0], spread=None, n=0)
     table = validity(bare_run(controls=[*run.controls, unknown])).parts[1]
-    assert table.rows[0] == ("fedavg_round", "cpu_s_per_op", f"2.56{TIMES}", "5")
-    assert table.rows[-1][2:] == ("unknown", "0")
+    assert table.rows[0] == ("fedavg_round", "push", "cpu_s_per_op", f"2.56{TIMES}", "5")
+    assert table.rows[-1][3:] == ("unknown", "0")
 
 
 def test_a_generator_that_lags_is_told():
