@@ -6,12 +6,12 @@ import statistics
 import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from harness.stats.histogram import Histogram
 
@@ -28,7 +28,10 @@ class Beside(ABC):
 
     Attributes:
         times_ns: What was timed and counts.
+        byte_s: About how long it takes for each byte of a model, in seconds.
     """
+
+    byte_s: ClassVar[float]
 
     def __init__(self, model_bytes: int, clients: int) -> None:
         self._values = max(model_bytes // 4, 1)
@@ -55,9 +58,16 @@ class Beside(ABC):
     def work(self) -> None:
         """Do it once."""
 
+    @classmethod
+    def expected_s(cls, model_bytes: int, clients: int) -> float:
+        """Return about how long it takes once, in seconds."""
+        return cls.byte_s * model_bytes
+
 
 class Memcpy(Beside):
     """A copy of the model in memory that is warm."""
+
+    byte_s = 1e-10
 
     def __init__(self, model_bytes: int, clients: int) -> None:
         super().__init__(model_bytes, clients)
@@ -74,6 +84,13 @@ class TwoThreads(Beside):
     Each client adds its number to the model; the updates are multiplied by their weight and summed in
     pieces of 1 MiB, and the sum is divided. Nothing is sent, allocated or waited for.
     """
+
+    byte_s = 3e-10
+
+    @classmethod
+    def expected_s(cls, model_bytes: int, clients: int) -> float:
+        """Return about how long it takes once, in seconds."""
+        return cls.byte_s * model_bytes * clients
 
     def __init__(self, model_bytes: int, clients: int) -> None:
         super().__init__(model_bytes, clients)
@@ -116,7 +133,7 @@ class TwoThreads(Beside):
         np.divide(self._sum[start:stop], self._clients, out=self._sum[start:stop])
 
 
-FLOORS: dict[str, Callable[[int, int], Beside]] = {
+FLOORS: dict[str, type[Beside]] = {
     "memcpy": Memcpy,
     "two_threads": TwoThreads,
 }
@@ -144,3 +161,8 @@ def create_beside(name: str, model_bytes: int, clients: int) -> Beside | None:
     if name not in FLOORS:
         raise ValueError(f"unknown floor {name!r}: use one of {', '.join(FLOORS)}")
     return FLOORS[name](model_bytes, clients)
+
+
+def beside_s(name: str, model_bytes: int, clients: int, times: int) -> float:
+    """Return about how long it takes to time a floor so many times and to warm it, in s; 0 for no floor."""
+    return (times + 1) * FLOORS[name].expected_s(model_bytes, clients) if name in FLOORS else 0.0

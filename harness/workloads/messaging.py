@@ -18,7 +18,7 @@ from harness.stacks.floors import hops
 from harness.stacks.floors_process import queue_trips
 from harness.stats.histogram import Histogram
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, failures, running
-from harness.workloads.beside import against_floor, create_beside
+from harness.workloads.beside import against_floor, beside_s, create_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -208,12 +208,15 @@ class Broadcast(Workload):
     }
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return the longest it runs with a poller, 20 µs a client and broadcast without."""
+        """Return the longest it runs with a poller, 20 µs a client and broadcast and the floor without."""
         if poll_s:
             return SETUP_S + float(self.params["duration_s"])
-        copied_bytes = self.params["operations"] * self.params["model_bytes"]
-        calls = self.params["operations"] * self.params["clients"]
-        return SETUP_S + 20e-6 * float(calls) + 1e-9 * float(copied_bytes)
+        clients, model_bytes = self.params["clients"], self.params["model_bytes"]
+        times = self.params["warmup"] + self.params["operations"]
+        broadcast_s = 20e-6 * clients + 1e-9 * model_bytes
+        return float(
+            SETUP_S + times * broadcast_s + beside_s(self.params["floor"], model_bytes, clients, times)
+        )
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Broadcast until the operations or the duration are used up; every client must apply each once."""

@@ -12,7 +12,7 @@ from harness.stacks.base import FederationSpec, Stack
 from harness.stats.histogram import Histogram
 from harness.workloads.barrier import barrier
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, digest, running
-from harness.workloads.beside import against_floor, create_beside
+from harness.workloads.beside import against_floor, beside_s, create_beside
 from harness.workloads.learners import DraftLearner
 
 if TYPE_CHECKING:
@@ -40,9 +40,11 @@ class FedAvgRound(Workload):
 
     def expected_s(self, *, poll_s: float) -> float:
         """Return about how long it takes: a poller waits twice a round, for up to 30 ms each."""
-        copied_bytes = self.params["clients"] * self.params["model_bytes"]
-        round_s = (0.05 if poll_s else 0.002) + (2.8e-9 if poll_s else 0.3e-9) * copied_bytes
-        return SETUP_S + float(self.params["rounds"] * round_s)
+        clients, model_bytes = self.params["clients"], self.params["model_bytes"]
+        rounds = self.params["rounds"]
+        round_s = (0.05 if poll_s else 0.002) + (2.8e-9 if poll_s else 0.3e-9) * clients * model_bytes
+        floor_s = beside_s(self.params["floor"], model_bytes, clients, rounds)
+        return SETUP_S + float(rounds * round_s) + floor_s
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Run the rounds; every client must take part, and the average of their updates be exact."""

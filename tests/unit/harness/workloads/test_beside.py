@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.stats.histogram import Histogram
-from harness.workloads.beside import Beside, Memcpy, TwoThreads, against_floor, create_beside
+from harness.workloads.beside import Beside, Memcpy, TwoThreads, against_floor, beside_s, create_beside
 
 
 def test_the_two_threads_average_the_updates_of_all_clients() -> None:
@@ -70,3 +70,9 @@ def test_a_floor_is_made_by_its_name() -> None:
     assert isinstance(create_beside("memcpy", 4096, 1), Memcpy)
     with pytest.raises(ValueError, match="unknown floor 'memcopy': use one of memcpy, two_threads"):
         create_beside("memcopy", 4096, 1)
+
+
+def test_the_time_of_a_floor_grows_with_its_work() -> None:
+    assert beside_s("", 100_000_000, 4, 10) == 0.0
+    assert beside_s("memcpy", 100_000_000, 4, 10) == pytest.approx(0.11)
+    assert beside_s("two_threads", 100_000_000, 4, 10) == pytest.approx(1.32)

@@ -194,6 +194,13 @@ def test_a_queue_beside_the_calls_takes_its_time() -> None:
     assert beside.expected_s(poll_s=0.0) > alone.expected_s(poll_s=0.0) + 0.2
 
 
+@pytest.mark.parametrize("more", [{"warmup": 3}, {"floor": "memcpy"}])
+def test_a_broadcast_is_expected_with_its_warm_up_and_its_floor(more: dict[str, Any]) -> None:
+    bulk = {"clients": 4, "model_bytes": 100_000_000, "operations": 10}
+    plain, whole = (create_workload("broadcast", {**bulk, **params}) for params in ({}, more))
+    assert whole.expected_s(poll_s=0.0) > plain.expected_s(poll_s=0.0) + 0.1
+
+
 def test_arrivals_take_their_time_and_a_slow_poller_more() -> None:
     workload = create_workload("push_notify", {"operations": 100, "rate_per_s": 50.0})
     assert workload.expected_s(poll_s=0.0) == pytest.approx(2.0, abs=0.1)

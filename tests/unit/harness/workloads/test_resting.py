@@ -49,7 +49,21 @@ def test_idling_takes_what_it_is_told() -> None:
     workload = create_workload("idle_federation", {"idle_s": 60.0, "settle_s": 0.5})
     for poll_s in (0.0, 0.001):
         assert workload.expected_s(poll_s=poll_s) == pytest.approx(60.5, abs=0.1)
-    assert create_workload("floor", {"operations": 1000}).expected_s(poll_s=0.0) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("operation", "operations", "seconds"),
+    [
+        ("hop", 1000, 0.011),  # a tenth to warm up
+        ("queue_round", 1, 5.0),  # one round more, which is not timed
+        ("queue_round", 3, 10.0),
+        ("memcpy", 15, 0.18),
+        ("memcpy", 5000, 0.42),  # it copies at most 20 times
+    ],
+)
+def test_a_floor_takes_what_its_operation_takes(operation: str, operations: int, seconds: float) -> None:
+    floor = create_workload("floor", {"operation": operation, "operations": operations})
+    assert floor.expected_s(poll_s=0.0) == pytest.approx(seconds)
 
 
 async def test_importing_is_timed_in_new_interpreters(session) -> None:

@@ -117,6 +117,12 @@ def test_a_poller_is_expected_to_take_longer(kind: str) -> None:
     assert workload.expected_s(poll_s=0.001) > workload.expected_s(poll_s=0.0) > 0
 
 
+def test_rounds_are_expected_with_their_floor() -> None:
+    bulk = {"clients": 4, "model_bytes": 100_000_000, "rounds": 10}
+    plain, whole = (create_workload("fedavg_round", {**bulk, "floor": f}) for f in ("", "two_threads"))
+    assert whole.expected_s(poll_s=0.0) == pytest.approx(plain.expected_s(poll_s=0.0) + 1.32)
+
+
 async def test_warm_rounds_are_timed_from_end_to_end_beside_their_floor(stack, drive, timed) -> None:
     params = {"clients": 2, "rounds": 6, "warmup": 2, "model_bytes": 1 << 16, "floor": "two_threads"}
     outcome = await drive("fedavg_round", stack, **params)
