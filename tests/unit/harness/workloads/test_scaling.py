@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from fedbench.errors import DeadlineExceeded
+from harness.probes.tree import process_tree
 from harness.records.derive import of_the_window
 from harness.stacks.federation import FederationStack
 from harness.workloads.scaling import MemorySlope, Startup
+from tests.fakes.fleet import running
 
 
 async def test_a_start_is_timed_and_every_client_answers(session) -> None:
@@ -17,13 +22,35 @@ async def test_a_start_is_timed_and_every_client_answers(session) -> None:
     assert session.asked == [("begin", False), "end"]
 
 
-async def test_a_start_that_fails_leaves_nothing_running(session) -> None:
-    class Deaf(FederationStack):
-        async def ping(self, client, payload, *, deadline_s):
-            return "something else"
+class Deaf(FederationStack):
+    """Its clients answer something else, or nothing; it remembers their processes.
 
-    outcome = await Startup({"clients": 2}).run(Deaf("push", "process", {}), session)
-    assert len(outcome.wrong) == 2
+    Attributes:
+        raises: Whether an answer that does not come is told.
+        clients: Processes two below this one: the fork server's children.
+    """
+
+    raises = False
+
+    async def ping(self, client, payload, *, deadline_s):
+        below = process_tree(os.getpid())[1:]
+        self.clients = {pid for child in below for pid in process_tree(child)[1:]}
+        if self.raises:
+            raise DeadlineExceeded("no answer")
+        return "something else"
+
+
+@pytest.mark.parametrize("raises", [False, True])
+async def test_a_start_that_fails_leaves_nothing_running(session, raises: bool) -> None:
+    stack = Deaf("push", "process", {})
+    stack.raises = raises
+    if raises:
+        with pytest.raises(DeadlineExceeded):
+            await Startup({"clients": 2}).run(stack, session)
+    else:
+        assert len((await Startup({"clients": 2}).run(stack, session)).wrong) == 2
+    assert len(stack.clients) == 2
+    assert not [pid for pid in stack.clients if running(pid)]
 
 
 async def test_the_slope_is_what_a_client_and_its_update_cost(session) -> None:
