@@ -57,7 +57,14 @@ def work(cells: list[CellJob], *, stack: str = "push", answers: int = 1000, **jo
         with os.fdopen(event_read, "rb") as events, os.fdopen(command_write, "wb", 0) as commands:
             commands.write(
                 encode(
-                    Job(stack, stack, "memory", job.get("loop", "asyncio"), job.get("settings", {}), cells)
+                    Job(
+                        stack,
+                        stack,
+                        job.get("mode", "memory"),
+                        job.get("loop", "asyncio"),
+                        job.get("settings", {}),
+                        cells,
+                    )
                 )
             )
             for line in events:
@@ -110,6 +117,13 @@ def test_records_are_counted_and_written_to_stderr(capsys: pytest.CaptureFixture
     assert faults.outcome.logged == 4
     lines = capsys.readouterr().err.splitlines()
     assert len([line for line in lines if line.startswith("WARNING ") and "yaml_client_" in line]) == 4
+
+
+@pytest.mark.parametrize(("mode", "counted"), [("memory", True), ("process", False)])
+def test_records_are_not_counted_where_clients_log_elsewhere(mode: str, counted: bool) -> None:
+    (floor,) = finished(work([FLOOR], stack="floors", mode=mode))
+    assert ("logger_records_per_op" not in floor.outcome.missing) is counted
+    assert "cpu_cores" in floor.outcome.missing
 
 
 def test_what_a_stack_cannot_do_is_told_and_the_next_workload_runs() -> None:
