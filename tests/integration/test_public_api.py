@@ -50,6 +50,21 @@ def test_the_first_example_of_the_readme_runs() -> None:
     assert "ModelState version=20" in done.stdout
 
 
+def test_the_first_example_of_the_readme_may_be_imported_again() -> None:
+    """The processes of clients do so in process mode."""
+    code = _python_blocks()[0]
+    exec(compile(code, "readme.py", "exec"), {"__name__": "__mp_main__"})  # runs nothing
+    for name in ("README.md", "README.zh-CN.md"):
+        assert 'if __name__ == "__main__":\n    fedbench.run(main())' in (ROOT / name).read_text()
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readme_tells_what_process_mode_needs(name: str) -> None:
+    text = (ROOT / name).read_text()
+    for what in ("fedbench doctor --clean", "/dev/shm", "64 MB", "--shm-size", "fedbench-logs"):
+        assert what in text
+
+
 async def test_the_learner_of_the_readme_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "readme_learner.py").write_text(_python_blocks()[1])
     monkeypatch.syspath_prepend(tmp_path)
