@@ -39,6 +39,7 @@ from fedbench.errors import (  # noqa: E402
     TensorStoreFull,
     TrainingError,
     TransportError,
+    UnfitModel,
 )
 from fedbench.factories import (  # noqa: E402
     create_communication_manager,
@@ -112,5 +113,6 @@ __all__ = [
     "RpcError",
     "TensorStoreFull",
     "TrainingError",
+    "UnfitModel",
     "TransportError",
 ]

@@ -19,6 +19,7 @@
     │   └── DeadlineExceeded           no answer in time
     ├── RegistrationError              a client was not admitted
     └── TrainingError                  a round could not be completed
+        ├── UnfitModel                 … because the initial model does not fit the learner
         └── QuorumNotReached           … because too few clients answered
 """
 
@@ -154,6 +155,10 @@ class RegistrationError(FedbenchError):
 
 class TrainingError(FedbenchError):
     """Training cannot go on."""
+
+
+class UnfitModel(TrainingError):
+    """The initial model that was given does not fit the learner."""
 
 
 class QuorumNotReached(TrainingError):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedbench.config import ClientConfig, ComponentConfig, FederationConfig, from_mapping, load
-from fedbench.errors import FedbenchError, LocalProtocolError, TrainingError
+from fedbench.errors import FedbenchError, LocalProtocolError, TrainingError, UnfitModel
 from fedbench.ids import current_node
 from fedbench.learning.dispatch import LearnerDispatcher, check_methods
 from fedbench.learning.learner import Learner, resolve_learner
@@ -33,10 +33,6 @@ log = logging.getLogger("fedbench.federation")
 
 
 HandOut = Callable[..., Awaitable[dict[str, Exception | None]]]
-
-
-class UnfitModel(TrainingError):
-    """The initial model that was given does not fit the learner."""
 
 
 class Nodes(Protocol):

@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fedbench.errors import ConfigError, FedbenchError, Problem, QuorumNotReached
-from fedbench.federation import Federation, UnfitModel
+from fedbench.errors import ConfigError, FedbenchError, Problem, QuorumNotReached, UnfitModel
+from fedbench.federation import Federation
 from fedbench.loop import run
 from fedbench.tensors.model import ModelState
 from harness.gate.outcome import ExitCode

@@ -66,6 +66,7 @@ TIMERS = {
     "learning/collection.py",
     "learning/trainer.py",
     "rpc/deadlines.py",
+    "transport/process/rendezvous.py",  # once a greeting, and once after descriptors have run out
     "transport/process/connection.py",  # once, when there is something to tell that nobody waits for
 }
 

@@ -33,6 +33,7 @@ def test_the_docstring_shows_the_whole_tree():
         (errors.RemoteError, errors.RpcError),
         (errors.DeadlineExceeded, errors.RpcError),
         (errors.QuorumNotReached, errors.TrainingError),
+        (errors.UnfitModel, errors.TrainingError),
     ],
 )
 def test_branches(child, parent):
