@@ -19,6 +19,7 @@ from harness.stacks.floors_process import queue_trips
 from harness.stats.histogram import Histogram
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, failures, running
 from harness.workloads.beside import against_floor, beside_s, create_beside
+from harness.workloads.placement import two_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,8 @@ class RpcPing(Workload):
 
     The loop's own hop is timed right before and after, so that a call can be told in hops of the same moment.
     With ``beside_queue``, round trips over a bare queue to another process, which lives as long as the
-    clients do, are timed in turn with the calls: 50 of them, 50 calls, again and again.
+    clients do, are timed in turn with the calls: 50 of them, 50 calls, again and again. With ``two_cores``
+    the other ends of both have a core of their own.
     """
 
     kind = "rpc_ping"
@@ -52,6 +54,7 @@ class RpcPing(Workload):
         "warmup": 50,
         "payload_bytes": 64,
         "beside_queue": False,
+        "two_cores": False,
     }
 
     def expected_s(self, *, poll_s: float) -> float:
@@ -70,11 +73,12 @@ class RpcPing(Workload):
                 await stack.ping(i % clients, bytes(self.params["payload_bytes"]), deadline_s=10.0)
                 if time.perf_counter_ns() > warm_until_ns:
                     break
-            await trips(CHUNK)
-            hops_ns = await hops(HOPS)
-            async with session.measured():
-                latency, queue_ns, wrong = await self._calls(stack, trips)
-            hops_ns += await hops(HOPS)
+            with two_cores(wanted=self.params["two_cores"]):
+                await trips(CHUNK)
+                hops_ns = await hops(HOPS)
+                async with session.measured():
+                    latency, queue_ns, wrong = await self._calls(stack, trips)
+                hops_ns += await hops(HOPS)
         return Outcome(
             operations=latency.count,
             clients=clients,
