@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fedbench.config import ClientConfig, ComponentConfig, FederationConfig, from_mapping, load
@@ -22,7 +21,7 @@ from fedbench.tensors.store import HeapStore, TensorStore
 from fedbench.values import ClientInfo, History, RoundRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fedbench.learning.collection import RemoteLearner
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from fedbench.tensors.model import ModelState
 
 log = logging.getLogger("fedbench.federation")
-
-
-HandOut = Callable[..., Awaitable[dict[str, Exception | None]]]
 
 
 class Nodes(Protocol):
@@ -60,10 +56,10 @@ class Nodes(Protocol):
         """Make a model the global one and hand it to every client."""
         ...
 
-    async def publish(
+    def publish(
         self, model: ModelState, *, deadline_s: float | None = None
-    ) -> dict[str, Exception | None]:
-        """Do as :meth:`broadcast`, but leave it to a call that follows at once and carries the model."""
+    ) -> Awaitable[dict[str, Exception | None]]:
+        """Do as :meth:`broadcast`, but leave it to calls with the model that begin before it is awaited."""
         ...
 
     def lose(self, client_id: str) -> None:
@@ -180,15 +176,19 @@ class Federation:
                 "clients would drop it; give it a higher version"
             )
         self.global_model = await self._place(model)
-        return await self._hand_out(self.nodes.broadcast, self.global_model)
+        handing_out = self.nodes.broadcast(self.global_model, deadline_s=self._trainer.deadline_s)
+        return await self._hand_out(handing_out, model.version)
 
-    async def _hand_out(self, by: HandOut, model: ModelState) -> dict[str, Exception | None]:
-        outcomes = await by(model, deadline_s=self._trainer.deadline_s)
-        for client_id, error in outcomes.items():
+    async def _hand_out(
+        self, outcomes: Awaitable[dict[str, Exception | None]], version: int
+    ) -> dict[str, Exception | None]:
+        """Wait until a model is handed out and warn of those who did not apply it."""
+        told = await outcomes
+        for client_id, error in told.items():
             if error is not None:
                 # Its text only: the error itself holds the frames it passed, and they the model.
-                log.warning("%s did not apply model version %d: %s", client_id, model.version, str(error))
-        return outcomes
+                log.warning("%s did not apply model version %d: %s", client_id, version, str(error))
+        return told
 
     async def run(
         self,
@@ -247,7 +247,8 @@ class Federation:
         the rest at its end.
         """
         self.global_model = await self._place(model)
-        task = asyncio.create_task(self._hand_out(self.nodes.publish, self.global_model))
+        handing_out = self.nodes.publish(self.global_model, deadline_s=self._trainer.deadline_s)
+        task = asyncio.create_task(self._hand_out(handing_out, model.version))
         self._publishing.add(task)
         task.add_done_callback(self._published)
         return {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from fedbench.connection.communication import CommunicationManager
@@ -13,7 +12,7 @@ from fedbench.rpc.stub import MODEL_EVENT, LearnerStub
 from fedbench.transport.memory import Hub, MemoryConnection, MemoryTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fedbench.config import FederationConfig
     from fedbench.learning.dispatch import LearnerDispatcher
@@ -70,23 +69,27 @@ class PushServer:
         self.hold(model)
         return await self.stub.broadcast_model(model, deadline_s=deadline_s)
 
-    async def publish(
+    def publish(
         self, model: ModelState, *, deadline_s: float | None = None
-    ) -> dict[str, Exception | None]:
+    ) -> Awaitable[dict[str, Exception | None]]:
         """Make ``model`` the global one and hand it to every subscriber, waking each as seldom as possible.
 
-        A client that is called with the model within this pass of the loop gets it by that call, the others
+        A client that is called with the model before the result is awaited gets it by that call, the others
         by a push, as :meth:`broadcast` does.
 
         Returns:
-            As :meth:`broadcast`, of those that it was pushed to.
+            When awaited, as :meth:`broadcast`, of those that it was pushed to.
         """
         self.hold(model)
         subscribers = self.stub.subscribers.get(MODEL_EVENT, {})
         learners = [learner for learner in self.learners() if learner.client_id in subscribers]
         for learner in learners:
             learner.owe(model)
-        await asyncio.sleep(0)
+        return self._push_rest(learners, model, deadline_s)
+
+    async def _push_rest(
+        self, learners: Sequence[LearnerProxy], model: ModelState, deadline_s: float | None
+    ) -> dict[str, Exception | None]:
         called = {learner.client_id for learner in learners if not learner.take_owed(model)}
         return await self.stub.broadcast_model(model, deadline_s=deadline_s, leave_out=called)
 

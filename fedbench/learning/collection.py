@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +12,7 @@ from fedbench.learning.reduction import Reduction
 from fedbench.values import RoundInfo, RoundRecord, TrainResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from fedbench.clock import Clock
     from fedbench.tensors.model import ModelState
@@ -30,10 +31,10 @@ class RemoteLearner(Protocol):
     client_id: str
     index: int
 
-    async def train(
+    def train(
         self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
-    ) -> TrainResult:
-        """Train on ``model`` and return the update. Cancelling must end the call soon."""
+    ) -> Awaitable[TrainResult]:
+        """Train on ``model``; await the update. Cancelling must end the call soon."""
         ...
 
     async def evaluate(self, model: ModelState, *, deadline_s: float | None = None) -> dict[str, float]:
@@ -66,37 +67,25 @@ class Collection:
         self._ids = ids
         self._deadline_s = deadline_s
         self._expired = False
+        self._calls: set[asyncio.Future[TrainResult]] = set()  # one that has ended would keep its update
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def collect(self, learners: Sequence[RemoteLearner | None], clock: Clock) -> None:
         """Ask every position's learner (None is not connected) at once; return when all have ended."""
         timer = clock.call_later(self._deadline_s, self._expire)
-        loop = asyncio.get_running_loop()
-        tasks: set[asyncio.Task[None]] = set()
-        open_tasks = 0
-
-        def ended(_: asyncio.Task[None]) -> None:
-            nonlocal open_tasks
-            open_tasks -= 1
-            if not open_tasks:
-                self._end()
-
         try:
             for position, learner in enumerate(learners):
                 if learner is None:
                     self._fail(position, "not connected")
-                    continue
-                task = loop.create_task(self._ask(position, learner))
-                task.add_done_callback(ended)
-                tasks.add(task)
-                open_tasks += 1
-            if tasks:
+                else:
+                    self._ask(position, learner)
+            if self._calls:
                 await self._over
         finally:
             timer.cancel()
-            late = [task for task in tasks if not task.done()]
-            for task in late:
-                task.cancel()
+            late = list(self._calls)
+            for call in late:
+                call.cancel()
             await asyncio.gather(*late, return_exceptions=True)
             await self.reduction.settled()
         reason = f"no update within {self._deadline_s:g} s" if self._expired else "its call was cancelled"
@@ -121,14 +110,32 @@ class Collection:
             model_version=model_version,
         )
 
-    async def _ask(self, position: int, learner: RemoteLearner) -> None:
+    def _ask(self, position: int, learner: RemoteLearner) -> None:
         try:
-            result = await learner.train(self._model, self._round_info, deadline_s=self._deadline_s)
+            training = learner.train(self._model, self._round_info, deadline_s=self._deadline_s)
+            call = asyncio.ensure_future(training)  # a call that is a future needs no task
+        except Exception as error:
+            self._fail(position, _reason(error))
+            return
+        self._calls.add(call)
+        call.add_done_callback(functools.partial(self._ended, position))
+
+    def _ended(self, position: int, call: asyncio.Future[TrainResult]) -> None:
+        self._calls.discard(call)
+        failed = None if call.cancelled() else call.exception()
+        if isinstance(failed, Exception):  # not raised here: its traceback would keep the round's model
+            self._fail(position, _reason(failed))
+        elif not call.cancelled():
+            self._take(position, call.result())
+        if not self._calls:
+            self._end()
+
+    def _take(self, position: int, result: TrainResult) -> None:
+        try:
             self.reduction.add(position, result.model, result.num_examples)
             self.results[position] = (result.num_examples, result.metrics)
         except Exception as error:
-            known = isinstance(error, FedbenchError)
-            self._fail(position, str(error) if known else f"{type(error).__name__}: {error}")
+            self._fail(position, _reason(error))
 
     def _fail(self, position: int, reason: str) -> None:
         self._failures[position] = reason
@@ -142,6 +149,10 @@ class Collection:
     def _end(self) -> None:
         if not self._over.done():
             self._over.set_result(None)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, FedbenchError) else f"{type(error).__name__}: {error}"
 
 
 def _weighted_means(results: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Waiter = TypeVar("Waiter")
 
@@ -37,20 +40,26 @@ class OpenCalls(Generic[Waiter]):
         """Forget a call; idempotent."""
         self._open.pop(correlation_id, None)
 
-    def match(self, correlation_id: int, peer_id: str) -> Waiter | None:
-        """Return who waits for this answer, None if nobody does or another peer was asked."""
-        entry = self._open.get(correlation_id)
-        return entry[1] if entry is not None and entry[0] == peer_id else None
+    def take(self, correlation_id: int, peer_id: str) -> Waiter | None:
+        """Close a call and return who waits for it; None if nobody does or another peer was asked."""
+        entry = self._open.pop(correlation_id, None)
+        if entry is None or entry[0] == peer_id:
+            return None if entry is None else entry[1]
+        self._open[correlation_id] = entry
+        return None
 
-    def waiting_for(self, peer_id: str) -> list[Waiter]:
-        """Return who waits for ``peer_id``, oldest call first."""
-        return [waiter for asked, waiter, _ in self._open.values() if asked == peer_id]
+    def take_all(self, peer_id: str) -> list[Waiter]:
+        """Close the calls of ``peer_id`` and return who waits for them, oldest first."""
+        return [waiter for _, waiter in self._take(lambda entry: entry[0] == peer_id)]
 
-    def due(self, now_ns: int) -> list[Waiter]:
-        """Return who waits for a call whose deadline has passed, oldest call first. The calls stay open."""
-        return [waiter for _, waiter, deadline_ns in self._open.values() if 0 < deadline_ns <= now_ns]
+    def take_due(self, now_ns: int) -> list[tuple[str, Waiter]]:
+        """Close the calls whose deadline has passed; return whom they asked and who waits, oldest first."""
+        return self._take(lambda entry: 0 < entry[2] <= now_ns)
 
-    def next_deadline_ns(self, now_ns: int) -> int | None:
-        """Return the earliest deadline that has not passed, None if there is none."""
-        later = (deadline_ns for _, _, deadline_ns in self._open.values() if deadline_ns > now_ns)
-        return min(later, default=None)
+    def next_deadline_ns(self) -> int | None:
+        """Return the earliest deadline, None if there is none."""
+        return min((deadline_ns for _, _, deadline_ns in self._open.values() if deadline_ns), default=None)
+
+    def _take(self, chosen: Callable[[tuple[str, Waiter, int]], bool]) -> list[tuple[str, Waiter]]:
+        numbers = [number for number, entry in self._open.items() if chosen(entry)]
+        return [self._open.pop(number)[:2] for number in numbers]

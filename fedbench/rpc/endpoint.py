@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedbench.clock import Clock, LoopClock
 from fedbench.errors import (
@@ -21,8 +21,12 @@ from fedbench.rpc.correlation import OpenCalls
 from fedbench.rpc.deadlines import DeadlineTimer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fedbench.connection.communication import CommunicationManager
     from fedbench.tensors.model import ModelState
+
+T = TypeVar("T")
 
 ERROR = "error"
 """Method name of a response that carries an error."""
@@ -43,7 +47,7 @@ class RpcEndpoint:
         self._now_ns = self.clock.now_ns
         self._send = comm.connections.router.send
         self._node_id = comm.node_id
-        self._calls: OpenCalls[asyncio.Future[Message]] = OpenCalls()
+        self._calls: OpenCalls[_Call[Any]] = OpenCalls()
         comm.connections.own(Kind.RPC_RESPONSE, self)
         comm.register_message_handler(Kind.RPC_REQUEST, self._refuse)
         comm.control.monitor.on_disconnect(self._on_lost)
@@ -62,7 +66,21 @@ class RpcEndpoint:
         tensors: ModelState | None = None,
         deadline_s: float | None = None,
     ) -> Message:
-        """Call ``method`` on ``peer_id`` and return the response. Cancelling forgets the call.
+        """Call ``method`` on ``peer_id`` and return the response, as :meth:`begin` without ``read``."""
+        return await self.begin(peer_id, method, body, tensors, deadline_s, _whole)
+
+    def begin(
+        self,
+        peer_id: str,
+        method: str,
+        body: Any,
+        tensors: ModelState | None,
+        deadline_s: float | None,
+        read: Callable[[Message], T],
+    ) -> asyncio.Future[T]:
+        """Call ``method`` on ``peer_id``; await what the response holds. Cancelling forgets the call.
+
+        The request is sent, or refused, before this returns.
 
         Args:
             peer_id: Node at the other end of an open connection.
@@ -71,12 +89,14 @@ class RpcEndpoint:
             tensors: A model, or None.
             deadline_s: Seconds until the answer is worthless; it travels with the request. None or inf for
                 never.
+            read: What to make of the response; what it raises is raised when awaited.
 
         Raises:
-            RemoteError: The handler raised.
-            DeadlineExceeded: No answer came in time.
-            PeerLost: The peer went away before it answered, or was lost before and is not back.
-            ConnectionClosed: This node closed the connection before it answered.
+            RemoteError: When awaited: the handler raised.
+            DeadlineExceeded: When awaited: no answer came in time.
+            PeerLost: When awaited, or at once: the peer went away before it answered, or was lost before and
+                is not back.
+            ConnectionClosed: When awaited, or at once: this node closed the connection before it answered.
             ValueError: ``deadline_s`` is negative or no number.
             RoutingError: There is no connection to it.
         """
@@ -87,37 +107,24 @@ class RpcEndpoint:
             deadline_ns = now_ns + int(deadline_s * 1e9)
         else:  # NaN is neither
             raise ValueError(f"deadline_s is {deadline_s}: it must be at least 0")
-        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        correlation_id = self._calls.open(peer_id, future, deadline_ns)
+        call: _Call[T] = _Call()
+        call.method, call.deadline_s, call.read, call.open = method, deadline_s, read, self._calls
+        call.number = number = self._calls.open(peer_id, call, deadline_ns)
         if 0 < deadline_ns < self._deadlines.armed_ns:
             self._deadlines.watch(deadline_ns)
+        message = Message(
+            RPC_REQUEST, self._node_id, peer_id, method, body, tensors, number, deadline_ns, 1, 0, now_ns
+        )
         try:
-            self._send(
-                Message(
-                    RPC_REQUEST,
-                    self._node_id,
-                    peer_id,
-                    method,
-                    body,
-                    tensors,
-                    correlation_id,
-                    deadline_ns,
-                    1,
-                    0,
-                    now_ns,
-                )
-            )
-            return await future
-        except RoutingError:
-            peer = self.comm.control.monitor.peers.get(peer_id)
-            if peer is not None and isinstance(peer.error, PeerLost):  # it died a moment ago
-                raise PeerLost(peer_id, peer.error.reason) from None
+            self._send(message)
+        except BaseException as error:
+            self._calls.close(number)
+            if isinstance(error, RoutingError):
+                peer = self.comm.control.monitor.peers.get(peer_id)
+                if peer is not None and isinstance(peer.error, PeerLost):  # it died a moment ago
+                    raise PeerLost(peer_id, peer.error.reason) from None
             raise
-        except _Expired:
-            raise DeadlineExceeded(f"{peer_id} did not answer {method} within {deadline_s} s") from None
-        finally:
-            self._calls.close(correlation_id)
-            del future  # it holds the error that holds this frame, and so the model
+        return call
 
     def close(self) -> None:
         """Stop the deadline timer."""
@@ -125,20 +132,23 @@ class RpcEndpoint:
 
     def __call__(self, message: Message) -> None:
         """Take a response."""
-        future = self._calls.match(message.correlation_id, message.source)
-        if future is None or future.done():
+        call = self._calls.take(message.correlation_id, message.source)
+        if call is None or call.done():
             return  # answered too late: the caller has been told DeadlineExceeded, or has gone
         if message.method != ERROR:
-            future.set_result(message)
+            try:
+                call.set_result(call.read(message))
+            except Exception as error:
+                call.set_exception(error)
             return
-        error = message.body
-        _fail(future, RemoteError(message.source, error["type"], error["message"], error["traceback"]))
+        told = message.body
+        call.set_exception(RemoteError(message.source, told["type"], told["message"], told["traceback"]))
 
     def _on_lost(self, peer_id: str) -> None:
         peer = self.comm.control.monitor.peers[peer_id]
         closed_here = isinstance(peer.error, ConnectionClosed)
-        for future in self._calls.waiting_for(peer_id):
-            _fail(future, ConnectionClosed(peer.reason) if closed_here else PeerLost(peer_id, peer.reason))
+        for call in self._calls.take_all(peer_id):
+            _fail(call, ConnectionClosed(peer.reason) if closed_here else PeerLost(peer_id, peer.reason))
 
     def _refuse(self, request: Message) -> None:
         """Answer a call to a node that has nothing to answer it with: no stub owns its requests."""
@@ -161,15 +171,39 @@ class RpcEndpoint:
             )
 
     def _expire(self, now_ns: int) -> int | None:
-        for future in self._calls.due(now_ns):
-            _fail(future, _Expired())
-        return self._calls.next_deadline_ns(now_ns)
+        for peer_id, call in self._calls.take_due(now_ns):
+            _fail(
+                call, DeadlineExceeded(f"{peer_id} did not answer {call.method} within {call.deadline_s} s")
+            )
+        return self._calls.next_deadline_ns()
 
 
-class _Expired(Exception):
-    """Wakes a caller whose deadline has passed; it knows best what it asked whom."""
+class _Call(asyncio.Future[T]):
+    """An open call. Cancelling it forgets it.
+
+    Attributes:
+        number: Its correlation id.
+        method: What is called.
+        deadline_s: Seconds until it is over, None for never.
+        read: What is made of the response.
+        open: The calls that it is one of.
+    """
+
+    number: int
+    method: str
+    deadline_s: float | None
+    read: Callable[[Message], T]
+    open: OpenCalls[_Call[Any]]
+
+    def cancel(self, msg: Any = None) -> bool:
+        self.open.close(self.number)
+        return super().cancel(msg)
 
 
-def _fail(future: asyncio.Future[Message], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _whole(message: Message) -> Message:
+    return message
+
+
+def _fail(call: _Call[Any], error: Exception) -> None:
+    if not call.done():
+        call.set_exception(error)

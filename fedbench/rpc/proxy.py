@@ -45,24 +45,24 @@ class LearnerProxy:
         self.index = index
         self.stale = 0
         self._comm = comm
-        self._call = RpcEndpoint.of(comm).call
+        endpoint = RpcEndpoint.of(comm)
+        self._call, self._begin = endpoint.call, endpoint.begin
         self._handlers: list[PushHandler] = []
         self._model: ModelState | None = None
         self._owed: ModelState | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._listening = False
 
-    async def train(
+    def train(
         self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
-    ) -> TrainResult:
-        """Have the learner train on ``model`` and return its update.
+    ) -> asyncio.Future[TrainResult]:
+        """Have the learner train on ``model``; await its update.
 
-        A model that is still to be handed out (:meth:`owe`) is handed out with the call.
+        The call is sent before this returns. A model that is still to be handed out (:meth:`owe`) is handed
+        out with it.
         """
-        pushed = self.take_owed(model)
-        body = round_to_body(round_info, pushed=pushed)
-        answer = await self._call(self.client_id, "train", body, model, deadline_s)
-        return result_from_body(answer.body, answer.tensors)
+        body = round_to_body(round_info, pushed=self.take_owed(model))
+        return self._begin(self.client_id, "train", body, model, deadline_s, _update_in)
 
     async def evaluate(self, model: ModelState, *, deadline_s: float | None = None) -> dict[str, float]:
         """Have the learner evaluate ``model`` and return its metrics by name."""
@@ -270,3 +270,7 @@ class LearnerProxy:
             for waiter in self._waiters:
                 if not waiter.done():
                     waiter.set_exception(PeerLost(peer_id, reason))
+
+
+def _update_in(answer: Message) -> TrainResult:
+    return result_from_body(answer.body, answer.tensors)

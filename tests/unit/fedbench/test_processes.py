@@ -159,7 +159,7 @@ async def test_a_stopped_client_keeps_no_model_of_each_round():
         finally:
             os.kill(stopped, signal.SIGCONT)
         reasons = [record.failures["yaml_client_2"] for record in history.rounds]
-    assert reasons[0] == "no update within 1.2 s"
+    assert reasons[0].endswith("within 1.2 s")
     assert "yaml_client_2 has not taken the last model yet" in reasons[-1]
     assert max(record.round_s for record in history.rounds[1:]) < 1, "nobody waits for it again"
     assert leased <= 3

@@ -20,17 +20,21 @@ def test_open_calls_behave_as_a_plain_dict(steps, now_ns):
             del expected[chosen]
             calls.close(chosen)
             calls.close(chosen)
-            assert calls.match(chosen, peer) is None
-    assert len(calls) == len(expected)
-    for correlation_id, (asked, waiter, _) in expected.items():
-        for other in "abc":
-            assert calls.match(correlation_id, other) == (waiter if other == asked else None)
+            assert calls.take(chosen, peer) is None
+    deadlines = [deadline_ns for _, _, deadline_ns in expected.values() if deadline_ns]
+    assert calls.next_deadline_ns() == min(deadlines, default=None)
+    due = {number: entry for number, entry in expected.items() if 0 < entry[2] <= now_ns}
+    assert calls.take_due(now_ns) == [(asked, waiter) for asked, waiter, _ in due.values()]
+    left = {number: entry for number, entry in expected.items() if number not in due}
+    for number, (asked, waiter, _) in list(left.items())[::2]:
+        assert [calls.take(number, other) for other in "abc" if other != asked] == [None, None]
+        assert calls.take(number, asked) == waiter
+        assert calls.take(number, asked) is None
+        del left[number]
+    assert len(calls) == len(left)
     for other in "abc":
-        waiters = [waiter for asked, waiter, _ in expected.values() if asked == other]
-        assert calls.waiting_for(other) == waiters
-    assert calls.due(now_ns) == [w for _, w, deadline_ns in expected.values() if 0 < deadline_ns <= now_ns]
-    later = [deadline_ns for _, _, deadline_ns in expected.values() if deadline_ns > now_ns]
-    assert calls.next_deadline_ns(now_ns) == min(later, default=None)
+        assert calls.take_all(other) == [waiter for asked, waiter, _ in left.values() if asked == other]
+    assert len(calls) == 0
 
 
 def test_ids_are_never_used_again_after_a_call_was_closed():
@@ -44,5 +48,5 @@ def test_ids_are_never_used_again_after_a_call_was_closed():
 def test_a_call_without_deadline_is_never_due():
     calls = OpenCalls()
     calls.open("a", "one")
-    assert calls.due(10**18) == []
-    assert calls.next_deadline_ns(0) is None
+    assert calls.take_due(10**18) == []
+    assert calls.next_deadline_ns() is None
