@@ -31,10 +31,10 @@ class RemoteLearner(Protocol):
     client_id: str
     index: int
 
-    def train(
+    def begin_train(
         self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
     ) -> Awaitable[TrainResult]:
-        """Train on ``model``; await the update. Cancelling must end the call soon."""
+        """Begin to train on ``model``; await the update. Cancelling must end the call soon."""
         ...
 
     async def evaluate(self, model: ModelState, *, deadline_s: float | None = None) -> dict[str, float]:
@@ -112,7 +112,7 @@ class Collection:
 
     def _ask(self, position: int, learner: RemoteLearner) -> None:
         try:
-            training = learner.train(self._model, self._round_info, deadline_s=self._deadline_s)
+            training = learner.begin_train(self._model, self._round_info, deadline_s=self._deadline_s)
             call = asyncio.ensure_future(training)  # a call that is a future needs no task
         except Exception as error:
             self._fail(position, _reason(error))

@@ -13,6 +13,8 @@ from fedbench.polling.client import ERROR
 from fedbench.values import RoundInfo, TrainResult, result_from_body, round_to_body
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from fedbench.config import PollingConfig
     from fedbench.polling.mail import Mail
     from fedbench.tensors.model import ModelState
@@ -44,6 +46,12 @@ class PollingProxy:
         """Have the learner train on ``model`` and return its update. Raises as :meth:`call`."""
         answer = await self.call(Kind.RPC_REQUEST, "train", round_to_body(round_info), model, deadline_s)
         return result_from_body(answer.body, answer.tensors)
+
+    def begin_train(
+        self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
+    ) -> Awaitable[TrainResult]:
+        """Do as :meth:`train`."""
+        return self.train(model, round_info, deadline_s=deadline_s)
 
     async def evaluate(self, model: ModelState, *, deadline_s: float | None = None) -> dict[str, float]:
         """Have the learner evaluate ``model`` and return its metrics by name. Raises as :meth:`call`."""

@@ -53,13 +53,18 @@ class LearnerProxy:
         self._waiters: set[asyncio.Future[None]] = set()
         self._listening = False
 
-    def train(
+    async def train(
+        self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
+    ) -> TrainResult:
+        """Have the learner train on ``model`` and return its update."""
+        return await self.begin_train(model, round_info, deadline_s=deadline_s)
+
+    def begin_train(
         self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
     ) -> asyncio.Future[TrainResult]:
-        """Have the learner train on ``model``; await its update.
+        """Do as :meth:`train`, with the call sent before this returns and no task behind it.
 
-        The call is sent before this returns. A model that is still to be handed out (:meth:`owe`) is handed
-        out with it.
+        A model that is still to be handed out (:meth:`owe`) is handed out with the call.
         """
         body = round_to_body(round_info, pushed=self.take_owed(model))
         return self._begin(self.client_id, "train", body, model, deadline_s, _update_in)

@@ -112,13 +112,13 @@ async def test_the_initial_model_is_the_global_one_in_round_one():
             federation.learners()[0],
             LearnerProxy(federation.nodes.clients["yaml_client_1"].comm, "yaml_fed_server"),
         )
-        train, seen = remote.train, []
+        train, seen = remote.begin_train, []
 
         async def ask_first(model, round_info, **options):
             seen.append((await server.get_model()).version)
             return await train(model, round_info, **options)
 
-        remote.train = ask_first
+        remote.begin_train = ask_first
         await federation.run()
     assert seen == list(range(20))
 

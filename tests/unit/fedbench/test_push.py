@@ -117,10 +117,12 @@ async def test_each_client_trains_as_its_node(nodes):
 async def test_a_published_model_comes_with_the_call_that_follows_at_once(nodes):
     first, second = nodes.learners()
     model = make_model(1)
-    publishing = asyncio.create_task(nodes.publish(model))
-    (result,) = await asyncio.gather(first.train(model, RoundInfo(1, 1, 0)))
+    publishing = nodes.publish(model)
+    training = first.begin_train(model, RoundInfo(1, 1, 0))
+    told = await publishing
+    result = await training
     assert result.model["w"].tolist() == [1, 2, 3, 4]
-    assert await publishing == {second.client_id: None}
+    assert told == {second.client_id: None}
     assert [recorder.versions for recorder in nodes.recorders] == [[1], [1]]
     counts = nodes.side.comm.connections.router.counts()
     pushed = [counts[f"hub->{client_id}"].get("model_push", 0) for client_id in nodes.clients]
@@ -138,9 +140,10 @@ async def test_a_published_model_that_no_call_carries_is_pushed_to_all(nodes):
 async def test_a_client_that_does_not_take_the_model_of_its_call_warns_and_trains_on(nodes, caplog):
     nodes.recorders[0].refuse = OSError("disk full")
     model = make_model(1)
-    publishing = asyncio.create_task(nodes.publish(model))
-    results = await asyncio.gather(*(proxy.train(model, RoundInfo(1, 1, 0)) for proxy in nodes.learners()))
+    publishing = nodes.publish(model)
+    training = [proxy.begin_train(model, RoundInfo(1, 1, 0)) for proxy in nodes.learners()]
     await publishing
+    results = await asyncio.gather(*training)
     assert len(results) == 2
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert warnings == ["yaml_client_1: a handler of model_push from hub raised OSError: disk full"]
@@ -152,9 +155,10 @@ async def test_who_listens_for_pushes_hears_of_the_model_of_a_call(nodes):
     server, heard = LearnerProxy(client.comm, "hub"), []
     server.on_push(lambda event, model: heard.append((event, model.version)))
     model = make_model(1)
-    publishing = asyncio.create_task(nodes.publish(model))
-    await asyncio.gather(*(proxy.train(model, RoundInfo(1, 1, 0)) for proxy in nodes.learners()))
+    publishing = nodes.publish(model)
+    training = [proxy.begin_train(model, RoundInfo(1, 1, 0)) for proxy in nodes.learners()]
     await publishing
+    await asyncio.gather(*training)
     assert heard == [("model", 1)]
     assert (await server.wait_model()).version == 1
 
@@ -163,9 +167,10 @@ async def test_a_model_is_not_handed_to_who_has_unsubscribed(nodes):
     first, _ = nodes.learners()
     await LearnerProxy(nodes.clients["yaml_client_1"].comm, "hub").unsubscribe_model_updates()
     model = make_model(1)
-    publishing = asyncio.create_task(nodes.publish(model))
-    await asyncio.gather(first.train(model, RoundInfo(1, 1, 0)))
+    publishing = nodes.publish(model)
+    training = first.begin_train(model, RoundInfo(1, 1, 0))
     await publishing
+    await training
     assert [recorder.versions for recorder in nodes.recorders] == [[], [1]]
 
 

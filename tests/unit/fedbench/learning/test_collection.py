@@ -16,7 +16,7 @@ class Client:
     def __init__(self, value, weight, *, error=None, go=None):
         self.value, self.weight, self.error, self.go = value, weight, error, go
 
-    async def train(self, given, round_info, *, deadline_s=None):
+    async def begin_train(self, given, round_info, *, deadline_s=None):
         if self.go is not None:
             await self.go.wait()
         if self.error is not None:

@@ -31,7 +31,7 @@ class Client:
         self.hops, self.error, self.metrics = hops, error, metrics or {}
         self.rounds, self.deadlines, self.running = [], [], 0
 
-    async def train(self, given, round_info, *, deadline_s=None):
+    async def begin_train(self, given, round_info, *, deadline_s=None):
         self.rounds.append(round_info)
         self.deadlines.append(deadline_s)
         self.running += 1
@@ -56,9 +56,9 @@ class Client:
 class Stuck(Client):
     """Never answers."""
 
-    async def train(self, given, round_info, *, deadline_s=None):
+    async def begin_train(self, given, round_info, *, deadline_s=None):
         self.hops = 10**9
-        return await super().train(given, round_info)
+        return await super().begin_train(given, round_info)
 
 
 class Digits:
@@ -70,7 +70,7 @@ class Digits:
             SimpleLearner(ClientInfo(self.client_id, index, count, seed)), self.client_id
         )
 
-    async def train(self, given, round_info, *, deadline_s=None):
+    async def begin_train(self, given, round_info, *, deadline_s=None):
         return result_from_body(*await self.dispatcher.call("train", round_to_body(round_info), given))
 
     async def evaluate(self, given, *, deadline_s=None):
