@@ -104,12 +104,10 @@ class LearnerDispatcher:
         handler = self._handlers.get(method)
         if handler is not None:
             return handler(body, tensors)
-        if method in self.at_once:
-            return self._later(method, body, tensors)
+        at_once = self.at_once.get(method)
+        if at_once is not None:
+            return _later(at_once, body, tensors)
         return self._call_own(method, body, tensors)
-
-    async def _later(self, method: str, body: Any, tensors: ModelState | None) -> Answer:
-        return self.answer(method, body, tensors)
 
     async def model_update(self, model: ModelState) -> bool:
         """Take a pushed model; the learner's ``on_model_update`` has returned when this does.
@@ -213,6 +211,12 @@ class LearnerDispatcher:
 
 _is_coroutine_function = functools.lru_cache(maxsize=256)(inspect.iscoroutinefunction)
 """Asked for every call, and slow to tell."""
+
+
+async def _later(
+    method: Callable[[Any, ModelState | None], Answer], body: Any, tensors: ModelState | None
+) -> Answer:
+    return method(body, tensors)
 
 
 def check_methods(learner: type[Learner], names: Iterable[str]) -> None:

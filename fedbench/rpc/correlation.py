@@ -40,6 +40,11 @@ class OpenCalls(Generic[Waiter]):
         """Forget a call; idempotent."""
         self._open.pop(correlation_id, None)
 
+    def forget(self, chosen: Callable[[Waiter], bool]) -> None:
+        """Close the calls of those who wait that are ``chosen``; looks at all."""
+        for number in [number for number, entry in self._open.items() if chosen(entry[1])]:
+            del self._open[number]
+
     def take(self, correlation_id: int, peer_id: str) -> Waiter | None:
         """Close a call and return who waits for it; None if nobody does or another peer was asked."""
         entry = self._open.pop(correlation_id, None)

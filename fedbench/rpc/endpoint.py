@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from fedbench.clock import Clock, LoopClock
 from fedbench.errors import (
@@ -21,12 +24,8 @@ from fedbench.rpc.correlation import OpenCalls
 from fedbench.rpc.deadlines import DeadlineTimer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fedbench.connection.communication import CommunicationManager
     from fedbench.tensors.model import ModelState
-
-T = TypeVar("T")
 
 ERROR = "error"
 """Method name of a response that carries an error."""
@@ -47,7 +46,7 @@ class RpcEndpoint:
         self._now_ns = self.clock.now_ns
         self._send = comm.connections.router.send
         self._node_id = comm.node_id
-        self._calls: OpenCalls[_Call[Any]] = OpenCalls()
+        self._calls: OpenCalls[_Call] = OpenCalls()
         comm.connections.own(Kind.RPC_RESPONSE, self)
         comm.register_message_handler(Kind.RPC_REQUEST, self._refuse)
         comm.control.monitor.on_disconnect(self._on_lost)
@@ -66,21 +65,30 @@ class RpcEndpoint:
         tensors: ModelState | None = None,
         deadline_s: float | None = None,
     ) -> Message:
-        """Call ``method`` on ``peer_id`` and return the response, as :meth:`begin` without ``read``."""
-        return await self.begin(peer_id, method, body, tensors, deadline_s, _whole)
+        """Call ``method`` on ``peer_id`` and return the response; see :meth:`begin`."""
+        future = self.begin(peer_id, method, body, tensors, deadline_s)
+        try:
+            message: Message = await future
+            return message
+        except asyncio.CancelledError:
+            self._forget(future)
+            raise
+        finally:
+            del future  # it holds the error that holds this frame, and so the model
 
-    def begin(
+    def begin(  # what a call is made of
         self,
         peer_id: str,
         method: str,
         body: Any,
         tensors: ModelState | None,
         deadline_s: float | None,
-        read: Callable[[Message], T],
-    ) -> asyncio.Future[T]:
-        """Call ``method`` on ``peer_id``; await what the response holds. Cancelling forgets the call.
+        read: Callable[[Message], Any] | None = None,
+    ) -> asyncio.Future[Any]:
+        """Call ``method`` on ``peer_id``; await the response, or what it holds.
 
-        The request is sent, or refused, before this returns.
+        The request is sent, or refused, before this returns. A call whose future is cancelled is forgotten
+        when its answer comes, its deadline passes or its peer is lost.
 
         Args:
             peer_id: Node at the other end of an open connection.
@@ -89,7 +97,7 @@ class RpcEndpoint:
             tensors: A model, or None.
             deadline_s: Seconds until the answer is worthless; it travels with the request. None or inf for
                 never.
-            read: What to make of the response; what it raises is raised when awaited.
+            read: What to make of the response, by default nothing; what it raises is raised when awaited.
 
         Raises:
             RemoteError: When awaited: the handler raised.
@@ -107,9 +115,8 @@ class RpcEndpoint:
             deadline_ns = now_ns + int(deadline_s * 1e9)
         else:  # NaN is neither
             raise ValueError(f"deadline_s is {deadline_s}: it must be at least 0")
-        call: _Call[T] = _Call()
-        call.method, call.deadline_s, call.read, call.open = method, deadline_s, read, self._calls
-        call.number = number = self._calls.open(peer_id, call, deadline_ns)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        number = self._calls.open(peer_id, _Call(future, method, deadline_s, read), deadline_ns)
         if 0 < deadline_ns < self._deadlines.armed_ns:
             self._deadlines.watch(deadline_ns)
         message = Message(
@@ -124,7 +131,10 @@ class RpcEndpoint:
                 if peer is not None and isinstance(peer.error, PeerLost):  # it died a moment ago
                     raise PeerLost(peer_id, peer.error.reason) from None
             raise
-        return call
+        return future
+
+    def _forget(self, future: asyncio.Future[Any]) -> None:
+        self._calls.forget(lambda call: call.future is future)
 
     def close(self) -> None:
         """Stop the deadline timer."""
@@ -133,16 +143,19 @@ class RpcEndpoint:
     def __call__(self, message: Message) -> None:
         """Take a response."""
         call = self._calls.take(message.correlation_id, message.source)
-        if call is None or call.done():
+        if call is None or call.future.done():
             return  # answered too late: the caller has been told DeadlineExceeded, or has gone
-        if message.method != ERROR:
+        if message.method == ERROR:
+            told = message.body
+            error = RemoteError(message.source, told["type"], told["message"], told["traceback"])
+            call.future.set_exception(error)
+        elif call.read is None:
+            call.future.set_result(message)
+        else:
             try:
-                call.set_result(call.read(message))
+                call.future.set_result(call.read(message))
             except Exception as error:
-                call.set_exception(error)
-            return
-        told = message.body
-        call.set_exception(RemoteError(message.source, told["type"], told["message"], told["traceback"]))
+                call.future.set_exception(error)
 
     def _on_lost(self, peer_id: str) -> None:
         peer = self.comm.control.monitor.peers[peer_id]
@@ -178,32 +191,22 @@ class RpcEndpoint:
         return self._calls.next_deadline_ns()
 
 
-class _Call(asyncio.Future[T]):
-    """An open call. Cancelling it forgets it.
+class _Call(msgspec.Struct, eq=False):
+    """An open call.
 
     Attributes:
-        number: Its correlation id.
+        future: Who waits for it.
         method: What is called.
         deadline_s: Seconds until it is over, None for never.
-        read: What is made of the response.
-        open: The calls that it is one of.
+        read: What is made of the response, None for nothing.
     """
 
-    number: int
+    future: asyncio.Future[Any]
     method: str
     deadline_s: float | None
-    read: Callable[[Message], T]
-    open: OpenCalls[_Call[Any]]
-
-    def cancel(self, msg: Any = None) -> bool:
-        self.open.close(self.number)
-        return super().cancel(msg)
+    read: Callable[[Message], Any] | None
 
 
-def _whole(message: Message) -> Message:
-    return message
-
-
-def _fail(call: _Call[Any], error: Exception) -> None:
-    if not call.done():
-        call.set_exception(error)
+def _fail(call: _Call, error: Exception) -> None:
+    if not call.future.done():
+        call.future.set_exception(error)

@@ -50,3 +50,10 @@ def test_a_call_without_deadline_is_never_due():
     calls.open("a", "one")
     assert calls.take_due(10**18) == []
     assert calls.next_deadline_ns() is None
+
+
+def test_who_waits_no_longer_is_forgotten():
+    calls = OpenCalls()
+    numbers = [calls.open("a", waiter) for waiter in ("one", "two", "three")]
+    calls.forget(lambda waiter: waiter == "two")
+    assert [calls.take(number, "a") for number in numbers] == ["one", None, "three"]
