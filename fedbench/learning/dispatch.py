@@ -36,7 +36,7 @@ class LearnerDispatcher:
     Attributes:
         learner: As given.
         current_model: The newest model pushed or set, None before the first.
-        at_once: The allowed methods that run nothing of the learner, by name.
+        at_once: The allowed methods that run nothing of the learner: name to what gives the answer.
         stale: Pushed models that were dropped because they were not newer than the current one.
 
     Raises:
@@ -63,14 +63,6 @@ class LearnerDispatcher:
         self._executor: ThreadPoolExecutor | None = None
         self._closed = False
         check_methods(type(learner), self._allowed)
-
-    def answer(self, method: str, body: Any, tensors: ModelState | None) -> Answer:
-        """Run one of the methods :attr:`at_once`; as :meth:`call`.
-
-        Raises:
-            ValueError, LookupError: As for :meth:`call`.
-        """
-        return self.at_once[method](body, tensors)
 
     def call(self, method: str, body: Any, tensors: ModelState | None) -> Awaitable[Answer]:
         """Run a method; await its result as plain data and a model.

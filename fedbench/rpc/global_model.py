@@ -15,39 +15,39 @@ class GlobalModel:
 
     Attributes:
         model: The newest global model, None before training.
-        at_once: What :meth:`answer` answers.
+        at_once: The methods that it answers: name to what gives the answer.
     """
-
-    at_once = ("get_model", "ping")
 
     def __init__(self) -> None:
         self.model: ModelState | None = None
+        self.at_once: dict[str, Callable[[Any, ModelState | None], tuple[Any, ModelState | None]]] = {
+            "ping": lambda body, tensors: (body, tensors),
+            "get_model": self._get_model,
+        }
         self._handlers: list[Callable[[str, Any], Awaitable[None] | None]] = []
 
     def on_notify(self, handler: Callable[[str, Any], Awaitable[None] | None]) -> None:
         """Call ``handler(event_type, data)`` with every notification from a client."""
         self._handlers.append(handler)
 
-    def answer(self, method: str, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
+    async def call(self, method: str, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
         """Answer ``get_model`` with the global model and ``ping`` with what came.
 
         Raises:
             LookupError: There is no global model yet.
             PermissionError: Any other method.
         """
-        if method == "ping":
-            return body, tensors
-        if method != "get_model":
+        run = self.at_once.get(method)
+        if run is None:
             raise PermissionError(
                 f"a server answers get_model, ping, subscribe and unsubscribe, not {method}"
             )
+        return run(body, tensors)
+
+    def _get_model(self, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
         if self.model is None:
             raise LookupError("there is no global model yet: training has not begun")
         return None, self.model
-
-    async def call(self, method: str, body: Any, tensors: ModelState | None) -> tuple[Any, ModelState | None]:
-        """Answer as :meth:`answer`, with the same errors."""
-        return self.answer(method, body, tensors)
 
     async def model_update(self, model: ModelState) -> bool:
         """Refuse: a server makes models, it is not pushed any.

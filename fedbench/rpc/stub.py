@@ -19,7 +19,7 @@ from fedbench.rpc.endpoint import ERROR, RpcEndpoint
 from fedbench.values import is_pushed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from fedbench.connection.communication import CommunicationManager
     from fedbench.tensors.model import ModelState
@@ -39,12 +39,8 @@ class Target(Protocol):
     """What a stub dispatches to: a learner on a client, the global model on the server."""
 
     @property
-    def at_once(self) -> Collection[str]:
-        """Methods that wait for nothing, so that :meth:`answer` can run them."""
-        ...
-
-    def answer(self, method: str, body: Any, tensors: ModelState | None) -> Answer:
-        """Run one of the methods :attr:`at_once` and return its result as :meth:`call` does."""
+    def at_once(self) -> Mapping[str, Callable[[Any, ModelState | None], Answer]]:
+        """What runs the methods that wait for nothing, by name: with body and model, to the answer."""
         ...
 
     def call(self, method: str, body: Any, tensors: ModelState | None) -> Awaitable[Answer]:
@@ -93,7 +89,8 @@ class LearnerStub:
         self._max_calls = max_calls
         self._send = comm.connections.router.send
         self._push_handlers = comm.connections.handlers(Kind.MODEL_PUSH)
-        self._at_once = frozenset(target.at_once if comm.connections.own_turn else ())
+        self._at_once = target.at_once
+        self._within_turn = target.at_once if comm.connections.own_turn else {}
         self._context = comm.context
         self._subscribes = comm.role == "server"
         self._deadlines = DeadlineTimer(RpcEndpoint.of(comm).clock, self._expire)
@@ -197,8 +194,8 @@ class LearnerStub:
             error = ConnectionClosed(f"{self._comm.node_id} is closing: it takes no more calls")
         elif len(self._running) >= self._max_calls:
             error = Overloaded(f"{self._comm.node_id} runs {self._max_calls} calls already: try again later")
-        elif message.method in self._at_once:
-            self._answer(message)
+        elif (run := self._within_turn.get(message.method)) is not None:
+            self._answer(message, run)
             return
         else:
             self._last_number += 1
@@ -211,10 +208,10 @@ class LearnerStub:
             return
         self._reply(message, ERROR, _describe(error, ""))
 
-    def _answer(self, message: Message) -> None:
+    def _answer(self, message: Message, run: Callable[[Any, ModelState | None], Answer]) -> None:
         """Answer a request that waits for nothing."""
         try:
-            answer = self._target.answer(message.method, message.body, message.tensors)
+            answer = run(message.body, message.tensors)
         except Exception as error:
             self._context.copy().run(self._fail, message, error)
         else:
@@ -225,7 +222,10 @@ class LearnerStub:
         try:
             if method == "train" and message.tensors is not None and is_pushed(message.body):
                 await self._hand_out(message, message.tensors)
-            if self._subscribes and method in ("subscribe", "unsubscribe"):
+            run = self._at_once.get(method)
+            if run is not None:
+                body, tensors = run(message.body, message.tensors)
+            elif self._subscribes and method in ("subscribe", "unsubscribe"):
                 body, tensors = self._subscription(message), None
             else:
                 body, tensors = await self._target.call(method, message.body, message.tensors)

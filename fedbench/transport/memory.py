@@ -13,7 +13,7 @@ from fedbench.errors import ConnectionBroken, ConnectionClosed, Overloaded, Peer
 from fedbench.messages import ATOMS, DATA, RPC_REQUEST, RPC_RESPONSE, Channel, Message, snapshot, weight_bytes
 from fedbench.transport.base import Limits, TransportBase
 from fedbench.transport.connection import Connection
-from fedbench.transport.receipt import ACKED, Outcome, Receipt
+from fedbench.transport.receipt import ACKED, Ledger, Outcome, Receipt
 
 if TYPE_CHECKING:
     from fedbench.ids import Role
@@ -81,6 +81,8 @@ class MemoryConnection(Connection):
             Channel.BUSINESS: deque(),
         }
         self._waiting_bytes = 0
+        self._applied = Receipt(Ledger(), ACKED)  # of every call that was taken: nothing more happens to it
+        self._applied.apply()
 
     @staticmethod
     def pair(one: str, other: str, epoch: int, limits: Limits) -> tuple[MemoryConnection, MemoryConnection]:
@@ -130,18 +132,21 @@ class MemoryConnection(Connection):
                 raise Overloaded(f"nobody at {self.peer_id} receives from {self.local_id}: its queue is full")
         if other._taking or other.receiver is None:
             return other._enqueue(message, self)
-        receipt = Receipt(self.ledger, ACKED)
+        # Without _hand_over and, for calls, without a receipt of their own: this is the way of every message.
         owner = other.owners.get(kind)
+        receipt = Receipt(self.ledger, ACKED) if owner is None else self._applied
         other._taking = True
         try:
-            # Without the call of _hand_over: this is the way of every message.
             if owner is None:
                 other.receiver(message, receipt)
             else:
+                self.ledger.accepted += 1
+                self.ledger.acked += 1
                 other.received[kind] += 1
                 owner(message)
-                receipt.apply()
         except (Exception, CancelledError) as error:
+            if owner is not None:
+                receipt = Receipt(Ledger(), ACKED)
             other._not_taken(message, receipt, error)
         finally:
             other._taking = False

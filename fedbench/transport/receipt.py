@@ -106,11 +106,12 @@ class Receipt:
     Attributes:
         outcome: How far it came.
         error: Why it ended badly, or None.
+        handled: Whether its handlers have returned.
     """
 
     # Class defaults: most receipts never set these, and making one is on the way of every message.
     error: Exception | None = None
-    _handled = False
+    handled = False
     _running = False
     _running_bytes = 0
     _handler_error: Exception | None = None
@@ -131,7 +132,7 @@ class Receipt:
         return self.outcome is not Outcome.REJECTED
 
     def __repr__(self) -> str:
-        return f"<Receipt {self.outcome.value}{' applied' if self._handled else ''}>"
+        return f"<Receipt {self.outcome.value}{' applied' if self.handled else ''}>"
 
     @property
     def delivered(self) -> Awaitable[None]:
@@ -158,7 +159,7 @@ class Receipt:
             Exception: :attr:`error`, if the message never reached it.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._handled:
+        if self.handled:
             _complete(future, self._handler_error)
         elif self.error is not None or self._ledger.over is not None:
             _complete(future, self.error or self._ledger.over)
@@ -184,7 +185,7 @@ class Receipt:
             self.apply()
             return
         self.outcome = ACKED
-        self._handled = True
+        self.handled = True
         self._ledger.in_flight -= 1
         self._ledger.acked += 1
 
@@ -219,9 +220,9 @@ class Receipt:
 
         No effect on a message that ended without being taken.
         """
-        if self._handled or self.error is not None:
+        if self.handled or self.error is not None:
             return
-        self._handled = True
+        self.handled = True
         self._handler_error = error
         if self._applied:
             self._ledger.awaited.discard(self)

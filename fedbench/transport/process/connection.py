@@ -297,9 +297,10 @@ class ProcessConnection(Connection):
 
     def _flush_if_idle(self) -> None:
         """Tell what is left, unless frames went out meanwhile: then another will soon."""
+        self._lazy = None
         if self._taken.told == self._lazy_told:
             self._flush()
-        else:
+        elif self._taken.pending:
             self._lazy_told = self._taken.told
             self._lazy = self._loop.call_later(BUSY_S, self._flush_if_idle)
 

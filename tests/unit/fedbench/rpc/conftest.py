@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -28,6 +28,8 @@ class Echo:
         release: Set it to let them go on.
         refuse: Raised by a pushed model.
     """
+
+    at_once: ClassVar[dict[str, Any]] = {}
 
     def __init__(self) -> None:
         self.nodes: list[str] = []

@@ -2,6 +2,7 @@ import asyncio
 import gc
 import logging
 from collections import Counter
+from types import MappingProxyType
 
 import pytest
 
@@ -15,6 +16,8 @@ SERVER, CLIENT = "yaml_fed_server", "yaml_client_1"
 
 class Methods:
     """A learner's side of calls, as its dispatcher answers them; records what arrives."""
+
+    at_once = MappingProxyType({})
 
     def __init__(self):
         self.seen = []

@@ -74,7 +74,7 @@ def test_the_sender_learns_what_became_of_every_message(steps):
     tell_all(taken, outstanding, [])
     for number, receipt in enumerate(receipts, 1):
         assert (receipt.outcome is Outcome.ACKED) == (number in expected)
-        assert receipt._handled == (expected.get(number) is not None)
+        assert receipt.handled == (expected.get(number) is not None)
         assert (receipt._handler_error is None) == (expected.get(number) is not False)
     assert ledger.running == 60 - sum(value is not None for value in expected.values())
     assert not taken.pending
