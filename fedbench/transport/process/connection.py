@@ -50,7 +50,7 @@ READ_BYTES = 1 << 16
 MAX_LAST_READS = (1 << 20) // READ_BYTES + 1
 STALLED_NS = 1_000_000_000
 """A peer that has not taken a model for this long is lent no other."""
-LAZY_S, BUSY_S = 0.1, 0.5
+LAZY_S, BUSY_S = 0.1, 0.2
 """How long the news that a call was taken, or that a model is not read any more, waits for company."""
 
 _BOUNDED = (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY)

@@ -94,7 +94,7 @@ class Listener:
         self._admit = admit
         self._adopt = adopt
         self._loop = asyncio.get_running_loop()
-        self._greeting: dict[int, socket.socket] = {}
+        self._greeting: dict[int, tuple[socket.socket, asyncio.TimerHandle]] = {}
         self._socket = _socket()
         try:
             self._socket.bind(address(exchange, node_id))
@@ -123,9 +123,9 @@ class Listener:
             return  # else it went away again
         connected.setblocking(False)
         fd = connected.fileno()
-        self._greeting[fd] = connected
+        # Who has not said by then who it is, is hung up on.
+        self._greeting[fd] = connected, self._loop.call_later(HANDSHAKE_TIMEOUT_S, self._forget, fd)
         self._loop.add_reader(fd, self._greeted, fd)
-        self._loop.call_later(HANDSHAKE_TIMEOUT_S, self._forget_silent, fd, connected)
 
     def _pause(self, error: OSError) -> None:
         """Do not listen for a while: who waits would be announced at every turn, and nothing can be done."""
@@ -137,13 +137,8 @@ class Listener:
         if self._socket.fileno() >= 0:
             self._loop.add_reader(self._socket, self._accept)
 
-    def _forget_silent(self, fd: int, connected: socket.socket) -> None:
-        """Hang up on one that has not said who it is."""
-        if self._greeting.get(fd) is connected:
-            self._forget(fd)
-
     def _greeted(self, fd: int) -> None:
-        connected = self._greeting[fd]
+        connected, _ = self._greeting[fd]
         try:
             self._meet(connected, connected.recv(_MAX_HELLO_BYTES))
         except BlockingIOError:
@@ -154,7 +149,9 @@ class Listener:
 
     def _forget(self, fd: int) -> None:
         self._loop.remove_reader(fd)
-        self._greeting.pop(fd).close()
+        connected, timer = self._greeting.pop(fd)
+        timer.cancel()
+        connected.close()
 
     def _meet(self, connected: socket.socket, data: bytes) -> None:
         hello = _hellos.decode(data)
