@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class OpenCalls(Generic[Waiter]):
     """
 
     def __init__(self) -> None:
-        self._last_id = 0
+        self._next_id = itertools.count(1).__next__
         self._open: dict[int, tuple[str, Waiter, int]] = {}
 
     def __len__(self) -> int:
@@ -32,9 +33,9 @@ class OpenCalls(Generic[Waiter]):
             waiter: Who waits for it.
             deadline_ns: Monotonic time at which it is over, 0 for never.
         """
-        self._last_id += 1
-        self._open[self._last_id] = (peer_id, waiter, deadline_ns)
-        return self._last_id
+        correlation_id = self._next_id()
+        self._open[correlation_id] = (peer_id, waiter, deadline_ns)
+        return correlation_id
 
     def close(self, correlation_id: int) -> None:
         """Forget a call; idempotent."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fedbench.connection.communication import CommunicationManager
     from fedbench.tensors.model import ModelState
 
+MANY_CALLS = 1024
 ERROR = "error"
 """Method name of a response that carries an error."""
 
@@ -46,6 +47,7 @@ class RpcEndpoint:
         self._now_ns = self.clock.now_ns
         self._send = comm.connections.router.send
         self._node_id = comm.node_id
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: OpenCalls[_Call] = OpenCalls()
         comm.connections.own(Kind.RPC_RESPONSE, self)
         comm.register_message_handler(Kind.RPC_REQUEST, self._refuse)
@@ -88,7 +90,7 @@ class RpcEndpoint:
         """Call ``method`` on ``peer_id``; await the response, or what it holds.
 
         The request is sent, or refused, before this returns. A call whose future is cancelled is forgotten
-        when its answer comes, its deadline passes or its peer is lost.
+        when its answer comes, its deadline passes or its peer is lost, or many others have been made.
 
         Args:
             peer_id: Node at the other end of an open connection.
@@ -115,8 +117,13 @@ class RpcEndpoint:
             deadline_ns = now_ns + int(deadline_s * 1e9)
         else:  # NaN is neither
             raise ValueError(f"deadline_s is {deadline_s}: it must be at least 0")
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()  # asked once: it asks the kernel for the process
+        future: asyncio.Future[Any] = loop.create_future()
         number = self._calls.open(peer_id, _Call(future, method, deadline_s, read), deadline_ns)
+        if not number % MANY_CALLS:
+            self._calls.forget(lambda call: call.future.done())
         if 0 < deadline_ns < self._deadlines.armed_ns:
             self._deadlines.watch(deadline_ns)
         message = Message(

@@ -92,7 +92,7 @@ class LearnerProxy:
 
     async def ping(self, payload: Any = None, *, deadline_s: float | None = None) -> Any:
         """Return ``payload`` (plain data) after a round trip through every layer."""
-        return (await self._call(self.client_id, "ping", payload, None, deadline_s)).body
+        return await self._begin(self.client_id, "ping", payload, None, deadline_s, _body_of)
 
     async def call_remote_method(
         self,
@@ -279,3 +279,7 @@ class LearnerProxy:
 
 def _update_in(answer: Message) -> TrainResult:
     return result_from_body(answer.body, answer.tensors)
+
+
+def _body_of(answer: Message) -> Any:
+    return answer.body

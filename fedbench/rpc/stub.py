@@ -94,6 +94,7 @@ class LearnerStub:
         self._context = comm.context
         self._subscribes = comm.role == "server"
         self._deadlines = DeadlineTimer(RpcEndpoint.of(comm).clock, self._expire)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._last_number = 0
         self._running: dict[int, tuple[asyncio.Task[None], Message, int]] = {}
         self._closed = False
@@ -201,7 +202,9 @@ class LearnerStub:
             self._last_number += 1
             number = self._last_number
             serving = self._serve(message, number)
-            task = asyncio.get_running_loop().create_task(serving, context=self._context.copy())
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()  # asked once: it asks the kernel for the process
+            task = self._loop.create_task(serving, context=self._context.copy())
             self._running[number] = (task, message, message.deadline_ns)
             if 0 < message.deadline_ns < self._deadlines.armed_ns:
                 self._deadlines.watch(message.deadline_ns)
