@@ -1,0 +1,239 @@
+"""Session: the numbered, acknowledged history of two nodes, which outlives the links between them. Pure.
+
+Each end has one. What is sent is numbered in its lane and kept until the peer has acknowledged it. When a
+link breaks and another takes its place, each end tells what it has received (:class:`Position`), and sending
+goes on behind that: in the middle of an item's bulk, if the peer holds the part before. Whatever comes twice
+is dropped by its number. So everything is handed over exactly once and in order, or the session ends, and
+with it everything that was not acknowledged is lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+from typing import Generic, NamedTuple, TypeVar
+
+from fedbench.errors import Overloaded, RemoteProtocolError
+
+T = TypeVar("T")
+
+
+class Lane(IntEnum):
+    """What is numbered on its own, in the order in which it is sent: the first goes before the others."""
+
+    CONTROL = 0
+    NEWS = 1
+    BUSINESS = 2
+
+
+LANES = tuple(Lane)
+Numbers = tuple[int, int, int]
+"""One number a lane."""
+
+
+class Item(NamedTuple, Generic[T]):
+    """What is sent.
+
+    Attributes:
+        head: Sent first, in one piece.
+        bulk: Sent behind it, in chunks; empty for none. Nobody may change it until it is acknowledged.
+        nbytes: What it weighs.
+        tag: Whatever the sender wants to have back when it is acknowledged or lost.
+    """
+
+    head: bytes
+    bulk: memoryview
+    nbytes: int
+    tag: T
+
+
+class Piece(NamedTuple):
+    """What goes into one frame: the head of an item, or a chunk of its bulk.
+
+    Attributes:
+        lane: Its lane.
+        number: Number of the item in its lane, from 1.
+        offset: Start of the chunk in the bulk, in bytes; -1 for the head.
+        data: The head or the chunk.
+    """
+
+    lane: Lane
+    number: int
+    offset: int
+    data: bytes | memoryview
+
+
+class Position(NamedTuple):
+    """Where the receiving side of a session is.
+
+    Attributes:
+        received: How many items of each lane have been received in full.
+        partial: Bytes that have come of the bulk of the next business item; -1 if its head has not come.
+    """
+
+    received: Numbers = (0, 0, 0)
+    partial: int = -1
+
+
+class _Sending(Generic[T]):
+    """One lane on its way out."""
+
+    def __init__(self) -> None:
+        self.items: deque[Item[T]] = deque()  # those that are not acknowledged
+        self.acknowledged = 0
+        self.written = 0  # items that were taken in full
+        self.offset = -1  # how far the item behind them is
+
+    def take(self, lane: Lane, chunk_bytes: int) -> Piece | None:
+        place = self.written - self.acknowledged
+        if place == len(self.items):
+            return None
+        item, offset = self.items[place], self.offset
+        if offset < 0:
+            self.offset, data = 0, item.head
+        else:
+            data = item.bulk[offset : offset + chunk_bytes]  # type: ignore[assignment]
+            self.offset = offset + len(data)
+        piece: Piece = Piece(lane, self.written + 1, offset, data)
+        if self.offset == len(item.bulk):
+            self.written, self.offset = self.written + 1, -1
+        return piece
+
+    def rewind(self, partial: int) -> None:
+        self.written, self.offset = self.acknowledged, -1
+        if partial < 0:
+            return
+        if not self.items or partial >= len(self.items[0].bulk):
+            raise RemoteProtocolError(f"{partial} bytes of a bulk are claimed that was not sent")
+        self.offset = partial
+
+
+class Session(Generic[T]):
+    """One end of a session. It knows neither time nor links: its owner tells it.
+
+    Args:
+        epoch: How often the pair has had a session, from 1; the peer's must be the same.
+        messages: Most control and business items that may wait for their acknowledgement.
+        nbytes: Bytes at which no more are taken; an empty session takes an item of any size.
+        chunk_bytes: Most bytes of a chunk.
+
+    Attributes:
+        position: What has been received.
+    """
+
+    def __init__(self, epoch: int, *, messages: int, nbytes: int, chunk_bytes: int) -> None:
+        self.epoch = epoch
+        self.position = Position()
+        self._messages = messages
+        self._limit_bytes = nbytes
+        self._chunk_bytes = chunk_bytes
+        self._lanes: tuple[_Sending[T], ...] = tuple(_Sending() for _ in LANES)
+        self._nbytes = 0
+
+    def __str__(self) -> str:
+        return f"{self._waiting()} messages ({self._nbytes} bytes)"
+
+    # Sending -----------------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether :meth:`add` refuses control and business items."""
+        return self._nbytes >= self._limit_bytes or self._waiting() >= self._messages
+
+    def add(self, lane: Lane, item: Item[T]) -> int:
+        """Keep an item until it is acknowledged; return its number.
+
+        Raises:
+            Overloaded: As much as the bounds allow waits already. News have the bound in messages only, on
+                their own: there is one for each message of the peer at most.
+        """
+        sending = self._lanes[lane]
+        full = len(sending.items) >= self._messages if lane is Lane.NEWS else self.full
+        if full:
+            raise Overloaded(f"{self} wait for their acknowledgement")
+        sending.items.append(item)
+        self._nbytes += item.nbytes
+        return sending.acknowledged + len(sending.items)
+
+    def take(self) -> Piece | None:
+        """Return what is to be written next and count it as written; None if there is nothing.
+
+        Heads of control items and news go first, so they overtake between the chunks of a bulk.
+        """
+        for lane in LANES:
+            piece = self._lanes[lane].take(lane, self._chunk_bytes)
+            if piece is not None:
+                return piece
+        return None
+
+    def acknowledge(self, received: Numbers) -> list[tuple[Lane, Item[T]]]:
+        """Let go of what the peer has received; return it, lane by lane, in order.
+
+        What was told before changes nothing.
+
+        Raises:
+            RemoteProtocolError: It claims what was not sent; nothing has changed.
+        """
+        for lane, sending in zip(LANES, self._lanes, strict=True):
+            if received[lane] > sending.written:
+                raise RemoteProtocolError(
+                    f"{received[lane]} {lane.name} items are acknowledged, {sending.written} were sent"
+                )
+        done: list[tuple[Lane, Item[T]]] = []
+        for lane, sending in zip(LANES, self._lanes, strict=True):
+            while sending.acknowledged < received[lane]:
+                sending.acknowledged += 1
+                item = sending.items.popleft()
+                self._nbytes -= item.nbytes
+                done.append((lane, item))
+        return done
+
+    def resume(self, position: Position) -> list[tuple[Lane, Item[T]]]:
+        """A new link is there: go on behind what the peer has received; return it as :meth:`acknowledge`.
+
+        Raises:
+            RemoteProtocolError: The position cannot be: the peer is in another session.
+        """
+        done = self.acknowledge(position.received)
+        for lane, sending in zip(LANES, self._lanes, strict=True):
+            sending.rewind(position.partial if lane is Lane.BUSINESS else -1)
+        return done
+
+    def end(self) -> list[tuple[Lane, Item[T]]]:
+        """The session is over: return everything that was not acknowledged, lane by lane, in order."""
+        lost = [(lane, item) for lane in LANES for item in self._lanes[lane].items]
+        for sending in self._lanes:
+            sending.acknowledged += len(sending.items)
+            sending.written = sending.acknowledged
+            sending.items.clear()
+        self._nbytes = 0
+        return lost
+
+    # Receiving ---------------------------------------------------------------------------------------
+
+    def expects(self, lane: Lane, number: int) -> bool:
+        """Whether an item is the next of its lane; False if it came before and is to be dropped.
+
+        Raises:
+            RemoteProtocolError: Items before it are missing: no link loses anything in its middle.
+        """
+        received = self.position.received[lane]
+        if number > received + 1:
+            raise RemoteProtocolError(
+                f"{lane.name} item {number} came, {received + 1} is the next: the link lost something"
+            )
+        return number == received + 1
+
+    def received(self, lane: Lane) -> None:
+        """The next item of a lane has come in full."""
+        numbers = list(self.position.received)
+        numbers[lane] += 1
+        partial = -1 if lane is Lane.BUSINESS else self.position.partial
+        self.position = Position((numbers[0], numbers[1], numbers[2]), partial)
+
+    def progressed(self, partial: int) -> None:
+        """So many bytes of the bulk of the next business item have come, behind its head."""
+        self.position = Position(self.position.received, partial)
+
+    def _waiting(self) -> int:
+        return len(self._lanes[Lane.CONTROL].items) + len(self._lanes[Lane.BUSINESS].items)
