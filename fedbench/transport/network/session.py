@@ -31,18 +31,46 @@ Numbers = tuple[int, int, int]
 """One number a lane."""
 
 
+class Bulk:
+    """Pieces of memory that are sent as one. Nobody may change them until they are acknowledged.
+
+    Args:
+        parts: Where the bytes lie.
+    """
+
+    __slots__ = ("_parts", "_size")
+
+    def __init__(self, *parts: memoryview) -> None:
+        self._parts = parts
+        self._size = sum(map(len, parts))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def chunk(self, offset: int, most_bytes: int) -> memoryview:
+        """Return what begins at ``offset``, up to the end of the part that it lies in."""
+        for part in self._parts:
+            if offset < len(part):
+                return part[offset : offset + most_bytes]
+            offset -= len(part)
+        raise IndexError(f"a bulk of {self._size} bytes ends {offset} bytes before that")
+
+
+NO_BULK = Bulk()
+
+
 class Item(NamedTuple, Generic[T]):
     """What is sent.
 
     Attributes:
         head: Sent first, in one piece.
-        bulk: Sent behind it, in chunks; empty for none. Nobody may change it until it is acknowledged.
+        bulk: Sent behind it, in chunks.
         nbytes: What it weighs.
         tag: Whatever the sender wants to have back when it is acknowledged or lost.
     """
 
     head: bytes
-    bulk: memoryview
+    bulk: Bulk
     nbytes: int
     tag: T
 
@@ -89,12 +117,13 @@ class _Sending(Generic[T]):
         if place == len(self.items):
             return None
         item, offset = self.items[place], self.offset
+        data: bytes | memoryview
         if offset < 0:
             self.offset, data = 0, item.head
         else:
-            data = item.bulk[offset : offset + chunk_bytes]  # type: ignore[assignment]
+            data = item.bulk.chunk(offset, chunk_bytes)
             self.offset = offset + len(data)
-        piece: Piece = Piece(lane, self.written + 1, offset, data)
+        piece = Piece(lane, self.written + 1, offset, data)
         if self.offset == len(item.bulk):
             self.written, self.offset = self.written + 1, -1
         return piece

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench.errors import Overloaded, RemoteProtocolError
-from fedbench.transport.network.session import LANES, Item, Lane, Position, Session
+from fedbench.transport.network.session import LANES, Bulk, Item, Lane, Position, Session
 
 CHUNK_BYTES = 4
 
@@ -19,7 +19,7 @@ def make(**bounds):
 
 
 def item(text, bulk=b"", tag=None):
-    return Item(text.encode(), memoryview(bulk), len(text) + len(bulk), tag)
+    return Item(text.encode(), Bulk(memoryview(bulk)), len(text) + len(bulk), tag)
 
 
 class End:
@@ -36,7 +36,7 @@ class End:
 
     def send(self, lane, bulk):
         head = f"{lane.name} {len(self.sent[lane])} {len(bulk)}".encode()
-        self.session.add(lane, Item(head, memoryview(bulk), len(head), head))
+        self.session.add(lane, Item(head, Bulk(memoryview(bulk[:5]), memoryview(bulk[5:])), len(head), head))
         self.sent[lane].append((head, bulk))
 
     def frame(self):
@@ -237,3 +237,11 @@ def test_after_a_resume_a_bulk_goes_on_where_it_was():
     session.resume(Position((0, 0, 0), 4))
     piece = session.take()
     assert (piece.number, piece.offset, bytes(piece.data)) == (1, 4, b"4567")
+
+
+def test_a_bulk_of_several_parts_is_cut_where_they_meet():
+    bulk = Bulk(memoryview(b""), memoryview(b"abc"), memoryview(b"defgh"))
+    assert len(bulk) == 8
+    assert [bytes(bulk.chunk(offset, 4)) for offset in (0, 1, 3, 5)] == [b"abc", b"bc", b"defg", b"fgh"]
+    with pytest.raises(IndexError):
+        bulk.chunk(8, 4)
