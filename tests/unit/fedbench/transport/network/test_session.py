@@ -48,15 +48,16 @@ class End:
         self.done += [done.tag for _, done in self.session.acknowledge(acknowledged)]
         if not self.session.expects(lane, number):
             return
+        if lane is not Lane.BUSINESS:
+            self.got[lane].append((bytes(data), b""))
+            self.session.received(lane)
+            return
         if offset < 0:
             self.head, self.bulk, self.size = bytes(data), bytearray(), int(data.split()[-1])
         else:
             assert offset == len(self.bulk)
             self.bulk += data
-        if lane is not Lane.BUSINESS:
-            self.got[lane].append((bytes(data), b""))
-            self.session.received(lane)
-        elif len(self.bulk) == self.size:
+        if len(self.bulk) == self.size:
             self.got[lane].append((self.head, bytes(self.bulk)))
             self.session.received(lane)
         else:
