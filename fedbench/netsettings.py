@@ -1,0 +1,74 @@
+"""How a node is reached over a network, and how that is read from a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedbench.configfile import Section
+
+MOST_S = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """Certificates, as paths of PEM files.
+
+    Attributes:
+        cert: This node's certificate, with its chain; None for a client that shows none.
+        key: Its key; None if it lies in the same file.
+        ca: Authorities that the other side's certificate must come from. On a server it makes every client
+            show one (mTLS); a client without it trusts the authorities of its system.
+    """
+
+    cert: str | None = None
+    key: str | None = None
+    ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """Where the server of a federation is, and on which terms it is spoken to.
+
+    Attributes:
+        host: Address that the server listens at and clients dial.
+        port: Its port; 0 on a server for any that is free.
+        tls: Certificates, None to speak without TLS.
+        token_file: File of mode 0600 with the tokens that a server takes, one a line, or the one that a
+            client shows; None for none.
+        insecure: Allows addresses other than loopback without TLS.
+        heartbeat_s: A link that is silent for 1.5 times as long is cut, in seconds.
+        resume_window_s: How long a session outlives its link, in seconds.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: TlsSettings | None = None
+    token_file: str | None = None
+    insecure: bool = False
+    heartbeat_s: float = 30.0
+    resume_window_s: float = 60.0
+
+
+def read_network(section: Section) -> NetworkSettings:
+    """Read the settings from a section ``transport``; its type is read elsewhere."""
+    plain = NetworkSettings()
+    return NetworkSettings(
+        section.string("host", plain.host),
+        section.integer("port", plain.port, least=0, most=65535),
+        _read_tls(section),
+        section.string("token_file", "") or None,
+        section.boolean("insecure", default=plain.insecure),
+        section.number("heartbeat_s", plain.heartbeat_s, above=0.0, most=MOST_S),
+        section.number("resume_window_s", plain.resume_window_s, above=0.0, most=MOST_S),
+    )
+
+
+def _read_tls(section: Section) -> TlsSettings | None:
+    if section.value("tls") is None:
+        return None
+    tls = section.section("tls")
+    settings = TlsSettings(*(tls.string(name, "") or None for name in ("cert", "key", "ca")))
+    tls.finish()
+    return settings

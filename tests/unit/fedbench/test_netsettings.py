@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from fedbench.configfile import Section
+from fedbench.netsettings import NetworkSettings, TlsSettings, read_network
+
+
+def read(data):
+    problems = []
+    section = Section(data, "transport", problems)
+    settings = read_network(section)
+    section.finish()
+    return settings, [str(problem) for problem in problems]
+
+
+def test_everything_has_a_default():
+    assert read({}) == (NetworkSettings(), [])
+
+
+def test_everything_can_be_set():
+    settings, problems = read(
+        {
+            "host": "10.0.0.1",
+            "port": 8443,
+            "tls": {"cert": "c.pem", "key": "k.pem", "ca": "ca.pem"},
+            "token_file": "tokens",
+            "insecure": True,
+            "heartbeat_s": 5,
+            "resume_window_s": 7.5,
+        }
+    )
+    assert problems == []
+    assert settings == NetworkSettings(
+        "10.0.0.1", 8443, TlsSettings("c.pem", "k.pem", "ca.pem"), "tokens", True, 5.0, 7.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({"port": 70_000}, "transport.port: 70000 is above 65535"),
+        ({"heartbeat_s": 0}, "transport.heartbeat_s: 0 is out of range"),
+        ({"tls": {"pem": "x"}}, "transport.tls.pem: unknown key"),
+        ({"tls": "yes"}, "transport.tls: expected a mapping"),
+        ({"insecure": "no"}, "transport.insecure: expected true or false"),
+    ],
+)
+def test_what_is_wrong_is_named(data, problem):
+    assert read(data)[1][0].startswith(problem)
