@@ -36,7 +36,7 @@ def create_transport(
         transport_config: Options of that transport (memory: ``hub``, ``role``, ``limits``), beside ``type``.
 
     Raises:
-        ValueError: The mode is unknown or not available, or the id may not name a node.
+        ValueError: The mode is unknown, or the id may not name a node.
         TypeError: That transport has no such option.
     """
     options = {name: value for name, value in (transport_config or {}).items() if name != "type"}

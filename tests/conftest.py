@@ -17,6 +17,7 @@ from tests.leaks import leaks, pending_tasks, resources
 pytest_plugins = ["pytester"]
 
 SEGMENTS = "fedbench/tensors/segments.py"
+NETWORK = "fedbench/transport/network/backend.py"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -25,6 +26,7 @@ def no_blocking_calls() -> Iterator[None]:
     with blockbuster_ctx(scanned_modules=["fedbench"]) as blocking:
         # A file of the kernel's memory, not of a disk: reading it waits for nothing.
         blocking.functions["io.BufferedReader.read"].can_block_in(SEGMENTS, {"_starttime"})
+        blocking.functions["io.BufferedReader.read"].can_block_in(NETWORK, {"_clock_id"})
         # The pipe to the resource tracker, which does nothing but read it.
         blocking.functions["os.write"].can_block_in(SEGMENTS, {"_create", "unlink", "sweep"})
         # The exit code of a child that is known to be dead.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fedbench.ids import MODES
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,7 +22,17 @@ def _process(node_id: str, **options: Any) -> TransportBase:
     return ProcessTransport(node_id, **options)
 
 
-_FACTORIES: dict[str, Callable[..., TransportBase]] = {"memory": _memory, "process": _process}
+def _network(node_id: str, **options: Any) -> TransportBase:
+    from fedbench.transport.network.backend import NetworkTransport
+
+    return NetworkTransport(node_id, **options)
+
+
+_FACTORIES: dict[str, Callable[..., TransportBase]] = {
+    "memory": _memory,
+    "process": _process,
+    "network": _network,
+}
 
 SCHEMES: tuple[str, ...] = tuple(_FACTORIES)
 """The schemes that can be made."""
@@ -38,10 +46,7 @@ def check_scheme(scheme: str) -> str:
     """
     if scheme in _FACTORIES:
         return scheme
-    known = ", ".join(SCHEMES)
-    if scheme in MODES:
-        raise ValueError(f"the {scheme!r} transport is not available in this version: use one of {known}")
-    raise ValueError(f"unknown transport {scheme!r}: use one of {known}")
+    raise ValueError(f"unknown transport {scheme!r}: use one of {', '.join(SCHEMES)}")
 
 
 def create(scheme: str, node_id: str, **options: Any) -> TransportBase:
@@ -53,7 +58,7 @@ def create(scheme: str, node_id: str, **options: Any) -> TransportBase:
         options: Keyword arguments of that transport.
 
     Raises:
-        ValueError: The scheme is unknown or not available, or ``node_id`` may not name a node.
+        ValueError: The scheme is unknown, or ``node_id`` may not name a node.
         TypeError: The transport takes no such option.
     """
     return _FACTORIES[check_scheme(scheme)](node_id, **options)

@@ -54,12 +54,14 @@ class Backend:
         kill: Ends the node of a connection as a crash would.
         traits: What it can do beyond the common contract: ``shared`` (one transport serves several nodes),
             ``joint`` (both ends of a connection end at the same instant).
+        dials: Whether a server opens connections by itself, to clients that have opened none.
     """
 
     scheme: str
     make: Callable[..., TransportBase]
     kill: Callable[[Connection], None]
     traits: frozenset[str] = frozenset()
+    dials: bool = True
     made: list[TransportBase] = field(default_factory=list)
 
     def need(self, trait: str) -> None:
@@ -72,6 +74,13 @@ class Backend:
         transport = self.make(node_id, limits=limits, role=role)
         self.made.append(transport)
         await transport.start_event_listener()
+        return transport
+
+    async def client(self, node_id: str, limits: Limits | None = None) -> TransportBase:
+        """A client that the server can reach."""
+        transport = await self.node(node_id, limits)
+        if not self.dials:
+            await transport.connect(SERVER)
         return transport
 
     async def make_pair(self, limits: Limits | None = None) -> Pair:

@@ -169,7 +169,7 @@ class RoutingSuite:
 
     async def test_broadcast_reaches_all_who_can_be_reached(self, backend, caplog):
         pair = await backend.make_pair()
-        other = await backend.node(OTHER)
+        other = await backend.client(OTHER)
         receipts = await pair.server.broadcast(SERVER, [CLIENT, "memory_client_99", OTHER], {"round": 1})
         assert list(receipts) == [CLIENT, "memory_client_99", OTHER]
         assert [bool(receipt) for receipt in receipts.values()] == [True, False, True]
@@ -183,7 +183,7 @@ class RoutingSuite:
     async def test_broadcast_waits_for_a_full_target_without_holding_up_the_others(self, backend):
         limits = Limits(messages=1)
         pair = await backend.make_pair(limits)
-        other = await backend.node(OTHER, limits)
+        other = await backend.client(OTHER, limits)
         await within((await pair.server.send(SERVER, CLIENT, "clog")).delivered)
         sending = asyncio.create_task(pair.server.broadcast(SERVER, [CLIENT, OTHER], "news"))
         assert await within(other.receive(OTHER, SERVER)) == "news"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import socket
 
 import pytest
 
+from fedbench.ids import parse
 from fedbench.transport import registry
 from fedbench.transport.memory import Hub
 from tests.conformance.backend import Backend
@@ -43,9 +45,31 @@ def process() -> Backend:
     )
 
 
+def network() -> Backend:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    servers: list[str] = []
+
+    def make(node_id, role=None, **options):
+        if (role or parse(node_id).role) == "server":
+            servers.append(node_id)
+        elsewhere = node_id in servers and node_id != servers[0]
+        place = {"port": 0 if elsewhere else port, "resume_window_s": 0.3}
+        return registry.create("network", node_id, role=role, **place, **options)
+
+    return Backend(
+        "network",
+        make,
+        kill=lambda connection: connection.abort("killed"),
+        traits=frozenset({"shared"}),
+        dials=False,
+    )
+
+
 _numbers = itertools.count()
 
-BACKENDS = {"memory": memory, "process": process, "fake": fake}
+BACKENDS = {"memory": memory, "process": process, "network": network, "fake": fake}
 
 
 @pytest.fixture(params=sorted(BACKENDS))

@@ -67,6 +67,10 @@ TIMERS = {
     "learning/trainer.py",
     "rpc/deadlines.py",
     "transport/process/rendezvous.py",  # once a greeting, and once after descriptors have run out
+    "transport/network/backend.py",  # once before each dialling, when a link has broken
+    "transport/network/connection.py",  # once for each link that has broken: the window of its session
+    "transport/network/liveness.py",
+    "transport/network/server.py",  # once for each new connection: the deadline of its handshake
     "transport/process/connection.py",  # once, when there is something to tell that nobody waits for
 }
 

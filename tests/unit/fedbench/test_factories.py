@@ -29,7 +29,6 @@ def test_create_transport_hands_on_its_options_but_not_the_type():
     ("mode", "node_id", "message"),
     [
         ("memory", "no node", "'no node' cannot name a node"),
-        ("network", "a", "the 'network' transport is not available in this version: use one of memory, proc"),
         ("carrier pigeon", "a", "unknown transport 'carrier pigeon': use one of memory"),
     ],
 )
@@ -106,8 +105,6 @@ def test_a_role_that_is_not_known():
 
 
 def test_a_communication_that_cannot_be_made():
-    with pytest.raises(ValueError, match="not available"):
-        create_communication_manager("network", "memory_server")
     with pytest.raises(ValueError, match="cannot name a node"):
         create_communication_manager("memory", "no node")
 
@@ -167,7 +164,5 @@ def test_a_proxy_that_cannot_be_made():
     comm = create_communication_manager("memory", "memory_server", {"hub": Hub()})
     with pytest.raises(ValueError, match="'memory_server' joins neither 'a' nor 'b'"):
         create_learner_proxy("memory", "a", "b", comm)
-    with pytest.raises(ValueError, match="not available"):
-        create_learner_proxy("network", "a", "memory_server", comm)
     with pytest.raises(ValueError, match="unknown transport"):
         create_learner_proxy("carrier pigeon", "a", "memory_server", comm)

@@ -31,14 +31,6 @@ def test_an_unknown_scheme_names_the_known():
         registry.create("pigeon", "alice")
 
 
-@pytest.mark.parametrize("scheme", sorted({"process", "network"} - set(registry.SCHEMES)))
-def test_a_mode_without_a_transport_says_so(scheme):
-    with pytest.raises(
-        ValueError, match=f"'{scheme}' transport is not available in this version: use one of memory"
-    ):
-        registry.check_scheme(scheme)
-
-
 def test_wrong_options_and_names_are_refused():
     with pytest.raises(TypeError):
         registry.create("memory", "alice", colour="red")

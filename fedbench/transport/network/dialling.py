@@ -1,0 +1,112 @@
+"""Dialling: how a client reaches its server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    ClientWebSocketResponse,
+    ClientWSTimeout,
+    TCPConnector,
+    WSServerHandshakeError,
+)
+
+from fedbench.codec.wire import MAX_FRAME_BYTES
+from fedbench.errors import RemoteProtocolError, RoutingError
+from fedbench.transport.network import handshake, security
+
+if TYPE_CHECKING:
+    from fedbench.netsettings import NetworkSettings
+    from fedbench.transport.network.handshake import Hello, Welcome
+    from fedbench.transport.network.security import Credentials
+
+DIAL_S = 10.0
+CLOSE_S = 1.0
+
+
+class WebSocket(ClientWebSocketResponse):
+    """A WebSocket that tells what came with it."""
+
+    @property
+    def welcome(self) -> str:
+        """What the server said in the answer that began it."""
+        return self._response.headers.get(handshake.WELCOME_HEADER, "")
+
+    def abort(self) -> None:
+        """Cut it at once."""
+        connection = self._response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
+
+
+class Answer(NamedTuple):
+    """The server has answered: the WebSocket, and what it said."""
+
+    socket: WebSocket
+    welcome: Welcome
+
+
+class SessionOver(RoutingError):
+    """The server has forgotten the session, or ended it."""
+
+
+class Dialler:
+    """Opens WebSockets to one server.
+
+    Args:
+        settings: Where it is.
+        credentials: TLS and the token.
+    """
+
+    def __init__(self, settings: NetworkSettings, credentials: Credentials) -> None:
+        scheme = "ws" if credentials.context is None else "wss"
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self.url = f"{scheme}://{host}:{settings.port}"
+        self._headers = security.bearer(credentials.tokens)
+        self._http = ClientSession(
+            connector=TCPConnector(limit=0, ssl=credentials.context or True),
+            timeout=ClientTimeout(total=None, sock_connect=DIAL_S),
+            ws_response_class=WebSocket,
+        )
+
+    async def dial(self, hello: Hello) -> Answer:
+        """Open one. Cancelling leaves nothing behind.
+
+        Raises:
+            SessionOver: The session that the hello wants to go on with is over.
+            RoutingError: The server cannot be reached, or refuses; the reason is its own.
+        """
+        source, target = hello.source, hello.target
+        headers = {**self._headers, handshake.HELLO_HEADER: handshake.to_header(hello)}
+        try:
+            async with asyncio.timeout(DIAL_S):
+                socket = await self._http.ws_connect(
+                    f"{self.url}/ws/{source}",
+                    headers=headers,
+                    max_msg_size=MAX_FRAME_BYTES,
+                    timeout=ClientWSTimeout(ws_close=CLOSE_S),
+                )
+        except WSServerHandshakeError as refused:
+            kind = SessionOver if refused.status == 410 else RoutingError
+            told = None if refused.headers is None else refused.headers.get(handshake.REFUSED_HEADER)
+            reason = told or f"it answered with HTTP status {refused.status}"
+            raise kind(source, target, f"{self.url} refuses: {reason}") from None
+        except TimeoutError:
+            reason = f"{self.url} did not answer within {DIAL_S:g} s"
+            raise RoutingError(source, target, reason) from None
+        except (ClientError, OSError) as error:
+            raise RoutingError(source, target, f"{self.url} cannot be reached: {error}") from None
+        assert isinstance(socket, WebSocket)
+        try:
+            return Answer(socket, handshake.read_welcome(socket.welcome))
+        except RemoteProtocolError as error:
+            socket.abort()
+            raise RoutingError(source, target, f"{self.url} is no fedbench server: {error}") from None
+
+    async def close(self) -> None:
+        """Close what is left open; idempotent."""
+        await self._http.close()

@@ -1,0 +1,224 @@
+"""Server: one port that takes the connections of clients, and answers who asks for the status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from aiohttp import web
+
+from fedbench.codec.wire import MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES
+from fedbench.errors import RemoteProtocolError, RoutingError
+from fedbench.ids import check_name
+from fedbench.transport.network import handshake, security
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    from fedbench.transport.network.connection import NetworkConnection
+    from fedbench.transport.network.handshake import Hello, Welcome
+    from fedbench.transport.network.link import Link
+    from fedbench.transport.network.security import Credentials
+
+log = logging.getLogger("fedbench.transport")
+
+HANDSHAKE_S = 5.0
+SHUTDOWN_S = 5.0
+CLOSE_S = 1.0
+RETRY_AFTER_S = 10
+BACKLOG = 1024
+WRITE_BYTES = 256 << 10
+
+
+class Admission(NamedTuple):
+    """A client that may connect.
+
+    Attributes:
+        connection: Its connection.
+        welcome: What it is answered.
+        begin: Called with the link when it is there; False if another one has been admitted since.
+    """
+
+    connection: NetworkConnection
+    welcome: Welcome
+    begin: Callable[[Link], bool]
+
+
+class Admits(Protocol):
+    """Who decides about clients, and knows of the nodes."""
+
+    def admit(self, hello: Hello) -> Admission:
+        """Admit a client whose identity is proven.
+
+        Raises:
+            RoutingError: It may not connect to whom it wants.
+            RemoteProtocolError: It claims what cannot be.
+            LookupError: The session that it wants to go on with is over.
+        """
+        ...
+
+    def link(self, socket: web.WebSocketResponse, abort: Callable[[], None], to: NetworkConnection) -> Link:
+        """Return a link over a socket."""
+        ...
+
+    def status(self) -> dict[str, object]:
+        """Return what may be told of the nodes, as plain data."""
+        ...
+
+
+class Server:
+    """An HTTP server. Nothing of a client that has not proven who it is is read but the head of one request.
+
+    Args:
+        admits: Who decides.
+        credentials: TLS and tokens.
+        capacity: Most clients at once; the next are told to come later.
+    """
+
+    def __init__(self, admits: Admits, credentials: Credentials, capacity: int) -> None:
+        self._admits = admits
+        self._credentials = credentials
+        self._capacity = capacity
+        self._held = 0
+        self._greeting: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._listening: asyncio.Server | None = None
+        app = web.Application(middlewares=[self._guard], client_max_size=MAX_HANDSHAKE_BYTES)
+        app.router.add_get("/ws/{client_id}", self._ws)
+        app.router.add_get("/api/status", self._status)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=SHUTDOWN_S,
+            max_line_size=MAX_HANDSHAKE_BYTES,
+            max_field_size=MAX_HANDSHAKE_BYTES,
+            max_headers=32,
+            lingering_time=0.0,
+            keepalive_timeout=HANDSHAKE_S,
+        )
+
+    async def listen(self, host: str, port: int) -> int:
+        """Take connections; return the port.
+
+        Raises:
+            OSError: It is in use, or the address is not this machine's.
+        """
+        await self._runner.setup()
+        context: ssl.SSLContext | None = self._credentials.context
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(
+            self._protocol,
+            host,
+            port,
+            ssl=context,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=None if context is None else HANDSHAKE_S,
+        )
+        bound: int = self._listening.sockets[0].getsockname()[1]
+        return bound
+
+    def stop(self) -> None:
+        """Take no more connections; idempotent."""
+        if self._listening is not None:
+            self._listening.close()
+
+    async def close(self) -> None:
+        """Stop, and end every request that is still answered."""
+        self.stop()
+        for timer in self._greeting.values():
+            timer.cancel()
+        self._greeting.clear()
+        await self._runner.cleanup()
+
+    # Before a request --------------------------------------------------------------------------------
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Return what speaks on a new connection; it is cut if no request has come within 5 seconds."""
+        assert self._runner.server is not None
+        protocol = self._runner.server()
+        loop = asyncio.get_running_loop()
+        self._greeting[protocol] = loop.call_later(HANDSHAKE_S, self._expire, protocol)
+        return protocol
+
+    def _expire(self, protocol: web.RequestHandler) -> None:
+        del self._greeting[protocol]
+        if protocol.transport is not None:
+            log.debug("a connection without a request is cut after %g s", HANDSHAKE_S)
+            protocol.transport.abort()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Let through whoever proves who it is; a node shows its own name."""
+        timer = self._greeting.pop(request.protocol, None)
+        if timer is not None:
+            timer.cancel()
+        client_id = request.match_info.get("client_id")
+        shown = request.headers.get("Authorization")
+        if not security.is_allowed(self._credentials.tokens, shown, client_id):
+            raise _refusal(web.HTTPUnauthorized, "no such token is known")
+        certificate = request.get_extra_info("peercert")
+        if certificate and client_id is not None:
+            names = security.certified_names(certificate)
+            if client_id not in names:
+                raise _refusal(
+                    web.HTTPForbidden, f"the certificate is that of {', '.join(sorted(names)) or 'nobody'}"
+                )
+        return await handler(request)
+
+    # Requests ----------------------------------------------------------------------------------------
+
+    async def _ws(self, request: web.Request) -> web.StreamResponse:
+        if self._held >= self._capacity:
+            refusal = _refusal(web.HTTPServiceUnavailable, f"it holds {self._held} clients and no more")
+            refusal.headers["Retry-After"] = str(RETRY_AFTER_S)
+            raise refusal
+        admission = self._admit(request)
+        socket = web.WebSocketResponse(
+            compress=False, max_msg_size=MAX_FRAME_BYTES, timeout=CLOSE_S, writer_limit=WRITE_BYTES
+        )
+        socket.headers[handshake.WELCOME_HEADER] = handshake.to_header(admission.welcome)
+        transport = request.transport
+        if transport is None:
+            return socket  # it went away again
+        self._held += 1
+        try:
+            await socket.prepare(request)
+            link = self._admits.link(socket, transport.abort, admission.connection)
+            if admission.begin(link):
+                await link.run()
+                admission.connection.detach(link)
+            else:
+                link.abandon()
+        finally:
+            self._held -= 1
+        return socket
+
+    def _admit(self, request: web.Request) -> Admission:
+        try:
+            hello = handshake.read_hello(request.headers.get(handshake.HELLO_HEADER, ""))
+            check_name(hello.source)
+            if hello.source != request.match_info["client_id"]:
+                raise RemoteProtocolError(f"it is not {hello.source} whose place this is")
+            return self._admits.admit(hello)
+        except RoutingError as error:
+            log.info("refused a route from %s to %s: %s", error.source, error.target, error.reason)
+            raise _refusal(web.HTTPNotFound, error.reason) from None
+        except LookupError as error:
+            raise _refusal(web.HTTPGone, str(error)) from None
+        except (RemoteProtocolError, ValueError) as error:
+            log.warning("refused a handshake from %s: %s", request.remote, error)
+            raise _refusal(web.HTTPBadRequest, str(error)) from None
+
+    async def _status(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response(self._admits.status())
+
+
+def _refusal(kind: type[web.HTTPException], reason: str) -> web.HTTPException:
+    """Return an answer whose reason travels in a header: that of a refused WebSocket has no body."""
+    shown = reason.encode("ascii", "backslashreplace").decode()
+    text = "".join(letter if letter.isprintable() else "?" for letter in shown)[:500]
+    return kind(text=text, headers={handshake.REFUSED_HEADER: text})
