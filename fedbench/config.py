@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -11,13 +12,13 @@ from fedbench.errors import ConfigError, Problem
 from fedbench.fleet.settings import RESTARTS, START_METHODS, FleetSettings
 from fedbench.ids import MODES, Mode
 from fedbench.loop import LOOPS, LoopName
+from fedbench.netsettings import NetworkSettings, read_network
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Architecture = Literal["push", "polling"]
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
-AVAILABLE_MODES: tuple[Mode, ...] = ("memory", "process")
 StoreName = Literal["heap", "shared"]
 STORES: tuple[StoreName, ...] = get_args(StoreName)
 DEFAULT_SERVER_ID = "yaml_fed_server"
@@ -41,19 +42,28 @@ class ComponentConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """The server: its id and its trainer."""
+    """The server: its id, its trainer, and in network mode where it listens."""
 
     server_id: str = DEFAULT_SERVER_ID
     trainer: ComponentConfig = ComponentConfig("FedAvgTrainer")
+    network: NetworkSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """A client: its id, its learner and what others may call on it (None for the five standard methods)."""
+    """A client.
+
+    Attributes:
+        client_id: Its id.
+        learner: Its learner.
+        allowed_methods: What others may call on it, None for the five standard methods.
+        network: In network mode, where it finds its server.
+    """
 
     client_id: str
     learner: ComponentConfig = ComponentConfig("SimpleLearner")
     allowed_methods: tuple[str, ...] | None = None
+    network: NetworkSettings | None = None
 
 
 CheckLearner = Callable[[ClientConfig], Iterable[tuple[str, str]]]
@@ -90,7 +100,7 @@ class FederationConfig:
         clients: At least one client, in the order that seeds and reduction follow.
         polling: How the polling architecture polls.
         store: Where models lie: on the heap, or in shared memory, as process mode needs them.
-        fleet: How the clients' processes are started in process mode.
+        fleet: How the clients' processes are started in process and network mode.
     """
 
     seed: int
@@ -131,26 +141,19 @@ def from_mapping(
     transport = server_section.section("transport")
     default_mode: Mode = transport.choice("type", MODES, "memory")
     mode: Mode = root.choice("mode", MODES, default_mode)
-    if mode not in AVAILABLE_MODES:
-        where = "mode" if mode == root.value("mode") else "server.transport.type"
-        problems.append(
-            Problem(
-                where,
-                f"{mode!r} is not available in this version: use {' or '.join(map(repr, AVAILABLE_MODES))}",
-            )
-        )
     if transport.value("type") == default_mode:
         _check_transport(transport, default_mode, mode)
+    network = read_network(transport) if mode == "network" else None
     transport.finish()
-    server = _server(server_section)
-    reader = _ClientReader(mode, problems, check_learner)
+    server = _server(server_section, network)
+    reader = _ClientReader(mode, problems, check_learner, network)
     clients = reader.read(root.value("clients"))
     if server.server_id in {client.client_id for client in clients}:
         problems.append(Problem("server.server_id", f"{server.server_id!r} is also the id of a client"))
     config = FederationConfig(
         seed,
         mode,
-        root.choice("architecture", ARCHITECTURES, "push"),
+        _architecture(root, mode),
         root.choice("loop", LOOPS, "auto"),
         server,
         clients,
@@ -170,7 +173,14 @@ def _check_transport(section: Section, kind: Mode, mode: Mode) -> None:
         section.problem("type", message)
 
 
-def _server(section: Section) -> ServerConfig:
+def _architecture(root: Section, mode: Mode) -> Architecture:
+    architecture: Architecture = root.choice("architecture", ARCHITECTURES, "push")
+    if architecture == "polling" and mode == "network":
+        root.problem("architecture", "'polling' is not available in network mode in this version: use 'push'")
+    return architecture
+
+
+def _server(section: Section, network: NetworkSettings | None) -> ServerConfig:
     server_id = section.name("server_id", DEFAULT_SERVER_ID)
     trainer = section.section("trainer")
     kind = trainer.choice("type", ("FedAvgTrainer",), "FedAvgTrainer")
@@ -183,18 +193,18 @@ def _server(section: Section) -> ServerConfig:
     }
     for part in (args, trainer, section):
         part.finish()
-    return ServerConfig(server_id, ComponentConfig(kind, values))
+    return ServerConfig(server_id, ComponentConfig(kind, values), network)
 
 
 def _store(root: Section, mode: Mode) -> StoreName:
-    store: StoreName = root.choice("store", STORES, "heap" if mode == "memory" else "shared")
+    store: StoreName = root.choice("store", STORES, "shared" if mode == "process" else "heap")
     if store == "heap" and mode == "process":
         root.problem("store", "clients of other processes cannot read the heap: use 'shared'")
     return store
 
 
 def _fleet(root: Section, mode: Mode) -> FleetSettings:
-    if mode != "process" and root.value("fleet") is not None:
+    if mode == "memory" and root.value("fleet") is not None:
         root.problem("fleet", f"there are no processes to start in {mode} mode: remove it")
     section = root.section("fleet")
     settings = FleetSettings(
@@ -226,8 +236,15 @@ def _polling(section: Section, server_id: str, mode: Mode) -> PollingConfig:
 class _ClientReader:
     """Reads the clients: a list, or a count with what they have in common."""
 
-    def __init__(self, mode: Mode, problems: list[Problem], check_learner: CheckLearner | None) -> None:
+    def __init__(
+        self,
+        mode: Mode,
+        problems: list[Problem],
+        check_learner: CheckLearner | None,
+        network: NetworkSettings | None,
+    ) -> None:
         self._mode = mode
+        self._network = network
         self._problems = problems
         self._check_learner = check_learner
 
@@ -237,8 +254,7 @@ class _ClientReader:
             count = section.integer("count", None, least=1, most=MAX_CLIENTS)
             client = self._client(section, "")
             return tuple(
-                ClientConfig(f"yaml_client_{n}", client.learner, client.allowed_methods)
-                for n in range(1, count + 1)
+                dataclasses.replace(client, client_id=f"yaml_client_{n}") for n in range(1, count + 1)
             )
         if not isinstance(value, list) or not value:
             message = "at least one client is needed: give a list of clients, or {count: N, learner: {...}}"
@@ -261,10 +277,11 @@ class _ClientReader:
     def _client(self, section: Section, client_id: str) -> ClientConfig:
         transport = section.section("transport")
         _check_transport(transport, transport.choice("type", MODES, self._mode), self._mode)
+        network = None if self._network is None else read_network(transport, self._network)
         learner = section.section("learner")
         component = ComponentConfig(learner.string("type", "SimpleLearner"), learner.mapping("args"))
         rpc = section.section("rpc")
-        client = ClientConfig(client_id, component, rpc.strings("allowed_methods", None))
+        client = ClientConfig(client_id, component, rpc.strings("allowed_methods", None), network)
         if self._check_learner is not None:
             for path, message in self._check_learner(client):
                 section.problem(path, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from fedbench.configfile import Section
 
 MOST_S = 1e6
+EXPOSED = "{!r} is not loopback: set tls, or insecure: true if nobody else can reach it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +53,45 @@ class NetworkSettings:
     resume_window_s: float = 60.0
 
 
-def read_network(section: Section) -> NetworkSettings:
-    """Read the settings from a section ``transport``; its type is read elsewhere."""
-    plain = NetworkSettings()
-    return NetworkSettings(
-        section.string("host", plain.host),
-        section.integer("port", plain.port, least=0, most=65535),
-        _read_tls(section),
-        section.string("token_file", "") or None,
-        section.boolean("insecure", default=plain.insecure),
-        section.number("heartbeat_s", plain.heartbeat_s, above=0.0, most=MOST_S),
-        section.number("resume_window_s", plain.resume_window_s, above=0.0, most=MOST_S),
+def read_network(section: Section, server: NetworkSettings | None = None) -> NetworkSettings:
+    """Read the settings from a section ``transport``; its type is read elsewhere.
+
+    Args:
+        section: The section.
+        server: For a client: what its server's section says. What the client's own does not, is taken from
+            there; of its certificates only the authorities.
+    """
+    known = server or NetworkSettings()
+    settings = NetworkSettings(
+        section.string("host", known.host),
+        section.integer("port", known.port, least=0, most=65535),
+        _read_tls(section, known.tls),
+        section.string("token_file", known.token_file or "") or None,
+        section.boolean("insecure", default=known.insecure),
+        section.number("heartbeat_s", known.heartbeat_s, above=0.0, most=MOST_S),
+        section.number("resume_window_s", known.resume_window_s, above=0.0, most=MOST_S),
     )
+    if is_exposed(settings) and (server is None or not is_exposed(server)):
+        section.problem("host", EXPOSED.format(settings.host))
+    return settings
 
 
-def _read_tls(section: Section) -> TlsSettings | None:
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from its own machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_exposed(settings: NetworkSettings) -> bool:
+    """Whether others could listen, and nothing says that they may."""
+    return settings.tls is None and not settings.insecure and not is_loopback(settings.host)
+
+
+def _read_tls(section: Section, servers: TlsSettings | None) -> TlsSettings | None:
     if section.value("tls") is None:
-        return None
+        return None if servers is None else TlsSettings(ca=servers.ca)
     tls = section.section("tls")
     settings = TlsSettings(*(tls.string(name, "") or None for name in ("cert", "key", "ca")))
     tls.finish()

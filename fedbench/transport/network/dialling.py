@@ -99,7 +99,8 @@ class Dialler:
             reason = f"{self.url} did not answer within {DIAL_S:g} s"
             raise RoutingError(source, target, reason) from None
         except (ClientError, OSError) as error:
-            raise RoutingError(source, target, f"{self.url} cannot be reached: {error}") from None
+            why = getattr(error, "strerror", None) or error
+            raise RoutingError(source, target, f"{self.url} cannot be reached: {why}") from None
         assert isinstance(socket, WebSocket)
         try:
             return Answer(socket, handshake.read_welcome(socket.welcome))

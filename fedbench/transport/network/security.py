@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import ssl
 import stat
@@ -10,6 +9,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedbench.errors import ConfigError, Problem
+from fedbench.netsettings import EXPOSED, is_exposed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,25 +33,14 @@ class Credentials(NamedTuple):
     tokens: Mapping[bytes, str | None]
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address is reached from its own machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def check_exposure(settings: NetworkSettings) -> None:
     """Refuse to speak in the clear where others can listen.
 
     Raises:
         ConfigError: The address is not loopback, there is no TLS, and ``insecure`` does not allow it.
     """
-    if settings.tls is None and not settings.insecure and not is_loopback(settings.host):
-        raise _wrong(
-            "host",
-            f"{settings.host!r} is not loopback: set tls, or insecure: true if nobody else can reach it",
-        )
+    if is_exposed(settings):
+        raise _wrong("host", EXPOSED.format(settings.host))
 
 
 def load(settings: NetworkSettings, *, server: bool) -> Credentials:

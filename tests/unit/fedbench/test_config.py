@@ -234,22 +234,15 @@ def test_the_servers_transport_decides_the_mode_where_nothing_else_does():
     assert from_mapping(data).mode == "memory"
     data = {"mode": None, "server": {"transport": {"type": "process"}}, "clients": [{}]}
     assert from_mapping(data).mode == "process"
-    assert problems_of({"server": {"transport": {"type": "network"}}, "clients": [{}]}) == [
-        "server.transport.type: 'network' is not available in this version: use 'memory' or 'process'"
-    ]
+    data = {"server": {"transport": {"type": "network", "port": 5}}, "clients": [{}]}
+    assert from_mapping(data).server.network.port == 5
 
 
-def test_modes_that_are_not_available():
-    assert problems_of({"mode": "network", "clients": [{}]}) == [
-        "mode: 'network' is not available in this version: use 'memory' or 'process'"
-    ]
-
-
-def test_a_client_is_measured_by_the_mode_not_by_what_is_available():
+def test_a_client_is_measured_by_the_mode():
     data = {"mode": "network", "clients": [{"transport": {"type": "network"}}]}
-    assert len(problems_of(data)) == 1
+    assert from_mapping(data).mode == "network"
     data["clients"].append({"transport": {"type": "memory"}})
-    assert problems_of(data)[1] == (
+    assert problems_of(data)[0] == (
         "clients[1].transport.type: 'memory' differs from the federation's mode 'network': "
         "all nodes must share one"
     )

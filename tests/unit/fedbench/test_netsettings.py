@@ -6,10 +6,10 @@ from fedbench.configfile import Section
 from fedbench.netsettings import NetworkSettings, TlsSettings, read_network
 
 
-def read(data):
+def read(data, server=None):
     problems = []
     section = Section(data, "transport", problems)
-    settings = read_network(section)
+    settings = read_network(section, server)
     section.finish()
     return settings, [str(problem) for problem in problems]
 
@@ -34,6 +34,27 @@ def test_everything_can_be_set():
     assert settings == NetworkSettings(
         "10.0.0.1", 8443, TlsSettings("c.pem", "k.pem", "ca.pem"), "tokens", True, 5.0, 7.5
     )
+
+
+def test_a_client_takes_what_it_does_not_say_from_its_server():
+    server = NetworkSettings(
+        "10.0.0.1", 8443, TlsSettings("c.pem", "k.pem", "ca.pem"), "tokens", False, 5.0, 7.5
+    )
+    same, problems = read({}, server)
+    assert same == NetworkSettings("10.0.0.1", 8443, TlsSettings(ca="ca.pem"), "tokens", False, 5.0, 7.5)
+    own, more = read({"host": "fed.example", "port": 1, "tls": {"cert": "mine.pem"}}, server)
+    assert (own.host, own.port, own.tls) == ("fed.example", 1, TlsSettings("mine.pem"))
+    assert problems == more == []
+
+
+def test_an_address_that_others_can_hear_is_a_problem_named_once():
+    server, problems = read({"host": "10.0.0.1"})
+    assert problems == [
+        "transport.host: '10.0.0.1' is not loopback: set tls, or insecure: true if nobody else can reach it"
+    ]
+    assert read({}, server)[1] == []
+    assert read({"host": "10.0.0.1", "insecure": True})[1] == []
+    assert len(read({"host": "10.0.0.2"}, NetworkSettings())[1]) == 1
 
 
 @pytest.mark.parametrize(

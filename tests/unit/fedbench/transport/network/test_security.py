@@ -7,13 +7,12 @@ import pytest
 import trustme
 
 from fedbench.errors import ConfigError
-from fedbench.netsettings import NetworkSettings, TlsSettings
+from fedbench.netsettings import NetworkSettings, TlsSettings, is_loopback
 from fedbench.transport.network.security import (
     bearer,
     certified_names,
     check_exposure,
     is_allowed,
-    is_loopback,
     load,
     read_tokens,
 )
