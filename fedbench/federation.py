@@ -80,7 +80,7 @@ class Federation:
         config: As given.
         nodes: The nodes of its architecture.
         store: Where the server's models lie; in memory mode the clients' too.
-        learner_instances: The clients' learners in memory mode; in process mode they live elsewhere.
+        learner_instances: The clients' learners in memory mode; in other modes they live elsewhere.
         global_model: The newest global model, None before training.
 
     Raises:
@@ -262,7 +262,11 @@ class Federation:
         config = self.config
         if config.mode == "memory":
             return (PushNodes if config.architecture == "push" else PollingNodes)(config, dispatchers)
-        # What only process mode needs is imported when it is needed: importing fedbench stays cheap.
+        # What one mode alone needs is imported when it is needed: importing fedbench stays cheap.
+        if config.mode == "network":
+            from fedbench.networks import NetworkNodes
+
+            return NetworkNodes(config)
         if config.architecture == "polling":
             from fedbench.polling.processes import PollingProcessNodes
 
