@@ -14,6 +14,7 @@ class Proxy:
         cut_after: Cut every connection when so many bytes have passed, once; None for never.
         silent: Swallow what comes, as a link does whose cable was pulled.
         refuse: Cut new connections at once.
+        mangle: Applied to what clients send, as by something on the way that knows better.
     """
 
     def __init__(self) -> None:
@@ -22,6 +23,7 @@ class Proxy:
         self.cut_after: int | None = None
         self.silent = False
         self.refuse = False
+        self.mangle = bytes
         self.connections = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task] = set()
@@ -67,6 +69,6 @@ class Proxy:
                 self.cut_after = None
                 self.cut()
             if not self.silent:
-                writer.write(data)
+                writer.write(self.mangle(data))
                 await writer.drain()
         writer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from hmac import compare_digest
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aiohttp import web
@@ -11,7 +12,7 @@ from aiohttp import web
 from fedbench.codec.wire import MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES
 from fedbench.errors import RemoteProtocolError, RoutingError
 from fedbench.ids import check_name
-from fedbench.transport.network import handshake, security
+from fedbench.transport.network import handshake, security, streaming
 
 if TYPE_CHECKING:
     import ssl
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from fedbench.transport.network.connection import NetworkConnection
     from fedbench.transport.network.handshake import Hello, Welcome
-    from fedbench.transport.network.link import Link
+    from fedbench.transport.network.link import Link, Socket
     from fedbench.transport.network.security import Credentials
 
 log = logging.getLogger("fedbench.transport")
@@ -59,7 +60,7 @@ class Admits(Protocol):
         """
         ...
 
-    def link(self, socket: web.WebSocketResponse, abort: Callable[[], None], to: NetworkConnection) -> Link:
+    def link(self, socket: Socket, abort: Callable[[], None], to: NetworkConnection) -> Link:
         """Return a link over a socket."""
         ...
 
@@ -83,9 +84,12 @@ class Server:
         self._capacity = capacity
         self._held = 0
         self._greeting: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._streams: dict[str, streaming.ServerStream] = {}
         self._listening: asyncio.Server | None = None
         app = web.Application(middlewares=[self._guard], client_max_size=MAX_HANDSHAKE_BYTES)
         app.router.add_get("/ws/{client_id}", self._ws)
+        app.router.add_get("/sse/{client_id}", self._sse)
+        app.router.add_post("/api/message", self._message)
         app.router.add_get("/api/status", self._status)
         self._runner = web.AppRunner(
             app,
@@ -156,7 +160,7 @@ class Server:
         timer = self._greeting.pop(request.protocol, None)
         if timer is not None:
             timer.cancel()
-        client_id = request.match_info.get("client_id")
+        client_id = request.match_info.get("client_id", request.headers.get(streaming.CLIENT_HEADER))
         shown = request.headers.get("Authorization")
         if not security.is_allowed(self._credentials.tokens, shown, client_id):
             raise _refusal(web.HTTPUnauthorized, "no such token is known")
@@ -172,32 +176,71 @@ class Server:
     # Requests ----------------------------------------------------------------------------------------
 
     async def _ws(self, request: web.Request) -> web.StreamResponse:
-        if self._held >= self._capacity:
-            refusal = _refusal(web.HTTPServiceUnavailable, f"it holds {self._held} clients and no more")
-            refusal.headers["Retry-After"] = str(RETRY_AFTER_S)
-            raise refusal
         admission = self._admit(request)
         socket = web.WebSocketResponse(
             compress=False, max_msg_size=MAX_FRAME_BYTES, timeout=CLOSE_S, writer_limit=WRITE_BYTES
         )
         socket.headers[handshake.WELCOME_HEADER] = handshake.to_header(admission.welcome)
-        transport = request.transport
-        if transport is None:
-            return socket  # it went away again
         self._held += 1
         try:
             await socket.prepare(request)
-            link = self._admits.link(socket, transport.abort, admission.connection)
-            if admission.begin(link):
-                await link.run()
-                admission.connection.detach(link)
-            else:
-                link.abandon()
+            await self._run(request, socket, admission)
         finally:
             self._held -= 1
         return socket
 
+    async def _sse(self, request: web.Request) -> web.StreamResponse:
+        """Carry a client's frames by events and POSTs."""
+        admission = self._admit(request)
+        welcome = {handshake.WELCOME_HEADER: handshake.to_header(admission.welcome)}
+        response = web.StreamResponse(headers={**streaming.EVENT_HEADERS, **welcome})
+        stream = streaming.ServerStream(response, admission.welcome.session)
+        client_id = request.match_info["client_id"]
+        self._held += 1
+        self._streams[client_id] = stream
+        try:
+            await response.prepare(request)
+            await self._run(request, stream, admission)
+        finally:
+            self._held -= 1
+            if self._streams.get(client_id) is stream:
+                del self._streams[client_id]
+        return response
+
+    async def _message(self, request: web.Request) -> web.StreamResponse:
+        """Take a frame of a client that is not let through with a WebSocket."""
+        stream = self._streams.get(request.headers.get(streaming.CLIENT_HEADER, ""))
+        shown = request.headers.get(streaming.SESSION_HEADER, "")
+        if stream is None or not compare_digest(stream.shown.encode(), shown.encode()):
+            raise _refusal(web.HTTPGone, "there is no such stream of events")
+        try:
+            await stream.feed(await streaming.read_frame(request))
+        except RemoteProtocolError as error:
+            raise _refusal(web.HTTPRequestEntityTooLarge, str(error)) from None
+        return web.Response(status=204)
+
+    async def _run(self, request: web.Request, socket: Socket, admission: Admission) -> None:
+        transport = request.transport
+        if transport is None:
+            return  # it went away again
+
+        def abort() -> None:
+            transport.abort()
+            if isinstance(socket, streaming.ServerStream):
+                socket.end()
+
+        link = self._admits.link(socket, abort, admission.connection)
+        if admission.begin(link):
+            await link.run()
+            admission.connection.detach(link)
+        else:
+            link.abandon()
+
     def _admit(self, request: web.Request) -> Admission:
+        if self._held >= self._capacity:
+            refusal = _refusal(web.HTTPServiceUnavailable, f"it holds {self._held} clients and no more")
+            refusal.headers["Retry-After"] = str(RETRY_AFTER_S)
+            raise refusal
         try:
             hello = handshake.read_hello(request.headers.get(handshake.HELLO_HEADER, ""))
             check_name(hello.source)
@@ -221,4 +264,7 @@ def _refusal(kind: type[web.HTTPException], reason: str) -> web.HTTPException:
     """Return an answer whose reason travels in a header: that of a refused WebSocket has no body."""
     shown = reason.encode("ascii", "backslashreplace").decode()
     text = "".join(letter if letter.isprintable() else "?" for letter in shown)[:500]
-    return kind(text=text, headers={handshake.REFUSED_HEADER: text})
+    headers = {handshake.REFUSED_HEADER: text}
+    if kind is web.HTTPRequestEntityTooLarge:
+        return web.HTTPRequestEntityTooLarge(0, text=text, headers=headers)
+    return kind(text=text, headers=headers)
