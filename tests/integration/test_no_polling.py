@@ -69,6 +69,7 @@ TIMERS = {
     "transport/process/rendezvous.py",  # once a greeting, and once after descriptors have run out
     "transport/network/backend.py",  # once before each dialling, when a link has broken
     "transport/network/connection.py",  # once for each link that has broken: the window of its session
+    "transport/network/guest.py",  # once after each request: when the guest counts as gone
     "transport/network/liveness.py",
     "transport/network/server.py",  # once for each new connection: the deadline of its handshake
     "transport/process/connection.py",  # once, when there is something to tell that nobody waits for

@@ -23,6 +23,7 @@ from fedbench.transport.network import capacity, handshake, security
 from fedbench.transport.network.backoff import FIRST_S, Backoff
 from fedbench.transport.network.connection import Host, Meeting, NetworkConnection
 from fedbench.transport.network.dialling import Answer, Dialler, SessionOver
+from fedbench.transport.network.guest import Guest, LoopLink
 from fedbench.transport.network.handshake import Hello, Welcome
 from fedbench.transport.network.link import Link
 from fedbench.transport.network.liveness import Lazily, Liveness
@@ -174,9 +175,7 @@ class NetworkTransport(TransportBase):
         self._check_roles(local_id, peer_id, hello.role)
         if hello.session:
             return self._admit_again(hello)
-        pair = (local_id, peer_id)
-        self._epochs[pair] = self._epochs.get(pair, 0) + 1
-        meeting = Meeting(self._epochs[pair], secrets.token_bytes(SECRET_BYTES), self._shift_ns(hello))
+        meeting = self._meeting(local_id, peer_id, self._shift_ns(hello))
         connection = NetworkConnection(local_id, peer_id, self.limits, meeting, self._host)
 
         def begin(link: Link) -> bool:
@@ -206,6 +205,27 @@ class NetworkTransport(TransportBase):
             return True
 
         return Admission(connection, self._welcome(connection), begin)
+
+    def admit_guest(self, client_id: str, server_id: str | None) -> Guest:
+        """Open a connection for a client that speaks plain HTTP; its other end lies here, too."""
+        node = server_id if server_id is not None else next(iter(sorted(self._served)), "")
+        if node not in self._served or self._closed:
+            raise RoutingError(client_id, node, "no such node listens")
+        self._check_roles(node, client_id, "client")
+        meeting = self._meeting(node, client_id, 0)
+        near = NetworkConnection(client_id, node, self.limits, meeting, self._host)
+        far = NetworkConnection(node, client_id, self.limits, meeting, self._host)
+        guest = Guest(near, self._host.clock, self._host.resume_window_s)
+        LoopLink.join(near, far, self._host.clock)
+        near.start()
+        self._adopt(far)
+        return guest
+
+    def _meeting(self, local_id: str, peer_id: str, shift_ns: int) -> Meeting:
+        """Begin the next epoch of a pair."""
+        pair = (local_id, peer_id)
+        self._epochs[pair] = self._epochs.get(pair, 0) + 1
+        return Meeting(self._epochs[pair], secrets.token_bytes(SECRET_BYTES), shift_ns)
 
     def link(self, socket: Socket, abort: Callable[[], None], to: NetworkConnection) -> Link:
         """Return a link over a socket; it is cut when the transport is closed."""
@@ -259,7 +279,7 @@ class NetworkTransport(TransportBase):
     def _carry(self, connection: NetworkConnection) -> None:
         """Run the link of a connection in a task of its own."""
         link = connection.link
-        if link is not None:
+        if isinstance(link, Link):
             task = asyncio.get_running_loop().create_task(self._run(connection, link))
             self._carrying.add(task)
             task.add_done_callback(self._carrying.discard)

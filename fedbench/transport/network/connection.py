@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fedbench.clock import Clock, Timer
     from fedbench.tensors.store import TensorStore
     from fedbench.transport.inbox import Limits
-    from fedbench.transport.network.link import Link
+    from fedbench.transport.network.link import Carrier
     from fedbench.transport.network.liveness import Lazily, Liveness
 
 log = logging.getLogger("fedbench.transport")
@@ -113,7 +113,7 @@ class NetworkConnection(Connection):
         self._shift_ns = meeting.shift_ns
         self._host = host
         self._exchange = Exchange(peer_id, meeting.epoch, self.limits, host.store)
-        self._link: Link | None = None
+        self._link: Carrier | None = None
         self._tickets = 0
         self._window: Timer | None = None
         self._room: list[asyncio.Future[None]] = []
@@ -156,7 +156,7 @@ class NetworkConnection(Connection):
         return self._exchange.position
 
     @property
-    def link(self) -> Link | None:
+    def link(self) -> Carrier | None:
         """What carries it now, if anything does."""
         return self._link
 
@@ -183,7 +183,7 @@ class NetworkConnection(Connection):
         """Whether the link of that ticket is still waited for: no later one was begun, and it is not over."""
         return ticket == self._tickets and self._closed is None
 
-    def attach(self, link: Link) -> None:
+    def attach(self, link: Carrier) -> None:
         """Go on over ``link``. What waits, and what is to be told, is sent at once."""
         self._forget_window()
         self._link = link
@@ -191,7 +191,7 @@ class NetworkConnection(Connection):
         self._host.liveness.add(link, self.peer_id, self._beat)
         link.wake()
 
-    def detach(self, link: Link | None = None) -> None:
+    def detach(self, link: Carrier | None = None) -> None:
         """The link (None for whichever there is) is over; the session goes on until its window is over."""
         if self._link is None or (link is not None and link is not self._link):
             return
@@ -207,7 +207,7 @@ class NetworkConnection(Connection):
         """Return what is to be sent next."""
         return self._exchange.next_frame()
 
-    def frame_came(self, link: Link, data: bytes) -> None:
+    def frame_came(self, link: Carrier, data: bytes) -> None:
         """Take a frame; a peer that breaks the protocol is cut off."""
         if link is not self._link:
             return
@@ -227,7 +227,7 @@ class NetworkConnection(Connection):
             who = f"{self.peer_id} closed its connection to {self.local_id}"
             self._end(ConnectionBroken(who + came.reason))
 
-    def frame_refused(self, link: Link, reason: str) -> None:
+    def frame_refused(self, link: Carrier, reason: str) -> None:
         """What came is no frame at all: the peer is cut off."""
         if link is self._link:
             self._refuse(RemoteProtocolError(reason))
@@ -347,7 +347,7 @@ class NetworkConnection(Connection):
             link = self._link
             self._release(reason)
             if link is not None:
-                link.finish(())
+                link.finish([])
             self._tell()
 
     def _release(self, reason: Exception) -> None:

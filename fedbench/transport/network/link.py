@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import ClientError, WebSocketError, WSMsgType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator
 
     from aiohttp import WSMessage
 
@@ -33,6 +33,24 @@ class Socket(Protocol):
 
     async def close(self) -> object:
         """Close it in order."""
+        ...
+
+
+class Carrier(Protocol):
+    """What carries the frames of a connection, for the connection."""
+
+    heard_ns: int
+
+    def wake(self) -> None:
+        """There is something to be sent."""
+        ...
+
+    def finish(self, last: list[bytes]) -> None:
+        """Send these frames, then end in order."""
+        ...
+
+    def abort(self) -> None:
+        """End at once."""
         ...
 
 
@@ -91,7 +109,7 @@ class Link:
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
 
-    def finish(self, last: Iterable[bytes]) -> None:
+    def finish(self, last: list[bytes]) -> None:
         """Send these frames, then close in order. The owner is neither asked nor told any more."""
         self._owner = None
         self._last = deque(last)

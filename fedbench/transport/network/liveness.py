@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fedbench.clock import Clock, Timer
-    from fedbench.transport.network.link import Link
+    from fedbench.transport.network.link import Carrier
 
 log = logging.getLogger("fedbench.transport")
 
@@ -34,19 +34,19 @@ class Liveness:
         self._clock = clock
         self._tick_s = heartbeat_s * TICK_SHARE
         self._silent_ns = round(heartbeat_s * SILENT_SHARE * 1e9)
-        self._links: dict[Link, tuple[str, Callable[[], None]]] = {}
+        self._links: dict[Carrier, tuple[str, Callable[[], None]]] = {}
         self._timer: Timer | None = None
 
     def __len__(self) -> int:
         return len(self._links)
 
-    def add(self, link: Link, peer_id: str, beat: Callable[[], None]) -> None:
+    def add(self, link: Carrier, peer_id: str, beat: Callable[[], None]) -> None:
         """Watch a link until :meth:`remove`; ``beat`` has something written to it."""
         self._links[link] = (peer_id, beat)
         if self._timer is None:
             self._timer = self._clock.call_later(self._tick_s, self._tick)
 
-    def remove(self, link: Link) -> None:
+    def remove(self, link: Carrier) -> None:
         """Watch it no more; idempotent."""
         self._links.pop(link, None)
         if not self._links:

@@ -13,12 +13,14 @@ from fedbench.codec.wire import MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES
 from fedbench.errors import RemoteProtocolError, RoutingError
 from fedbench.ids import check_name
 from fedbench.transport.network import handshake, security, streaming
+from fedbench.transport.network.gateway import Gateway
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
     from fedbench.transport.network.connection import NetworkConnection
+    from fedbench.transport.network.guest import Guest
     from fedbench.transport.network.handshake import Hello, Welcome
     from fedbench.transport.network.link import Link, Socket
     from fedbench.transport.network.security import Credentials
@@ -64,6 +66,14 @@ class Admits(Protocol):
         """Return a link over a socket."""
         ...
 
+    def admit_guest(self, client_id: str, server_id: str | None) -> Guest:
+        """Open a connection for a client that speaks plain HTTP.
+
+        Raises:
+            RoutingError: There is no such server, or it may not connect to it.
+        """
+        ...
+
     def status(self) -> dict[str, object]:
         """Return what may be told of the nodes, as plain data."""
         ...
@@ -91,6 +101,8 @@ class Server:
         app.router.add_get("/sse/{client_id}", self._sse)
         app.router.add_post("/api/message", self._message)
         app.router.add_get("/api/status", self._status)
+        self._gateway = Gateway(admits.admit_guest)
+        self._gateway.add_routes(app.router)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -190,7 +202,9 @@ class Server:
         return socket
 
     async def _sse(self, request: web.Request) -> web.StreamResponse:
-        """Carry a client's frames by events and POSTs."""
+        """Carry a client's frames by events and POSTs, or tell a guest of what it is sent."""
+        if handshake.HELLO_HEADER not in request.headers:
+            return await self._gateway.events(request)
         admission = self._admit(request)
         welcome = {handshake.WELCOME_HEADER: handshake.to_header(admission.welcome)}
         response = web.StreamResponse(headers={**streaming.EVENT_HEADERS, **welcome})
