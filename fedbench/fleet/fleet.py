@@ -152,7 +152,7 @@ class Fleet:
             log.error("%s could not be started again: %s: %s", child_id, type(error).__name__, error)
 
     def _make(self, loop: asyncio.AbstractEventLoop, incarnations: Mapping[str, int]) -> None:
-        context = starting.context(self._settings.start_method)
+        context = starting.context(self._settings.start_method, self._target.__module__)
         with starting.without_interrupts():
             for child_id, incarnation in incarnations.items():
                 if self._stopping:

@@ -27,11 +27,11 @@ _MODULES = (
 )
 
 
-def describe_main() -> str:
-    """Return the value of :data:`MAIN_VARIABLE`: the script of this process, which starts the server."""
+def describe_main(*modules: str) -> str:
+    """Return the value of :data:`MAIN_VARIABLE`: the script of this process, what else to load."""
     data = spawn.get_preparation_data("preload")
     wanted = ("sys_path", "sys_argv", "init_main_from_name", "init_main_from_path")
-    return json.dumps({name: data[name] for name in wanted if name in data})
+    return json.dumps({"modules": modules, **{name: data[name] for name in wanted if name in data}})
 
 
 def load() -> None:
@@ -45,7 +45,7 @@ def load() -> None:
             sys.path[:] = data["sys_path"]
         if "sys_argv" in data:
             sys.argv[:] = data["sys_argv"]
-        for name in _MODULES:
+        for name in (*_MODULES, *data.get("modules", ())):
             importlib.import_module(name)
         if importlib.util.find_spec("uvloop") is not None:
             importlib.import_module("uvloop")

@@ -27,11 +27,15 @@ SPARE_FDS = 256
 _starting = threading.Lock()
 
 
-def context(method: StartMethod) -> ForkServerContext | SpawnContext:
+def context(method: StartMethod, *modules: str) -> ForkServerContext | SpawnContext:
     """Return the context that makes processes; start the fork server, with its preloads, if need be.
 
     A fork server that somebody else has started in this process before serves too, without the preloads; one
     that was killed is replaced. Thread-safe.
+
+    Args:
+        method: How processes are started.
+        modules: What a fork server that is started now loads beside the runtime.
     """
     if method == "spawn":
         return multiprocessing.get_context("spawn")
@@ -39,7 +43,7 @@ def context(method: StartMethod) -> ForkServerContext | SpawnContext:
     with _starting:
         if not _fork_server_runs():
             chosen.set_forkserver_preload(["fedbench.fleet.preload"])
-            os.environ[MAIN_VARIABLE] = describe_main()
+            os.environ[MAIN_VARIABLE] = describe_main(*modules)
             try:
                 with without_interrupts():
                     forkserver.ensure_running()

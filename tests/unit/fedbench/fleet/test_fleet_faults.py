@@ -114,7 +114,7 @@ async def test_an_error_in_on_exit_does_not_keep_the_fleet_from_ending(caplog):
 
 
 async def test_a_restart_that_fails_is_logged(monkeypatch, caplog):
-    def exhausted(method):
+    def exhausted(*args):
         raise OSError(errno.EMFILE, "too many open files")
 
     watched = fleet(child, [], restart="on_failure")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import subprocess
@@ -12,9 +13,23 @@ from fedbench.fleet import preload
 
 
 def test_the_script_is_described_for_another_process():
-    data = json.loads(preload.describe_main())
+    data = json.loads(preload.describe_main("one", "two"))
+    assert data.pop("modules") == ["one", "two"]
     assert {"sys_path", "sys_argv"} <= set(data)
     assert set(data) <= {"sys_path", "sys_argv", "init_main_from_name", "init_main_from_path"}
+
+
+def test_what_else_is_named_is_loaded(monkeypatch):
+    monkeypatch.setenv(preload.MAIN_VARIABLE, preload.describe_main("this"))
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    monkeypatch.setattr("multiprocessing.spawn._fixup_main_from_path", lambda path: None)
+    monkeypatch.setattr("multiprocessing.spawn._fixup_main_from_name", lambda name: None)
+    try:
+        preload.load()
+    finally:
+        gc.unfreeze()
+    assert "this" in sys.modules
 
 
 def test_what_fails_is_written_to_standard_error(monkeypatch, capsys):
