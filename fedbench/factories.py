@@ -33,7 +33,8 @@ def create_transport(
     Args:
         mode: ``memory``, ``process`` or ``network``.
         node_id: The node it serves.
-        transport_config: Options of that transport (memory: ``hub``, ``role``, ``limits``), beside ``type``.
+        transport_config: Options of that transport (memory: ``hub``, ``role``, ``limits``; network: ``host``,
+            ``port`` and what else stands under ``transport`` in a configuration), beside ``type``.
 
     Raises:
         ValueError: The mode is unknown, or the id may not name a node.
@@ -52,7 +53,10 @@ async def create_transport_with_ids(config: FederationConfig | Mapping[str, Any]
     """
     federation = config if isinstance(config, FederationConfig) else from_mapping(config)
     server_id = federation.server.server_id
-    transport = create_transport(federation.mode, server_id, {"role": "server"})
+    options: dict[str, Any] = {"role": "server"}
+    if federation.mode == "network":
+        options["settings"] = federation.server.network
+    transport = create_transport(federation.mode, server_id, options)
     client_ids = tuple(client.client_id for client in federation.clients)
     try:
         await transport.start_event_listener(server_id)

@@ -8,6 +8,7 @@ import random
 import secrets
 import time
 from collections import defaultdict
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -262,7 +263,8 @@ class NetworkTransport(TransportBase):
             if self.settings.tls is not None or self.settings.token_file is not None:
                 credentials = await in_thread(security.load, self.settings, server=False)
             self._check_open()
-            self._dialler = self._dialler or Dialler(self.settings, credentials)
+            place = replace(self.settings, port=self.port)  # which a server of this transport may have chosen
+            self._dialler = self._dialler or Dialler(place, credentials)
         hello = self._hello(source, target)
         answer = await self._dialler.dial(hello)
         if self._closed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import (
@@ -23,6 +24,8 @@ from fedbench.transport.network import handshake, security, streaming
 from fedbench.transport.network.streaming import ClientStream
 
 if TYPE_CHECKING:
+    from aiohttp import AddrInfoType
+
     from fedbench.netsettings import NetworkSettings
     from fedbench.transport.network.handshake import Hello, Welcome
     from fedbench.transport.network.security import Credentials
@@ -79,7 +82,7 @@ class Dialler:
         self._streams = False
         self._headers = security.bearer(credentials.tokens)
         self._http = ClientSession(
-            connector=TCPConnector(limit=0, ssl=credentials.context or True),
+            connector=TCPConnector(limit=0, ssl=credentials.context or True, socket_factory=_socket_of),
             timeout=ClientTimeout(total=None, sock_connect=DIAL_S),
             ws_response_class=WebSocket,
         )
@@ -158,3 +161,10 @@ class Dialler:
     async def close(self) -> None:
         """Close what is left open; idempotent."""
         await self._http.close()
+
+
+def _socket_of(address: AddrInfoType) -> socket.socket:
+    """Return a socket that the kernel probes, too, as that of the server."""
+    made = socket.socket(address[0], address[1], address[2])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return made

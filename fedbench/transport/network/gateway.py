@@ -163,7 +163,7 @@ class Gateway:
         return response
 
     def _guest(self, request: web.Request) -> Guest:
-        client_id = request.headers.get(CLIENT_HEADER) or request.match_info.get("client_id", "")
+        client_id = request.match_info.get("client_id", request.headers.get(CLIENT_HEADER, ""))
         guest = self._guests.get(client_id)
         shown = request.headers.get(SESSION_HEADER, "")
         if guest is None or not compare_digest(to_header(guest.connection.secret).encode(), shown.encode()):

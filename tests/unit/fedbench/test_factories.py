@@ -62,6 +62,23 @@ async def test_one_transport_serves_a_whole_federation(config):
         await made.transport.close()
 
 
+async def test_one_transport_serves_all_nodes_of_a_network():
+    made = await create_transport_with_ids({**CONFIG, "mode": "network"})
+    try:
+        server_id, client_id = made.server_id, made.client_ids[0]
+        await made.transport.send(client_id, server_id, "up")
+        assert await made.transport.receive(server_id, client_id, 5.0) == "up"
+        await made.transport.send(server_id, client_id, "down")
+        assert await made.transport.receive(client_id, server_id, 5.0) == "down"
+    finally:
+        await made.transport.close()
+
+
+def test_a_network_node_takes_what_stands_under_transport():
+    transport = create_transport("network", "alice", {"type": "network", "port": 5, "role": "client"})
+    assert (transport.settings.port, transport.role_of("alice")) == (5, "client")
+
+
 async def test_a_wrong_configuration_makes_no_transport():
     with pytest.raises(ConfigError, match="clients"):
         await create_transport_with_ids({})
