@@ -36,7 +36,7 @@ class Net:
 
     def client(self, node_id=CLIENT, *, direct=False, **options):
         port = self.server.port if direct else self.proxy.port
-        transport = NetworkTransport(node_id, role="client", port=port, **{**self.options, **options})
+        transport = NetworkTransport(node_id, role="client", **{"port": port, **self.options, **options})
         transport.first_delay_s = 0.02
         self.made.append(transport)
         return transport
