@@ -12,6 +12,7 @@ from aiohttp import web
 from fedbench.codec.wire import MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES
 from fedbench.errors import RemoteProtocolError, RoutingError
 from fedbench.ids import check_name
+from fedbench.netsettings import is_loopback
 from fedbench.transport.network import handshake, security, streaming
 from fedbench.transport.network.gateway import Gateway
 
@@ -94,6 +95,7 @@ class Server:
         self._capacity = capacity
         self._held = 0
         self._greeting: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._loopback = False
         self._streams: dict[str, streaming.ServerStream] = {}
         self._listening: asyncio.Server | None = None
         app = web.Application(middlewares=[self._guard], client_max_size=MAX_HANDSHAKE_BYTES)
@@ -121,6 +123,7 @@ class Server:
         Raises:
             OSError: It is in use, or the address is not this machine's.
         """
+        self._loopback = is_loopback(host)
         await self._runner.setup()
         context: ssl.SSLContext | None = self._credentials.context
         loop = asyncio.get_running_loop()
@@ -172,6 +175,9 @@ class Server:
         timer = self._greeting.pop(request.protocol, None)
         if timer is not None:
             timer.cancel()
+        if self._loopback and not is_loopback(request.url.host or ""):
+            # A page in a browser that gave its own name this address: nobody else calls loopback by one.
+            raise _refusal(web.HTTPMisdirectedRequest, "it is not called by that name")
         client_id = request.match_info.get("client_id", request.headers.get(streaming.CLIENT_HEADER))
         shown = request.headers.get("Authorization")
         if not security.is_allowed(self._credentials.tokens, shown, client_id):

@@ -56,6 +56,12 @@ async def test_a_handshake_that_is_wrong_is_refused_by_name(net, said, status, r
     assert reason in headers[handshake.REFUSED_HEADER]
 
 
+async def test_a_name_that_was_bound_to_loopback_is_refused(net):
+    status, headers = await refused(net, Host="evil.example")
+    assert (status, headers[handshake.REFUSED_HEADER]) == (421, "it is not called by that name")
+    assert (await refused(net, said="", Host="localhost:80"))[0] == 400
+
+
 async def test_an_id_that_may_not_name_a_node_is_refused(net):
     status, headers = await refused(net, path="/ws/%0Aeve", said=hello("\neve"))
     assert status == 400
