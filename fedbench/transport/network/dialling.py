@@ -45,10 +45,11 @@ class WebSocket(ClientWebSocketResponse):
         return self._response.headers.get(handshake.WELCOME_HEADER, "")
 
     def abort(self) -> None:
-        """Cut it at once."""
+        """Cut it at once, and let go of its connection, whether it was ever read from or not."""
         connection = self._response.connection
         if connection is not None and connection.transport is not None:
             connection.transport.abort()
+        self._response.close()
 
 
 class Answer(NamedTuple):

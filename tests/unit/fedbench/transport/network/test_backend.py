@@ -3,14 +3,16 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import msgspec
 import numpy as np
 import pytest
 
-from fedbench.errors import ConfigError, ConnectionBroken, PeerLost, RoutingError
+from fedbench.errors import ConfigError, ConnectionBroken, ConnectionClosed, PeerLost, RoutingError
 from fedbench.messages import Kind, Message
 from fedbench.netsettings import NetworkSettings, TlsSettings
 from fedbench.tensors.model import ModelState
 from fedbench.transport.network.backend import NetworkTransport
+from fedbench.transport.network.session import Position
 from fedbench.transport.receipt import Outcome
 from tests.unit.fedbench.transport.network.conftest import CLIENT, OTHER, SERVER, within
 
@@ -231,3 +233,28 @@ async def test_two_servers_share_a_port(net):
     client = net.client(OTHER)
     assert (await within(client.connect("carol"))).peer_id == "carol"
     assert (await within(client.connect(SERVER))).peer_id == SERVER
+
+
+async def test_a_server_that_claims_what_cannot_be_is_left(net, monkeypatch):
+    _, near, _ = await net.pair()
+    welcome = net.server._welcome
+
+    def lie(connection):
+        return msgspec.structs.replace(welcome(connection), position=Position((9, 9, 9)))
+
+    monkeypatch.setattr(net.server, "_welcome", lie)
+    net.proxy.cut()
+    reason = await ended(near)
+    assert isinstance(reason, PeerLost)
+    assert "are acknowledged" in str(reason)
+
+
+async def test_a_transport_that_is_closed_while_it_dials_adopts_nothing(net):
+    client = net.client()
+    dialling = asyncio.create_task(client.connect(SERVER))
+    while not net.proxy.connections:
+        await asyncio.sleep(0)
+    client._closed = True
+    with pytest.raises(ConnectionClosed):
+        await within(dialling)
+    client._closed = False
