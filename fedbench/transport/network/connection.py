@@ -48,6 +48,9 @@ MAX_LAST_BYTES = 1 << 20
 PROMPT_BYTES = 64 << 10
 """A message of this size is acknowledged at once: its sender keeps it until then."""
 
+LEEWAY = 4
+"""Times its own bound of running handlers that a peer, whose bound may be another, is allowed."""
+
 _BOUNDED = (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY)
 _LANES = {Channel.CONTROL: Lane.CONTROL, Channel.BUSINESS: Lane.BUSINESS}
 
@@ -293,6 +296,9 @@ class NetworkConnection(Connection):
         owner = self.owners.get(assembly.kind)
         message = assembly.message(self.local_id, self.peer_id, self.epoch, self._shift_ns)
         if owner is None:
+            if self._exchange.taken.running >= LEEWAY * self.limits.messages:
+                self._refuse(RemoteProtocolError("more was sent than handlers are allowed to work on"))
+                return
             delivery = TakenMessage(self.local_id, self._exchange.taken, self._tell_soon)
             self._hand_over(message, delivery)
             delivery.taken(came.lane, came.number)

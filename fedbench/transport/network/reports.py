@@ -71,6 +71,11 @@ class Taken:
         self._open: dict[Lane, dict[int, None]] = {Lane.CONTROL: {}, Lane.BUSINESS: {}}
         self._news: deque[Entry] = deque()
 
+    @property
+    def running(self) -> int:
+        """Messages that were taken and of which the peer does not know that they were applied."""
+        return sum(map(len, self._open.values()))
+
     def applied(self, lane: Lane, taken: int) -> int:
         """Return up to which number everything was applied, where ``taken`` messages were taken."""
         first = next(iter(self._open[lane]), None)

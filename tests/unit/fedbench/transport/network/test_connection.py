@@ -261,6 +261,18 @@ async def test_times_of_another_clock_are_shifted():
     assert pair.got[0].sent_ns == 1005
 
 
+async def test_a_peer_that_ignores_the_bound_of_running_handlers_is_cut_off():
+    pair = Pair(Limits(messages=2))
+    pair.far.receiver = lambda message, delivery: delivery.begin(1)
+    pair.near._check_running = lambda message: None
+    for _ in range(9):
+        assert not pair.far.closed
+        pair.near.send(note())
+        pair.carry()
+    with pytest.raises(ConnectionBroken, match="more was sent than handlers are allowed to work on"):
+        pair.far.send(Message(Kind.DATA, "server", "alice"))
+
+
 async def test_a_repeated_frame_is_dropped():
     pair = Pair()
     pair.near.send(note("once"))
