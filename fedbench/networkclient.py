@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedbench import childlog
 from fedbench.errors import FedbenchError
-from fedbench.fleet.child import enter, watch_parent
+from fedbench.fleet.child import enter, leave_with
 from fedbench.learning.dispatch import LearnerDispatcher
 from fedbench.learning.learner import resolve_learner
 from fedbench.loop import run
@@ -61,6 +60,7 @@ def client_main(client_id: str, incarnation: int, spec: NetworkClientSpec) -> No
         SystemExit: With code 1: it could not join the federation; the reason is logged.
     """
     enter(spec.server_pid)
+    leave_with(spec.server_pid)
     childlog.configure(spec.logging, client_id)
     try:
         run(_serve(client_id, spec), spec.loop)
@@ -74,7 +74,6 @@ async def _serve(client_id: str, spec: NetworkClientSpec) -> None:
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, over.set)
-    watch_parent(loop, spec.server_pid, _leave)
     learner = resolve_learner(spec.config.learner.type)(spec.info, **spec.config.learner.args)
     dispatcher = LearnerDispatcher(learner, client_id, spec.config.allowed_methods)
     transport = NetworkTransport(client_id, spec.settings, role="client")
@@ -85,8 +84,3 @@ async def _serve(client_id: str, spec: NetworkClientSpec) -> None:
         await over.wait()
     finally:
         await client.stop()
-
-
-def _leave() -> None:
-    """The server is gone: end at once, whatever the learner is doing."""
-    os._exit(1)
