@@ -8,6 +8,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from fedbench.errors import RoutingError
 from fedbench.messages import Kind, Message
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from fedbench.config import PollingConfig
     from fedbench.learning.dispatch import LearnerDispatcher
-    from fedbench.polling.mail import Mail
+    from fedbench.polling.mail import Postbox
     from fedbench.tensors.model import ModelState
 
 log = logging.getLogger("fedbench.polling")
@@ -34,7 +35,7 @@ class PollingClient:
     """
 
     def __init__(
-        self, dispatcher: LearnerDispatcher, client_id: str, mail: Mail, config: PollingConfig
+        self, dispatcher: LearnerDispatcher, client_id: str, mail: Postbox, config: PollingConfig
     ) -> None:
         self.dispatcher = dispatcher
         self.client_id = client_id
@@ -62,6 +63,8 @@ class PollingClient:
             if config.warn_on_timeout:
                 log.warning("receive timed out: %s", error)
             return
+        except RoutingError:
+            return  # nobody has this id, which took no time to know
         if 0 < message.deadline_ns <= time.monotonic_ns():
             log.debug("%s skipped %s: its deadline has passed", self.client_id, message.method)
             return

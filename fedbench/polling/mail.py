@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from fedbench.messages import Message
 
 
-class Mail(ABC):
-    """Messages by target and source. FIFO for each pair."""
+class Postbox(ABC):
+    """Messages as a client meets them: by target and source, FIFO for each pair."""
 
     @abstractmethod
     def put(self, message: Message) -> None:
@@ -20,6 +20,19 @@ class Mail(ABC):
         Raises:
             LocalProtocolError: Its body is not plain data.
         """
+
+    @abstractmethod
+    async def receive(self, target: str, source: str, timeout_s: float, interval_s: float) -> Message:
+        """Look every ``interval_s`` seconds until there is a message.
+
+        Raises:
+            TimeoutError: There was none for ``timeout_s`` seconds.
+            RoutingError: It is known at once that there is no such source: nothing was waited for.
+        """
+
+
+class Mail(Postbox):
+    """Messages as their keeper meets them: looking takes no time."""
 
     @abstractmethod
     def look(self, target: str, source: str) -> Message | None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from fedbench import childlog
 from fedbench.fleet import starting
 from fedbench.fleet.fleet import Exit, Fleet
 from fedbench.loop import in_thread
+from fedbench.polling.child import child_specs
 from fedbench.polling.nodes import PollingServer
-from fedbench.polling.processclient import PollingClientSpec, client_main
+from fedbench.polling.processclient import QueueClientSpec, client_main
 from fedbench.polling.queues import QueueMail, make
-from fedbench.values import ClientInfo
 
 if TYPE_CHECKING:
     from fedbench.config import FederationConfig
@@ -62,23 +60,11 @@ class PollingProcessNodes(PollingServer):
         for client_id in self.indices:
             self.mail.forget(client_id)
 
-    def _specs(self) -> dict[str, PollingClientSpec]:
-        config = self._federation
-        context = starting.context(config.fleet.start_method)
-        setup = childlog.describe()
+    def _specs(self) -> dict[str, QueueClientSpec]:
+        context = starting.context(self._federation.fleet.start_method)
         return {
-            client.client_id: PollingClientSpec(
-                os.getpid(),
-                self.server_id,
-                make(context),
-                make(context),
-                ClientInfo(client.client_id, index, len(config.clients), config.seed),
-                client,
-                config.polling,
-                config.loop,
-                setup,
-            )
-            for index, client in enumerate(config.clients)
+            client_id: QueueClientSpec(child, make(context), make(context))
+            for client_id, child in child_specs(self._federation).items()
         }
 
 

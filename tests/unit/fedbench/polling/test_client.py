@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from fedbench.errors import RoutingError
 from fedbench.learning.dispatch import LearnerDispatcher
 from fedbench.messages import Kind, Message
 from fedbench.polling.client import ERROR, PollingClient
@@ -52,6 +53,23 @@ async def test_it_finds_every_server_that_it_may_have(build, quiet):
     async with running(build, quiet) as (_, boxes):
         for server in quiet.server_ids:
             assert (await ask(boxes, Kind.RPC_REQUEST, "ping", server, source=server)).body != "lost"
+
+
+async def test_an_id_that_is_known_to_be_nobodys_takes_no_time_and_leaves_no_warning(build, quiet, caplog):
+    class OneServer(Mailboxes):
+        async def receive(self, target, source, timeout_s, interval_s):
+            if source not in ("hub", CLIENT):
+                raise RoutingError(source, target, "nobody")
+            return await super().receive(target, source, timeout_s, interval_s)
+
+    dispatcher, boxes = build(1)._clients[CLIENT].dispatcher, OneServer()
+    patient = replace(quiet, receive_timeout_s=5.0, warn_on_timeout=True)
+    task = asyncio.create_task(PollingClient(dispatcher, CLIENT, boxes, patient).run("hub"))
+    await registered(boxes)
+    assert [(await ask(boxes, Kind.RPC_REQUEST, "ping", n)).body for n in range(3)] == [0, 1, 2]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not caplog.records
 
 
 async def test_messages_are_handled_one_at_a_time(build, quiet):
