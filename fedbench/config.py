@@ -12,7 +12,7 @@ from fedbench.errors import ConfigError, Problem
 from fedbench.fleet.settings import RESTARTS, START_METHODS, FleetSettings
 from fedbench.ids import MODES, Mode
 from fedbench.loop import LOOPS, LoopName
-from fedbench.netsettings import NetworkSettings, read_network
+from fedbench.netsettings import NetworkSettings, is_loopback, read_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ STORES: tuple[StoreName, ...] = get_args(StoreName)
 DEFAULT_SERVER_ID = "yaml_fed_server"
 MAX_CLIENTS = 100_000
 MAX_DEADLINE_S = 1e9
+MAX_PORT = 65535
 LEGACY_SERVER_IDS = ("memory_server", "yaml_fed_server", "fed_server")
 
 
@@ -76,7 +77,7 @@ class PollingConfig:
     Attributes:
         server_ids: Ids under which each client looks for its server; the real one is among them.
         poll_interval_s: Sleep between two looks into a mailbox, in seconds: by default 1 ms in memory mode,
-            10 ms between processes.
+            10 ms between processes and by HTTP.
         receive_timeout_s: How long one receive looks before it gives up, in seconds.
         warn_on_timeout: Whether a receive that gave up leaves a WARNING.
     """
@@ -85,6 +86,19 @@ class PollingConfig:
     poll_interval_s: float = 0.001
     receive_timeout_s: float = 0.010
     warn_on_timeout: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Where the server listens in network mode.
+
+    Attributes:
+        host: An address of this machine.
+        port: A port, 0 for any that is free.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +126,7 @@ class FederationConfig:
     polling: PollingConfig
     store: StoreName = "heap"
     fleet: FleetSettings = field(default_factory=FleetSettings)
+    network: NetworkConfig = NetworkConfig()
 
 
 def load(path: str | Path, *, check_learner: CheckLearner | None = None) -> FederationConfig:
@@ -144,6 +159,7 @@ def from_mapping(
     if transport.value("type") == default_mode:
         _check_transport(transport, default_mode, mode)
     network = read_network(transport) if mode == "network" else None
+    architecture = _architecture(root, transport, network)
     transport.finish()
     server = _server(server_section, network)
     reader = _ClientReader(mode, problems, check_learner, network)
@@ -153,13 +169,14 @@ def from_mapping(
     config = FederationConfig(
         seed,
         mode,
-        _architecture(root, mode),
+        architecture,
         root.choice("loop", LOOPS, "auto"),
         server,
         clients,
         _polling(root.section("polling"), server.server_id, mode),
         _store(root, mode),
         _fleet(root, mode),
+        network,
     )
     root.finish()
     if problems:
@@ -173,10 +190,14 @@ def _check_transport(section: Section, kind: Mode, mode: Mode) -> None:
         section.problem("type", message)
 
 
-def _architecture(root: Section, mode: Mode) -> Architecture:
+def _architecture(root: Section, transport: Section, network: NetworkSettings | None) -> Architecture:
     architecture: Architecture = root.choice("architecture", ARCHITECTURES, "push")
-    if architecture == "polling" and mode == "network":
-        root.problem("architecture", "'polling' is not available in network mode in this version: use 'push'")
+    if architecture == "polling" and network is not None and not is_loopback(network.host):
+        transport.problem(
+            "host",
+            f"{network.host!r} is no loopback address: polling by HTTP knows no identities, so it is kept "
+            "to this machine; use '127.0.0.1'",
+        )
     return architecture
 
 

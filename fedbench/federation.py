@@ -263,6 +263,10 @@ class Federation:
         if config.mode == "memory":
             return (PushNodes if config.architecture == "push" else PollingNodes)(config, dispatchers)
         # What one mode alone needs is imported when it is needed: importing fedbench stays cheap.
+        if config.mode == "network" and config.architecture == "polling":
+            from fedbench.polling.networks import PollingNetworkNodes
+
+            return PollingNetworkNodes(config)
         if config.mode == "network":
             from fedbench.networks import NetworkNodes
 

@@ -34,9 +34,3 @@ def test_network_mode_has_its_own_keys_and_no_other_mode_has_them():
     ]
     counted = from_mapping({"mode": "network", "clients": {"count": 2, "transport": {"port": 7}}})
     assert [client.network.port for client in counted.clients] == [7, 7]
-
-
-def test_an_architecture_that_is_not_available_in_network_mode():
-    assert problems_of({"mode": "network", "architecture": "polling", "clients": [{}]}) == [
-        "architecture: 'polling' is not available in network mode in this version: use 'push'"
-    ]

@@ -69,6 +69,20 @@ async def test_a_lost_client_answers_no_more_and_the_others_do(stack: Federation
     assert await stack.ping(2, "here", deadline_s=5.0) == "here"
 
 
+async def test_polling_by_http_is_driven_as_in_memory() -> None:
+    stack = FederationStack("polling", "network", {"warn_on_timeout": False})
+    await stack.start(SPEC)
+    try:
+        assert await stack.ping(2, b"\0\xff", deadline_s=5.0) == b"\0\xff"
+        stack.notify(1, [1, 2.5, None], intended_ns=5)
+        collected = await stack.ask(1, "collected")
+        assert [data for _, data in collected] == [[1, 2.5, None]]
+        assert list((await stack.broadcast(model(4))).values()) == [None, None, None]
+        assert ((await stack.run(initial_model=model(7))).model["values"] == 7).all()
+    finally:
+        await stack.stop()
+
+
 async def test_a_federation_has_no_floors(stack: FederationStack) -> None:
     with pytest.raises(Unsupported, match=f"{stack.name} has no floor 'hop'"):
         await stack.floor("hop", 1)
