@@ -89,19 +89,6 @@ class PollingConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """Where the server listens in network mode.
-
-    Attributes:
-        host: An address of this machine.
-        port: A port, 0 for any that is free.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class FederationConfig:
     """A whole federation.
 
@@ -126,7 +113,6 @@ class FederationConfig:
     polling: PollingConfig
     store: StoreName = "heap"
     fleet: FleetSettings = field(default_factory=FleetSettings)
-    network: NetworkConfig = NetworkConfig()
 
 
 def load(path: str | Path, *, check_learner: CheckLearner | None = None) -> FederationConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.stacks import floors_process
 from harness.stacks.base import FederationSpec, Unsupported
@@ -15,7 +15,36 @@ if TYPE_CHECKING:
     from fedbench.tensors.model import ModelState
     from fedbench.values import History, RoundRecord
 
+
+class Expected(NamedTuple):
+    """About how long a floor takes.
+
+    Attributes:
+        each_s: Seconds for one operation.
+        start_s: Seconds before the first.
+        most: Most operations that are run.
+    """
+
+    each_s: float
+    start_s: float = 0.0
+    most: int | None = None
+
+
 AWAITS_PER_SAMPLE = 100
+NETWORK = ("ws_echo", "ws_broadcast", "tcp_down", "tcp_up")
+"""Floors of :mod:`harness.stacks.floors_network`, which is imported for them only: aiohttp takes memory."""
+
+_USUAL = Expected(10e-6)
+_EXPECTED = {
+    "pipe": Expected(60e-6, start_s=0.1),
+    "queue": Expected(150e-6, start_s=0.1),
+    "queue_round": Expected(1.5, start_s=0.5),
+    "memcpy": Expected(0.01, start_s=0.1, most=floors_process.MEMCPY_SAMPLES),
+    "ws_echo": Expected(250e-6, start_s=0.5),
+    "ws_broadcast": Expected(0.1, start_s=2.0),
+    "tcp_down": Expected(0.06, start_s=0.5, most=20),
+    "tcp_up": Expected(0.06, start_s=0.5, most=20),
+}
 
 
 class FloorStack:
@@ -73,7 +102,8 @@ class FloorStack:
         ``hop``: a callback through the loop that wakes its waiter. ``await``: a direct call of a coroutine,
         mean of 100 a sample. ``rpc``: a bare correlated call, that is a task for the handler, a future for
         the answer and a timer for the deadline. ``pipe``, ``queue``, ``queue_round`` and ``memcpy``: see
-        :mod:`harness.stacks.floors_process`.
+        :mod:`harness.stacks.floors_process`. ``ws_echo``, ``ws_broadcast``, ``tcp_down`` and ``tcp_up``: see
+        :mod:`harness.stacks.floors_network`.
 
         Raises:
             Unsupported: Another operation.
@@ -87,9 +117,20 @@ class FloorStack:
             "queue_round": floors_process.queue_round,
             "memcpy": floors_process.memcpy,
         }
+        if operation in NETWORK:
+            from harness.stacks import floors_network
+
+            timed: list[int] = await getattr(floors_network, operation)(count)
+            return timed
         if operation not in operations:
-            raise Unsupported(f"no floor {operation!r}: use one of {', '.join(operations)}")
+            raise Unsupported(f"no floor {operation!r}: use one of {', '.join((*operations, *NETWORK))}")
         return await operations[operation](count)
+
+
+def expected_s(operation: str, count: int) -> float:
+    """Return about how long ``count`` operations of a floor take, in seconds."""
+    expected = _EXPECTED.get(operation, _USUAL)
+    return expected.start_s + expected.each_s * min(count, expected.most or count)
 
 
 async def hops(count: int) -> list[int]:

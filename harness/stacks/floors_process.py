@@ -49,7 +49,6 @@ async def queue_trips() -> AsyncIterator[Trips]:
         Times as many round trips as it is told, in ns.
     """
     loop = asyncio.get_running_loop()
-    name: LoopName = "uvloop" if "uvloop" in type(loop).__module__ else "asyncio"
     context = starting.context("forkserver")
     there, back = context.SimpleQueue(), context.SimpleQueue()
     answered: list[asyncio.Future[None]] = []
@@ -69,7 +68,7 @@ async def queue_trips() -> AsyncIterator[Trips]:
             times_ns.append(time.perf_counter_ns() - start_ns)
         return times_ns
 
-    with _child(_queue_echo, there, back, name):
+    with child(_queue_echo, there, back, loop_name()):
         fd = _reader(back).fileno()
         loop.add_reader(fd, ready)
         try:
@@ -115,7 +114,7 @@ def _queue_rounds(count: int) -> list[int]:
             stack.callback(box.join_thread)
             stack.callback(box.close)
         for number, box in enumerate(there, start=1):
-            stack.enter_context(_child(_queue_learner, box, back, number))
+            stack.enter_context(child(_queue_learner, box, back, number))
         try:
             return [_queue_round(model, total, there, back) for _ in range(1 + count)][1:]
         finally:
@@ -142,8 +141,14 @@ def _queue_learner(there: Queue[Any], back: Queue[Any], number: int) -> None:
         back.put(model + np.float32(number))
 
 
+def loop_name() -> LoopName:
+    """Return of which kind the running loop is."""
+    return "uvloop" if "uvloop" in type(asyncio.get_running_loop()).__module__ else "asyncio"
+
+
 @contextmanager
-def _child(target: Callable[..., None], *args: Any) -> Iterator[None]:
+def child(target: Callable[..., None], *args: Any) -> Iterator[None]:
+    """Run a function in another process; wait for its end at the end."""
     process = starting.context("forkserver").Process(target=target, args=args, daemon=True)
     process.start()
     try:
@@ -156,7 +161,7 @@ def _child(target: Callable[..., None], *args: Any) -> Iterator[None]:
 def _pipe(count: int) -> list[int]:
     near, far = starting.context("forkserver").Pipe()
     times_ns = []
-    with near, far, _child(_pipe_echo, far):
+    with near, far, child(_pipe_echo, far):
         try:
             for _ in range(1 + count):
                 start_ns = time.perf_counter_ns()

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
+from harness.stacks.floors import expected_s
 from harness.stacks.floors_process import MEMCPY_SAMPLES
 from harness.stats.histogram import Histogram
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, running
@@ -55,6 +56,8 @@ class Floor(Workload):
     def expected_s(self, *, poll_s: float) -> float:
         """Return about how long it takes: a tenth to warm up, and what is done but not timed."""
         operation, operations = self.params["operation"], self.params["operations"]
+        if operation not in {*OPERATION_S, "memcpy"}:
+            return expected_s(operation, operations)
         counts = [count for count in (operations // 10, operations) if count]
         if operation == "memcpy":
             counts = [min(count, MEMCPY_SAMPLES) for count in counts]

@@ -1,0 +1,258 @@
+"""Floors of network mode: what bare WebSockets of aiohttp and bare TCP cost over loopback.
+
+The other side is a child process, in a loop of the same kind as the running one where it has a loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp import web
+
+from fedbench.fleet import starting
+from fedbench.loop import in_thread, run
+from harness.stacks.floors_process import PAYLOAD, child, loop_name
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from multiprocessing.connection import Connection
+
+    from fedbench.loop import LoopName
+
+HOST = "127.0.0.1"
+BULK_BYTES = 100_000_000
+BULK_SAMPLES = 20
+BROADCAST_BYTES = 10_000
+BROADCAST_CLIENTS = 1000
+TOGETHER = 100
+"""WebSockets that are opened at the same time."""
+START_TIMEOUT_S = 30.0
+ACK = b"."
+
+
+async def ws_echo(count: int) -> list[int]:
+    """Time round trips of 64 bytes over a bare WebSocket in ns; the echo is aiohttp's server in a child."""
+    near, far = starting.context("forkserver").Pipe(duplex=False)
+    with near, far:
+        async with _beside(_echo_main, far, loop_name()), aiohttp.ClientSession() as session:
+            port = await in_thread(_port, near)
+            async with session.ws_connect(_url(port)) as link:
+                return [await _trip(link) for _ in range(count)]
+
+
+async def _trip(link: aiohttp.ClientWebSocketResponse) -> int:
+    start_ns = time.perf_counter_ns()
+    await link.send_bytes(PAYLOAD)
+    await link.receive_bytes()
+    return time.perf_counter_ns() - start_ns
+
+
+async def tcp_down(count: int) -> list[int]:
+    """Time 100 MB to another process over blocking TCP in ns; at most 20 times, after one that is not timed.
+
+    It ends when one byte has come back, which the other side sends behind the last byte it received.
+    """
+    return await in_thread(_tcp, count, up=False)
+
+
+async def tcp_up(count: int) -> list[int]:
+    """Time 100 MB from another process over blocking TCP in ns, from the byte that asks for it; as often."""
+    return await in_thread(_tcp, count, up=True)
+
+
+async def ws_broadcast(count: int, clients: int | None = None) -> list[int]:
+    """Time broadcasts of 10 KB over bare WebSockets in ns, from the first send to the last acknowledgement.
+
+    Args:
+        count: How many.
+        clients: How many sockets, all of one other process; 1 000 by default.
+
+    Raises:
+        TimeoutError: They did not connect within 30 seconds.
+    """
+    hall = _Hall(BROADCAST_CLIENTS if clients is None else clients)
+    await in_thread(starting.allow_descriptors, hall.clients)
+    async with _serving(hall.serve) as port, _beside(_audience_main, port, hall.clients, loop_name()):
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await hall.full
+            return [await hall.broadcast() for _ in range(count)]
+        finally:
+            await hall.close()
+
+
+class _Hall:
+    """The server's ends of the sockets of a broadcast.
+
+    Args:
+        clients: How many there will be.
+    """
+
+    def __init__(self, clients: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.clients = clients
+        self.full: asyncio.Future[None] = loop.create_future()
+        self._links: list[web.WebSocketResponse] = []
+        self._missing = 0
+        self._closed = False
+        self._acked: asyncio.Future[None] = loop.create_future()
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        link = web.WebSocketResponse(compress=False)
+        await link.prepare(request)
+        self._links.append(link)
+        if self._closed:
+            await link.close()
+        if len(self._links) == self.clients and not self.full.done():
+            self.full.set_result(None)
+        async for _ in link:
+            self._missing -= 1
+            if not self._missing:
+                self._acked.set_result(None)
+        return link
+
+    async def broadcast(self) -> int:
+        self._acked = asyncio.get_running_loop().create_future()
+        self._missing = self.clients
+        payload = bytes(BROADCAST_BYTES)
+        start_ns = time.perf_counter_ns()
+        for link in self._links:
+            await link.send_bytes(payload)
+        await self._acked
+        return time.perf_counter_ns() - start_ns
+
+    async def close(self) -> None:
+        self._closed = True
+        await asyncio.gather(*(link.close() for link in self._links))
+
+
+@asynccontextmanager
+async def _beside(target: Callable[..., None], *args: Any) -> AsyncIterator[None]:
+    """Run a function in another process, as :func:`child`, and let the loop run while it starts and ends."""
+    other = child(target, *args)
+    await in_thread(other.__enter__)
+    try:
+        yield
+    finally:
+        await in_thread(other.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def _serving(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[int]:
+    """Serve ``handler`` on a free port and give that."""
+    app = web.Application()
+    app.router.add_get("/", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, 0, backlog=1024).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _url(port: int) -> str:
+    return f"http://{HOST}:{port}/"
+
+
+def _port(near: Connection) -> int:
+    """Return the port that a child tells.
+
+    Raises:
+        TimeoutError: It told none within 30 seconds.
+    """
+    if not near.poll(START_TIMEOUT_S):
+        raise TimeoutError(f"the echo did not start within {START_TIMEOUT_S:g} s")
+    port: int = near.recv()
+    return port
+
+
+def _echo_main(far: Connection, name: LoopName) -> None:
+    run(_serve_echo(far), name)
+
+
+async def _serve_echo(far: Connection) -> None:
+    over, links = asyncio.Event(), []
+
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        link = web.WebSocketResponse(compress=False)
+        await link.prepare(request)
+        links.append(link)
+        async for message in link:
+            await link.send_bytes(message.data)
+        over.set()
+        return link
+
+    def unless_used() -> None:
+        if not links:
+            over.set()
+
+    async with _serving(echo) as port:
+        far.send(port)
+        asyncio.get_running_loop().call_later(START_TIMEOUT_S, unless_used)
+        await over.wait()
+
+
+def _audience_main(port: int, clients: int, name: LoopName) -> None:
+    starting.allow_descriptors(clients)
+    run(_listen_all(port, clients), name)
+
+
+async def _listen_all(port: int, clients: int) -> None:
+    opening = asyncio.Semaphore(TOGETHER)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        await asyncio.gather(*(_listen(session, port, opening) for _ in range(clients)))
+
+
+async def _listen(session: aiohttp.ClientSession, port: int, opening: asyncio.Semaphore) -> None:
+    async with opening:
+        link = await session.ws_connect(_url(port))
+    async with link:
+        async for _ in link:
+            await link.send_bytes(ACK)
+
+
+def _tcp(count: int, *, up: bool) -> list[int]:
+    data = memoryview(bytearray(BULK_BYTES))
+    with socket.create_server((HOST, 0)) as listener:
+        listener.settimeout(START_TIMEOUT_S)
+        with child(_tcp_peer, listener.getsockname()[1], len(data), up):
+            near, _ = listener.accept()
+            with near:
+                near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                transfers = [_transfer(near, data, up=up) for _ in range(min(count, BULK_SAMPLES) + 1)]
+    return transfers[1:]
+
+
+def _transfer(near: socket.socket, data: memoryview, *, up: bool) -> int:
+    start_ns = time.perf_counter_ns()
+    near.sendall(ACK if up else data)
+    if not _fill(near, data if up else memoryview(bytearray(1))):
+        raise RuntimeError("the other side of a TCP floor has gone")
+    return time.perf_counter_ns() - start_ns
+
+
+def _tcp_peer(port: int, size: int, up: bool) -> None:
+    data, byte = memoryview(bytearray(size)), memoryview(bytearray(1))
+    with socket.create_connection((HOST, port), START_TIMEOUT_S) as far:
+        far.settimeout(None)
+        far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while _fill(far, byte if up else data):
+            far.sendall(data if up else ACK)
+
+
+def _fill(link: socket.socket, into: memoryview) -> bool:
+    """Receive until ``into`` is full; tell whether it is, or the other side has closed before."""
+    while into:
+        received = link.recv_into(into)
+        if not received:
+            return False
+        into = into[received:]
+    return True
