@@ -24,7 +24,6 @@ STORES: tuple[StoreName, ...] = get_args(StoreName)
 DEFAULT_SERVER_ID = "yaml_fed_server"
 MAX_CLIENTS = 100_000
 MAX_DEADLINE_S = 1e9
-MAX_PORT = 65535
 LEGACY_SERVER_IDS = ("memory_server", "yaml_fed_server", "fed_server")
 
 
@@ -162,7 +161,6 @@ def from_mapping(
         _polling(root.section("polling"), server.server_id, mode),
         _store(root, mode),
         _fleet(root, mode),
-        network,
     )
     root.finish()
     if problems:

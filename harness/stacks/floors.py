@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 from harness.stacks import floors_process
-from harness.stacks.base import FederationSpec, Unsupported
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from fedbench.tensors.model import ModelState
-    from fedbench.values import History, RoundRecord
+from harness.stacks.bare import BareStack
+from harness.stacks.base import Unsupported
 
 
 class Expected(NamedTuple):
@@ -44,57 +39,17 @@ _EXPECTED = {
     "ws_broadcast": Expected(0.1, start_s=2.0),
     "tcp_down": Expected(0.06, start_s=0.5, most=20),
     "tcp_up": Expected(0.06, start_s=0.5, most=20),
+    "unary": Expected(1e-3, start_s=1.0),
+    "bulk_down": Expected(0.4, start_s=1.5, most=20),
+    "bulk_up": Expected(0.4, start_s=1.5, most=20),
 }
 
 
-class FloorStack:
+class FloorStack(BareStack):
     """Operations that no federated system can undercut."""
 
     name = "floors"
-
-    async def start(self, spec: FederationSpec) -> None:
-        """There is no federation here.
-
-        Raises:
-            Unsupported: Always.
-        """
-        raise Unsupported("floors are operations of the event loop, not a federation")
-
-    async def stop(self) -> None:
-        """Nothing to take down."""
-
-    async def ask(self, client: int, method: str) -> Any:
-        """Unsupported."""
-        raise Unsupported("floors have no clients")
-
-    async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
-        """Unsupported."""
-        raise Unsupported("floors have no clients")
-
-    def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
-        """Unsupported."""
-        raise Unsupported("floors have no clients")
-
-    async def place(self, model: ModelState) -> ModelState:
-        """Unsupported."""
-        raise Unsupported("floors have no clients")
-
-    async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
-        """Unsupported."""
-        raise Unsupported("floors have no clients")
-
-    async def run(
-        self,
-        *,
-        on_round: Callable[[RoundRecord], None] | None = None,
-        initial_model: ModelState | None = None,
-    ) -> History:
-        """Unsupported."""
-        raise Unsupported("floors have no clients")
-
-    def lose(self, client: int) -> None:
-        """Unsupported."""
-        raise Unsupported("floors have no clients")
+    reason = "floors are operations of the event loop, not a federation"
 
     async def floor(self, operation: str, count: int) -> list[int]:
         """Run an operation ``count`` times and return each one's time in ns.

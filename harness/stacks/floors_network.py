@@ -9,14 +9,15 @@ import asyncio
 import socket
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp import web
 
 from fedbench.fleet import starting
 from fedbench.loop import in_thread, run
-from harness.stacks.floors_process import PAYLOAD, child, loop_name
+from harness.stacks.children import HOST, START_TIMEOUT_S, beside, child, loop_name, serving, tell_port
+from harness.stacks.floors_process import PAYLOAD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,25 +25,23 @@ if TYPE_CHECKING:
 
     from fedbench.loop import LoopName
 
-HOST = "127.0.0.1"
 BULK_BYTES = 100_000_000
 BULK_SAMPLES = 20
 BROADCAST_BYTES = 10_000
 BROADCAST_CLIENTS = 1000
 TOGETHER = 100
 """WebSockets that are opened at the same time."""
-START_TIMEOUT_S = 30.0
 ACK = b"."
 
 
 async def ws_echo(count: int) -> list[int]:
     """Time round trips of 64 bytes over a bare WebSocket in ns; the echo is aiohttp's server in a child."""
-    near, far = starting.context("forkserver").Pipe(duplex=False)
-    with near, far:
-        async with _beside(_echo_main, far, loop_name()), aiohttp.ClientSession() as session:
-            port = await in_thread(_port, near)
-            async with session.ws_connect(_url(port)) as link:
-                return [await _trip(link) for _ in range(count)]
+    async with (
+        serving(_echo_main, loop_name()) as port,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(_url(port)) as link,
+    ):
+        return [await _trip(link) for _ in range(count)]
 
 
 async def _trip(link: aiohttp.ClientWebSocketResponse) -> int:
@@ -77,7 +76,7 @@ async def ws_broadcast(count: int, clients: int | None = None) -> list[int]:
     """
     hall = _Hall(BROADCAST_CLIENTS if clients is None else clients)
     await in_thread(starting.allow_descriptors, hall.clients)
-    async with _serving(hall.serve) as port, _beside(_audience_main, port, hall.clients, loop_name()):
+    async with _hosting(hall.serve) as port, beside(_audience_main, port, hall.clients, loop_name()):
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await hall.full
@@ -132,18 +131,7 @@ class _Hall:
 
 
 @asynccontextmanager
-async def _beside(target: Callable[..., None], *args: Any) -> AsyncIterator[None]:
-    """Run a function in another process, as :func:`child`, and let the loop run while it starts and ends."""
-    other = child(target, *args)
-    await in_thread(other.__enter__)
-    try:
-        yield
-    finally:
-        await in_thread(other.__exit__, None, None, None)
-
-
-@asynccontextmanager
-async def _serving(
+async def _hosting(
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> AsyncIterator[int]:
     """Serve ``handler`` on a free port and give that."""
@@ -162,42 +150,21 @@ def _url(port: int) -> str:
     return f"http://{HOST}:{port}/"
 
 
-def _port(near: Connection) -> int:
-    """Return the port that a child tells.
-
-    Raises:
-        TimeoutError: It told none within 30 seconds.
-    """
-    if not near.poll(START_TIMEOUT_S):
-        raise TimeoutError(f"the echo did not start within {START_TIMEOUT_S:g} s")
-    port: int = near.recv()
-    return port
-
-
 def _echo_main(far: Connection, name: LoopName) -> None:
     run(_serve_echo(far), name)
 
 
 async def _serve_echo(far: Connection) -> None:
-    over, links = asyncio.Event(), []
+    async with _hosting(_echo) as port:
+        await tell_port(far, port)
 
-    async def echo(request: web.Request) -> web.WebSocketResponse:
-        link = web.WebSocketResponse(compress=False)
-        await link.prepare(request)
-        links.append(link)
-        async for message in link:
-            await link.send_bytes(message.data)
-        over.set()
-        return link
 
-    def unless_used() -> None:
-        if not links:
-            over.set()
-
-    async with _serving(echo) as port:
-        far.send(port)
-        asyncio.get_running_loop().call_later(START_TIMEOUT_S, unless_used)
-        await over.wait()
+async def _echo(request: web.Request) -> web.WebSocketResponse:
+    link = web.WebSocketResponse(compress=False)
+    await link.prepare(request)
+    async for message in link:
+        await link.send_bytes(message.data)
+    return link
 
 
 def _audience_main(port: int, clients: int, name: LoopName) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fedbench.fleet import starting
 from fedbench.loop import in_thread, run
+from harness.stacks.children import child, loop_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from multiprocessing.connection import Connection
     from multiprocessing.queues import Queue, SimpleQueue
 
@@ -139,23 +140,6 @@ def _queue_round(model: Array, total: Array, there: list[Queue[Any]], back: Queu
 def _queue_learner(there: Queue[Any], back: Queue[Any], number: int) -> None:
     while (model := there.get()) is not None:
         back.put(model + np.float32(number))
-
-
-def loop_name() -> LoopName:
-    """Return of which kind the running loop is."""
-    return "uvloop" if "uvloop" in type(asyncio.get_running_loop()).__module__ else "asyncio"
-
-
-@contextmanager
-def child(target: Callable[..., None], *args: Any) -> Iterator[None]:
-    """Run a function in another process; wait for its end at the end."""
-    process = starting.context("forkserver").Process(target=target, args=args, daemon=True)
-    process.start()
-    try:
-        yield
-    finally:
-        process.join()
-        process.close()
 
 
 def _pipe(count: int) -> list[int]:
