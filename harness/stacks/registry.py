@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from fedbench.errors import ConfigError
 from harness.stacks.federation import FederationStack
 from harness.stacks.floors import FloorStack
+from harness.stacks.grpc_aio import GrpcAioStack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from harness.stacks.base import Stack
 
-OWN = ("push", "polling", "floors")
+OWN = ("push", "polling", "floors", "grpc_aio")
+_WITHOUT_SETTINGS: dict[str, Callable[[], Stack]] = {"floors": FloorStack, "grpc_aio": GrpcAioStack}
 GROUP = "fedbench.stacks"
 
 
@@ -29,10 +31,10 @@ def create_stack(name: str, mode: str, settings: Mapping[str, Any]) -> Stack:
     Raises:
         ValueError: The name is unknown, or the stack has no such settings.
     """
-    if name == "floors":
+    if name in _WITHOUT_SETTINGS:
         if settings:
-            raise ValueError(f"the stack 'floors' has no settings, found {', '.join(settings)}")
-        return FloorStack()
+            raise ValueError(f"the stack {name!r} has no settings, found {', '.join(settings)}")
+        return _WITHOUT_SETTINGS[name]()
     if name in OWN:
         return FederationStack(name, mode, settings)
     for entry in entry_points(group=GROUP):

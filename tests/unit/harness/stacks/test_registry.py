@@ -4,6 +4,7 @@ import pytest
 
 from harness.stacks.federation import FederationStack
 from harness.stacks.floors import FloorStack
+from harness.stacks.grpc_aio import GrpcAioStack
 from harness.stacks.registry import OWN, create_stack, stack_names
 
 PLUGIN = """
@@ -27,7 +28,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_own_stacks_come_first() -> None:
-    assert tuple(stack_names()[: len(OWN)]) == OWN == ("push", "polling", "floors")
+    assert tuple(stack_names()[: len(OWN)]) == OWN == ("push", "polling", "floors", "grpc_aio")
 
 
 @pytest.mark.parametrize("name", ["push", "polling"])
@@ -41,6 +42,12 @@ def test_floors_are_a_stack_without_settings() -> None:
     assert isinstance(create_stack("floors", "memory", {}), FloorStack)
     with pytest.raises(ValueError, match="'floors' has no settings, found depth"):
         create_stack("floors", "memory", {"depth": 3})
+
+
+def test_a_peer_is_a_stack_without_settings() -> None:
+    assert isinstance(create_stack("grpc_aio", "network", {}), GrpcAioStack)
+    with pytest.raises(ValueError, match="'grpc_aio' has no settings, found depth"):
+        create_stack("grpc_aio", "network", {"depth": 3})
 
 
 def test_push_has_no_settings() -> None:
@@ -59,5 +66,5 @@ def test_others_plug_in_but_take_no_name_of_ours() -> None:
     stack = create_stack("peer", "process", {"port": 1})
     assert (stack.name, vars(stack)["mode"], vars(stack)["settings"]) == ("peer", "process", {"port": 1})
     assert isinstance(create_stack("push", "memory", {}), FederationStack)
-    with pytest.raises(ValueError, match="floors, peer"):
+    with pytest.raises(ValueError, match="grpc_aio, peer"):
         create_stack("none", "memory", {})
