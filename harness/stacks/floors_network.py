@@ -47,8 +47,11 @@ async def ws_echo(count: int) -> list[int]:
 async def _trip(link: aiohttp.ClientWebSocketResponse) -> int:
     start_ns = time.perf_counter_ns()
     await link.send_bytes(PAYLOAD)
-    await link.receive_bytes()
-    return time.perf_counter_ns() - start_ns
+    answer = await link.receive_bytes()
+    taken_ns = time.perf_counter_ns() - start_ns
+    if answer != PAYLOAD:
+        raise RuntimeError(f"the echo brought {len(answer)} bytes that are not those sent")
+    return taken_ns
 
 
 async def tcp_down(count: int) -> list[int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+from typing import cast
 
+import aiohttp
 import pytest
 
 from fedbench.loop import LoopName, run
@@ -46,6 +48,18 @@ async def test_clients_that_do_not_come_are_told(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(floors_network, "_audience_main", print)
     with pytest.raises(TimeoutError):
         await floors_network.ws_broadcast(1)
+
+
+async def test_an_echo_that_is_none_is_found() -> None:
+    class Link:
+        async def send_bytes(self, data: bytes) -> None:
+            pass
+
+        async def receive_bytes(self) -> bytes:
+            return b"else"
+
+    with pytest.raises(RuntimeError, match="the echo brought 4 bytes that are not those sent"):
+        await floors_network._trip(cast("aiohttp.ClientWebSocketResponse", Link()))
 
 
 def test_a_peer_that_is_gone_is_told() -> None:
