@@ -75,6 +75,8 @@ class Federation:
 
     Args:
         config: The configuration.
+        by_hand: In network mode: start no clients, they join by hand (``fedbench join``); called with a line
+            for people on what happens meanwhile.
 
     Attributes:
         config: As given.
@@ -87,7 +89,7 @@ class Federation:
         ValueError: A learner's type or arguments are wrong.
     """
 
-    def __init__(self, config: FederationConfig) -> None:
+    def __init__(self, config: FederationConfig, *, by_hand: Callable[[str], None] | None = None) -> None:
         self.config = config
         self.global_model: ModelState | None = None
         server, clients = config.server, config.clients
@@ -100,6 +102,7 @@ class Federation:
                 _dispatcher(client.learner, self._info(client.client_id, index), client.allowed_methods)
                 for index, client in enumerate(clients)
             ]
+        self._by_hand = by_hand
         self.nodes = self._nodes(dispatchers)
         self.learner_instances: tuple[Learner, ...] = tuple(dispatcher.learner for dispatcher in dispatchers)
         self._trainer = FedAvgTrainer(**server.trainer.args)
@@ -107,13 +110,13 @@ class Federation:
         self._state = "new"
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> Federation:
-        """Make a federation from a YAML file.
+    def from_yaml(cls, path: str | Path, *, by_hand: Callable[[str], None] | None = None) -> Federation:
+        """Make a federation from a YAML file; ``by_hand`` as for the class.
 
         Raises:
             ConfigError: With every problem of the file and its path.
         """
-        return cls(load(path, check_learner=_check_learner))
+        return cls(load(path, check_learner=_check_learner), by_hand=by_hand)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], source: str = "config") -> Federation:
@@ -270,7 +273,7 @@ class Federation:
         if config.mode == "network":
             from fedbench.networks import NetworkNodes
 
-            return NetworkNodes(config)
+            return NetworkNodes(config, self._by_hand)
         if config.architecture == "polling":
             from fedbench.polling.processes import PollingProcessNodes
 

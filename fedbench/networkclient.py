@@ -13,7 +13,7 @@ from fedbench.fleet.child import enter, leave_with
 from fedbench.learning.dispatch import LearnerDispatcher
 from fedbench.learning.learner import resolve_learner
 from fedbench.loop import run
-from fedbench.push import PushClient
+from fedbench.push import PushClient, client_node
 from fedbench.transport.network.backend import NetworkTransport
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ async def _serve(client_id: str, spec: NetworkClientSpec) -> None:
     learner = resolve_learner(spec.config.learner.type)(spec.info, **spec.config.learner.args)
     dispatcher = LearnerDispatcher(learner, client_id, spec.config.allowed_methods)
     transport = NetworkTransport(client_id, spec.settings, role="client")
-    client = PushClient(client_id, transport, dispatcher)
+    client = PushClient(client_node(client_id, transport), dispatcher)
     client.comm.control.monitor.on_disconnect(lambda _: over.set())
     try:
         await client.start(spec.server_id)

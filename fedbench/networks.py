@@ -17,6 +17,8 @@ from fedbench.transport.network.backend import NetworkTransport
 from fedbench.values import ClientInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fedbench.config import FederationConfig
     from fedbench.netsettings import NetworkSettings
 
@@ -32,6 +34,8 @@ class NetworkNodes:
 
     Args:
         config: The federation.
+        by_hand: Given, no process is started: clients join by themselves, however long that takes, and it is
+            called with a line for people on what happens meanwhile.
 
     Attributes:
         transport: The server's transport.
@@ -39,8 +43,9 @@ class NetworkNodes:
         fleet: The clients' processes.
     """
 
-    def __init__(self, config: FederationConfig) -> None:
+    def __init__(self, config: FederationConfig, by_hand: Callable[[str], None] | None = None) -> None:
         self._config = config
+        self._by_hand = by_hand
         server = config.server
         self.transport = NetworkTransport(server.server_id, server.network, role="server")
         self.side = PushServer(config, self.transport, on_subscribed=self._subscribed)
@@ -60,16 +65,24 @@ class NetworkNodes:
         """
         await self.side.comm.start()
         specs = self._specs()
-        self._missing, self._joined = set(specs), asyncio.get_running_loop().create_future()
-        await self.fleet.start(specs)
+        self._missing, joined = set(specs), asyncio.get_running_loop().create_future()
+        self._joined = joined
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                await self._joined
+            if self._by_hand is None:
+                await self.fleet.start(specs)
+            else:
+                settings = self._place(self._config.server.network)
+                scheme = "http" if settings.tls is None else "https"
+                self._by_hand(f"listening at {scheme}://{settings.host}:{settings.port}, {self._waiting()}")
+            async with asyncio.timeout(START_TIMEOUT_S if self._by_hand is None else None):
+                await joined
         except TimeoutError:
             missing = ", ".join(sorted(self._missing))
             raise RegistrationError(f"not registered within {START_TIMEOUT_S:g} s: {missing}") from None
         finally:
             self._joined = None
+            if joined.done() and not joined.cancelled():
+                joined.exception()  # it has been raised, or the start was cancelled
 
     async def stop(self) -> None:
         """Close every connection and wait until the processes have ended; idempotent."""
@@ -82,6 +95,9 @@ class NetworkNodes:
             KeyError: There is no such client.
         """
         self.fleet.kill(client_id)
+
+    def _waiting(self) -> str:
+        return f"waiting for {len(self._missing)} clients" if self._missing else "all are there"
 
     def _specs(self) -> dict[str, NetworkClientSpec]:
         config = self._config
@@ -107,6 +123,8 @@ class NetworkNodes:
         model = self.side.global_model.model
         if self._joined is not None:
             self._missing.discard(client_id)
+            if self._by_hand is not None:
+                self._by_hand(f"{client_id} joined, {self._waiting()}")
             if not self._missing and not self._joined.done():
                 self._joined.set_result(None)
         if model is not None:  # it was away, and missed it

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fedbench.connection.communication import CommunicationManager
+from fedbench.errors import RegistrationError
 from fedbench.rpc.endpoint import RpcEndpoint
 from fedbench.rpc.global_model import GlobalModel
 from fedbench.rpc.proxy import LearnerProxy
@@ -42,12 +43,21 @@ class PushServer:
     ) -> None:
         self.server_id = config.server.server_id
         self.comm = CommunicationManager(self.server_id, transport, role="server")
+        self.comm.control.introduce = self._introduce
+        self._seed = config.seed
         self.global_model = GlobalModel()
         self.stub = LearnerStub(self.comm, self.global_model, on_subscribed=on_subscribed)
         self._proxies = {
             client.client_id: LearnerProxy(self.comm, client.client_id, index)
             for index, client in enumerate(config.clients)
         }
+
+    def _introduce(self, client_id: str) -> dict[str, int]:
+        """Return who a client is; refuse one that the configuration does not name."""
+        proxy = self._proxies.get(client_id)
+        if proxy is None:
+            raise RegistrationError(f"{client_id} is no client of this federation")
+        return {"index": proxy.index, "count": len(self._proxies), "seed": self._seed}
 
     def learners(self) -> list[LearnerProxy]:
         """Return the registered clients in the order of the configuration."""
@@ -100,20 +110,24 @@ class PushServer:
         RpcEndpoint.of(self.comm).close()
 
 
+def client_node(client_id: str, transport: TransportBase) -> CommunicationManager:
+    """Return the communication of a client."""
+    return CommunicationManager(client_id, transport, role="client")
+
+
 class PushClient:
     """A client's side of a federation, however it is joined.
 
     Args:
-        client_id: The client.
-        transport: Its transport.
+        comm: The client's communication, as :func:`client_node` makes it.
         dispatcher: Its learner.
 
     Attributes:
-        comm: The client's communication.
+        comm: As given.
     """
 
-    def __init__(self, client_id: str, transport: TransportBase, dispatcher: LearnerDispatcher) -> None:
-        self.comm = CommunicationManager(client_id, transport, role="client")
+    def __init__(self, comm: CommunicationManager, dispatcher: LearnerDispatcher) -> None:
+        self.comm = comm
         self._dispatcher = dispatcher
         self._stub = LearnerStub(self.comm, dispatcher)
 
@@ -152,7 +166,8 @@ class PushNodes:
         self.clients: dict[str, PushClient] = {}
         for client, dispatcher in zip(config.clients, dispatchers, strict=True):
             transport = MemoryTransport(client.client_id, hub, role="client")
-            self.clients[client.client_id] = PushClient(client.client_id, transport, dispatcher)
+            comm = client_node(client.client_id, transport)
+            self.clients[client.client_id] = PushClient(comm, dispatcher)
 
     async def start(self) -> None:
         """Start the server, register every client and subscribe it to the global model."""

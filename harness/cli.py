@@ -86,6 +86,46 @@ def federate(
 
 
 @app.command()
+def serve(
+    config: Annotated[Path, typer.Option(help="YAML file of the federation; its mode is network.")],
+    save: Annotated[Path | None, typer.Option(help="Write the final model to this .npz file.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Start from the model in this .npz file.")] = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Be the server of a federation whose clients join by hand, and train when all are there."""
+    from harness.federate import serve as be_server
+
+    be_server(config, save, init, _console(quiet), verbose)
+
+
+@app.command()
+def join(
+    server: Annotated[str, typer.Option(help="Where the server is: https://host:port.")],
+    client_id: Annotated[str, typer.Option("--id", help="Which client of the federation this is.")],
+    server_id: Annotated[str, typer.Option(help="Id of the server.")] = "yaml_fed_server",
+    learner: Annotated[str, typer.Option(help="A registered name, or module:Class.")] = "SimpleLearner",
+    learner_args: Annotated[
+        list[str] | None, typer.Option("--set", help="An argument of the learner: NAME=VALUE, in YAML.")
+    ] = None,
+    ca: Annotated[str | None, typer.Option(help="PEM file of the authorities that are trusted.")] = None,
+    cert: Annotated[str | None, typer.Option(help="PEM file of this client's certificate.")] = None,
+    key: Annotated[str | None, typer.Option(help="PEM file of its key.")] = None,
+    token_file: Annotated[str | None, typer.Option(help="File of mode 0600 with this client's token.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Speak to others without TLS.")] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Be one client of a federation that `fedbench serve` runs, here or on another machine."""
+    from harness.join import Joining, arguments, settings_of
+    from harness.join import join as be_client
+
+    settings = settings_of(server, ca=ca, cert=cert, key=key, token_file=token_file, insecure=insecure)
+    joining = Joining(settings, server_id, client_id, learner, arguments(learner_args or []))
+    be_client(joining, _console(quiet), verbose)
+
+
+@app.command()
 def run(
     suite: Annotated[
         str, typer.Argument(help="Name of a suite (see `fedbench list`), or a YAML file.")

@@ -32,6 +32,26 @@ NAMED = 5
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
+def serve(config: Path, save: Path | None, init: Path | None, console: Console, verbose: int) -> None:
+    """Be the server of a YAML file whose clients join by hand; print who joins, then as :func:`federate`.
+
+    Raises:
+        ConfigError, typer.Exit: As for :func:`federate`, or the file's mode is not ``network``.
+    """
+
+    def told(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    federation = Federation.from_yaml(config, by_hand=told)
+    if federation.config.mode != "network":
+        raise ConfigError(str(config), [Problem("mode", "clients join by hand in network mode only: use 'network'")])
+    initial = None if init is None else load_model(init)
+    if save is not None:
+        _check_place(save)
+    logging.basicConfig(level=_LEVELS[min(verbose, 2)], format="%(asctime)s %(levelname)s %(message)s")
+    _finish(federation, _train(federation, initial, console, verbose), save, console)
+
+
 def federate(
     config: Path, save: Path | None, init: Path | None, log_dir: Path, console: Console, verbose: int
 ) -> None:
@@ -50,15 +70,20 @@ def federate(
     clients = [client.client_id for client in federation.config.clients]
     with NodeLogs(log_dir, clients, _LEVELS[min(verbose, 2)]) as logs:
         code = _train(federation, initial, console, verbose)
+    if logs.written:
+        console.print(
+            f"{len(logs.written)} clients logged to {log_dir}", markup=False, highlight=False, soft_wrap=True
+        )
+    _finish(federation, code, save, console)
+
+
+def _finish(federation: Federation, code: ExitCode, save: Path | None, console: Console) -> None:
+    """Save the model so far and end with ``code`` unless it is 0."""
     if save is not None and federation.global_model is not None:
         save_model(save, federation.global_model)
         version = federation.global_model.version
         console.print(
             f"saved model version {version} to {save}", markup=False, highlight=False, soft_wrap=True
-        )
-    if logs.written:
-        console.print(
-            f"{len(logs.written)} clients logged to {log_dir}", markup=False, highlight=False, soft_wrap=True
         )
     if code is not ExitCode.OK:
         raise typer.Exit(code)

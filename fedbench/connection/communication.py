@@ -50,8 +50,11 @@ class CommunicationManager:
         """Make this node reachable."""
         await self.connections.listen(self.role)
 
-    async def register_client(self, server_id: str, *, timeout_s: float = 10.0) -> None:
+    async def register_client(self, server_id: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
         """Connect to a server and register there; idempotent while registered.
+
+        Returns:
+            What the server says of this client, as plain data: index, count and seed in a federation.
 
         Raises:
             LocalProtocolError: This node is a server.
@@ -61,8 +64,9 @@ class CommunicationManager:
         if self.role != "client":
             raise LocalProtocolError(f"{self.node_id} is a server: clients register, servers admit them")
         await self.connections.connect(server_id)
-        await self.control.register(server_id, timeout_s)
+        introduction = await self.control.register(server_id, timeout_s)
         self._server_id = server_id
+        return introduction
 
     async def unregister_client(self) -> None:
         """Leave the server in order and disconnect; no effect when not registered."""

@@ -42,11 +42,16 @@ class ControlService:
         role: ``server`` admits clients, ``client`` registers.
         send_control: Sends ``(peer_id, kind, body)`` on the control channel and returns the receipt.
         clock: Time.
+
+    Attributes:
+        introduce: On a server: returns what a client that registers is told of itself, as plain data, or
+            raises :class:`RegistrationError` to refuse it. By default everybody is told nothing.
     """
 
     def __init__(self, node_id: str, role: Role, send_control: SendControl, clock: Clock) -> None:
         self.node_id = node_id
         self.role = role
+        self.introduce: Callable[[str], dict[str, Any]] = lambda client_id: {}
         self.monitor = Monitor()
         self.admissions = Admissions()
         self._send = send_control
@@ -98,20 +103,22 @@ class ControlService:
 
     # Asked by the node ---------------------------------------------------------------------------------
 
-    async def register(self, server_id: str, timeout_s: float) -> None:
-        """Register at a connected server; no effect while registered.
+    async def register(self, server_id: str, timeout_s: float) -> dict[str, Any]:
+        """Register at a connected server and return how it introduces this client; nothing while registered.
 
         Raises:
             RegistrationError: It refused, is gone, or did not answer in time.
         """
         peer = self.monitor.peers.get(server_id)
         if peer is not None and peer.state is PeerState.REGISTERED:
-            return
+            return {}
         answer = await self._registering.ask(
             server_id, lambda: self._send(server_id, Kind.REGISTER, {}), timeout_s
         )
         if not answer.get("accepted"):
             raise RegistrationError(f"{server_id} refused {self.node_id}: {answer.get('reason')}")
+        introduced = answer.get("introduction")
+        return introduced if isinstance(introduced, dict) else {}
 
     async def unregister(self, server_id: str, timeout_s: float = 5.0) -> None:
         """Tell a server that this client leaves and wait until it knows; one that is gone is not told."""
@@ -172,6 +179,7 @@ class ControlService:
             self._send(client_id, Kind.REGISTERED, {"accepted": False, "reason": reason})
             return
         try:
+            introduction = self.introduce(client_id)
             self.admissions.admit(client_id, epoch)
         except RegistrationError as error:
             log.warning("%s refused %s: %s", self.node_id, client_id, error)
@@ -179,7 +187,7 @@ class ControlService:
             return
         self.monitor.registered(client_id, yes=True)
         log.info("%s registered %s (epoch %d)", self.node_id, client_id, epoch)
-        self._send(client_id, Kind.REGISTERED, {"accepted": True})
+        self._send(client_id, Kind.REGISTERED, {"accepted": True, "introduction": introduction})
 
     def _on_registered(self, message: Message) -> None:
         if self.role == "server":
