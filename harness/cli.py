@@ -111,7 +111,9 @@ def join(
     ca: Annotated[str | None, typer.Option(help="PEM file of the authorities that are trusted.")] = None,
     cert: Annotated[str | None, typer.Option(help="PEM file of this client's certificate.")] = None,
     key: Annotated[str | None, typer.Option(help="PEM file of its key.")] = None,
-    token_file: Annotated[str | None, typer.Option(help="File of mode 0600 with this client's token.")] = None,
+    token_file: Annotated[
+        str | None, typer.Option(help="File of mode 0600 with this client's token.")
+    ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Speak to others without TLS.")] = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,

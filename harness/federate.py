@@ -44,7 +44,9 @@ def serve(config: Path, save: Path | None, init: Path | None, console: Console, 
 
     federation = Federation.from_yaml(config, by_hand=told)
     if federation.config.mode != "network":
-        raise ConfigError(str(config), [Problem("mode", "clients join by hand in network mode only: use 'network'")])
+        raise ConfigError(
+            str(config), [Problem("mode", "clients join by hand in network mode only: use 'network'")]
+        )
     initial = None if init is None else load_model(init)
     if save is not None:
         _check_place(save)

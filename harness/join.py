@@ -126,7 +126,9 @@ async def _serve(joining: Joining, learner: Any, console: Console) -> None:
         dispatcher = LearnerDispatcher(_made(learner, info, joining.learner_args), client_id)
         client = PushClient(comm, dispatcher)
         LearnerProxy(comm, server_id).on_push(lambda event, model: _show(console, event, model))
-        comm.control.monitor.on_disconnect(lambda peer_id: _end(over, comm.control.monitor.peers[peer_id].error))
+        comm.control.monitor.on_disconnect(
+            lambda peer_id: _end(over, comm.control.monitor.peers[peer_id].error)
+        )
         await client.start(server_id)
         await over
         _say(console, f"{server_id} ended the federation")

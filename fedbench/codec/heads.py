@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fedbench.codec.envelope import KINDS, MAX_BODY_BYTES, MAX_METHOD_BYTES
+from fedbench.codec.envelope import KINDS, MAX_BODY_BYTES, MAX_METHOD_LENGTH
 from fedbench.codec.wire import MAX_HEAD_BYTES
 from fedbench.errors import LocalProtocolError, RemoteProtocolError
 from fedbench.messages import Kind, Message
@@ -74,8 +74,10 @@ def encode(message: Message, body: Any) -> tuple[bytes, tuple[memoryview, ...]]:
         LocalProtocolError: The method's name is longer than 512 bytes, an integer has more than 64 bits, a
             string holds half a surrogate pair, or all but the values is larger than 256 MiB.
     """
-    if len(message.method) > MAX_METHOD_BYTES:
-        raise LocalProtocolError(f"a method name is longer than {MAX_METHOD_BYTES}: {message.method[:40]!r}…")
+    if len(message.method) > MAX_METHOD_LENGTH:
+        raise LocalProtocolError(
+            f"a method name is longer than {MAX_METHOD_LENGTH}: {message.method[:40]!r}…"
+        )
     head: tuple[Any, ...] = (
         _NUMBERS[message.kind],
         message.method,

@@ -8,7 +8,6 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from fedbench.errors import RoutingError
 from fedbench.messages import Kind, Message
 
 if TYPE_CHECKING:
@@ -63,8 +62,6 @@ class PollingClient:
             if config.warn_on_timeout:
                 log.warning("receive timed out: %s", error)
             return
-        except RoutingError:
-            return  # nobody has this id, which took no time to know
         if 0 < message.deadline_ns <= time.monotonic_ns():
             log.debug("%s skipped %s: its deadline has passed", self.client_id, message.method)
             return

@@ -21,13 +21,16 @@ class Postbox(ABC):
             LocalProtocolError: Its body is not plain data.
         """
 
+    def may_come(self, target: str, source: str) -> bool:
+        """Return whether a message for ``target`` from ``source`` can ever come; here from anybody."""
+        return True
+
     @abstractmethod
     async def receive(self, target: str, source: str, timeout_s: float, interval_s: float) -> Message:
         """Look every ``interval_s`` seconds until there is a message.
 
         Raises:
             TimeoutError: There was none for ``timeout_s`` seconds.
-            RoutingError: It is known at once that there is no such source: nothing was waited for.
         """
 
 
@@ -45,10 +48,6 @@ class Mail(Postbox):
     @abstractmethod
     def forget(self, node_id: str) -> None:
         """Drop everything for or from a node, now and from now on: nobody will look for it."""
-
-    def may_come(self, target: str, source: str) -> bool:
-        """Return whether a message for ``target`` from ``source`` can ever come; here from anybody."""
-        return True
 
     async def receive(self, target: str, source: str, timeout_s: float, interval_s: float) -> Message:
         """Look every ``interval_s`` seconds until there is a message. Cancelling loses nothing.

@@ -73,6 +73,10 @@ class RemoteMail(Postbox):
         """
         self._outbox.append(jsonmail.encode(message))
 
+    def may_come(self, target: str, source: str) -> bool:
+        """Return whether ``source`` is the server."""
+        return source == self._server_id
+
     async def receive(self, target: str, source: str, timeout_s: float, interval_s: float) -> Message:
         """Send what was put, then look every ``interval_s`` seconds until there is a message.
 

@@ -56,9 +56,9 @@ class Floor(Workload):
     def expected_s(self, *, poll_s: float) -> float:
         """Return about how long it takes: a tenth to warm up, and what is done but not timed."""
         operation, operations = self.params["operation"], self.params["operations"]
-        if operation not in {*OPERATION_S, "memcpy"}:
-            return expected_s(operation, operations)
         counts = [count for count in (operations // 10, operations) if count]
+        if operation not in {*OPERATION_S, "memcpy"}:
+            return sum(expected_s(operation, count) for count in counts)
         if operation == "memcpy":
             counts = [min(count, MEMCPY_SAMPLES) for count in counts]
         untimed = len(counts) if operation in OPERATION_S else 0

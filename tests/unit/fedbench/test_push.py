@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedbench.config import from_mapping
-from fedbench.errors import DeadlineExceeded, PeerLost, RemoteError
+from fedbench.errors import DeadlineExceeded, PeerLost, RegistrationError, RemoteError
 from fedbench.ids import current_node
 from fedbench.learning.dispatch import LearnerDispatcher
 from fedbench.learning.learner import Learner
@@ -252,3 +252,11 @@ async def test_stop_ends_calls_that_still_run():
 
 async def test_nodes_that_were_never_started_can_be_stopped():
     await build().stop()
+
+
+def test_a_server_tells_its_clients_who_they_are_and_refuses_others():
+    nodes = build(3)
+    introduce = nodes.side.comm.control.introduce
+    assert introduce("yaml_client_2") == {"index": 1, "count": 3, "seed": 0}
+    with pytest.raises(RegistrationError, match="stranger is no client of this federation"):
+        introduce("stranger")

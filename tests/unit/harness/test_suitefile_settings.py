@@ -20,7 +20,6 @@ MISSPELT = {"poll_intervall_s": 1}
     [
         (lambda d: d["arms"]["push"].update(settings={"a": 1}), "arms.push.settings", "has no settings"),
         (lambda d: d["arms"]["poll"].update(settings=MISSPELT), "arms.poll.settings", "did you mean"),
-        (lambda d: d.update(mode="network"), "arms.poll.settings", "not available"),
     ],
 )
 def test_settings_that_a_stack_refuses_are_found_when_the_suite_is_read(

@@ -43,13 +43,28 @@ def joined(carry=True):
     return client, server, clock
 
 
+async def test_a_client_is_introduced_or_refused_by_its_server():
+    client, server, _ = joined()
+    server.service.introduce = lambda client_id: {"index": 3}
+    assert await client.service.register(B, 5) == {"index": 3}
+    client, server, _ = joined()
+
+    def unknown(client_id):
+        raise RegistrationError(f"{client_id} is nobody")
+
+    server.service.introduce = unknown
+    with pytest.raises(RegistrationError, match=f"{B} refused {A}: {A} is nobody"):
+        await client.service.register(B, 5)
+    assert server.service.admissions.ids() == ()
+
+
 async def test_registering_is_one_question_and_one_answer(caplog):
     caplog.set_level(logging.INFO)
     client, server, _ = joined()
     await client.service.register(B, 5)
     await client.service.register(B, 5)
     assert client.sent == [(B, Kind.REGISTER, {})]
-    assert server.sent == [(A, Kind.REGISTERED, {"accepted": True})]
+    assert server.sent == [(A, Kind.REGISTERED, {"accepted": True, "introduction": {}})]
     assert client.service.monitor.peers[B].state is PeerState.REGISTERED
     assert server.service.admissions.ids() == (A,)
     assert [(record.levelname, record.name) for record in caplog.records] == [("INFO", "fedbench.control")]

@@ -20,7 +20,7 @@ from fedbench.values import ClientInfo
 def specs(monkeypatch):
     """What two clients are told, with this process as both their server and themselves."""
     monkeypatch.setattr(child, "enter", lambda server_pid: None)
-    monkeypatch.setattr(child, "watch_parent", lambda loop, server_pid, on_death: None)
+    monkeypatch.setattr(child, "leave_with", lambda server_pid: None)
     monkeypatch.setattr(child.childlog, "configure", lambda setup, node_id: None)
     return child_specs(from_mapping({"seed": 3, "clients": {"count": 2}, "server": {"server_id": "hub"}}))
 
@@ -39,6 +39,9 @@ class Mail:
         self.error = error
         self.put_into = []
         self.closed = False
+
+    def may_come(self, target, source):
+        return True
 
     def put(self, message):
         self.put_into.append(message.kind.value)

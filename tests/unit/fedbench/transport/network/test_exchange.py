@@ -133,7 +133,7 @@ def test_everything_comes_once_and_every_receipt_has_its_end(history):
     link.drain()
     for end, peer in (link.ends, link.ends[::-1]):
         assert peer.got == end.sent
-        assert all(receipt.outcome is Outcome.ACKED and receipt._handled for receipt in end.receipts)
+        assert all(receipt.outcome is Outcome.ACKED and receipt.handled for receipt in end.receipts)
         failed = [receipt for receipt in end.receipts if receipt._handler_error is not None]
         bodies = [body for lane in KINDS for _, body, _ in end.sent[lane]]
         assert len(failed) == bodies.count("fails")

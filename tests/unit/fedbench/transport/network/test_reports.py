@@ -90,7 +90,7 @@ async def test_what_was_taken_is_acknowledged_and_what_was_applied_is_settled():
     assert [first.outcome, second.outcome] == [Outcome.ACKED] * 2
     sent.told([], 0, 1)
     await first.applied
-    assert not second._handled
+    assert not second.handled
     sent.heard((Entry(BUSINESS, 2, Failure("KeyError", "boom", "tb")),))
     with pytest.raises(RemoteError, match="peer raised KeyError: boom"):
         await second.applied
