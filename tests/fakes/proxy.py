@@ -51,7 +51,11 @@ class Proxy:
             writer.transport.abort()
             return
         self.connections += 1
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
         self._writers |= {writer, up_writer}
         try:
             await asyncio.gather(self._pump(reader, up_writer), self._pump(up_reader, writer))

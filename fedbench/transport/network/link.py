@@ -101,6 +101,7 @@ class Link:
         self._clock = clock
         self._wakeup: asyncio.Future[None] | None = None
         self._last: deque[bytes] | None = None
+        self._writer: asyncio.Task[None] | None = None
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.heard_ns = clock.now_ns()
 
@@ -116,9 +117,11 @@ class Link:
         self.wake()
 
     def abort(self) -> None:
-        """Cut it at once; :meth:`run` returns soon."""
+        """Cut it at once; :meth:`run` returns soon, even if a frame on its way is taken by nobody."""
         self._owner = None
         self._abort()
+        if self._writer is not None:
+            self._writer.cancel()
 
     def abandon(self) -> None:
         """Cut it instead of running it."""
@@ -127,7 +130,7 @@ class Link:
 
     async def run(self) -> None:
         """Read and write until the WebSocket is over, from whichever side and for whatever reason."""
-        writer = asyncio.get_running_loop().create_task(self._write())
+        self._writer = writer = asyncio.get_running_loop().create_task(self._write())
         try:
             await self._read()
             if self._last is None:

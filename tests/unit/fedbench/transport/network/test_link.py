@@ -140,3 +140,16 @@ async def test_a_link_that_is_not_wanted_is_over_without_running():
     link = Link(socket, socket.abort, FakeOwner(), FakeClock())
     link.abandon()
     assert link.over.done()
+
+
+async def test_an_abort_ends_a_frame_that_nobody_takes():
+    socket, owner = FakeSocket(), FakeOwner()
+    socket.room.clear()  # as a POST that is never answered: cutting the stream of events does not end it
+    link = Link(socket, lambda: socket.coming.put_nowait(CLOSED), owner, FakeClock())
+    running = asyncio.create_task(link.run())
+    link.finish([b"last"])
+    await settle()
+    assert not running.done()
+    link.abort()
+    await asyncio.wait_for(running, 5)
+    assert (socket.sent, socket.closed, link.over.done()) == ([], False, True)
