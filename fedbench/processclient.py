@@ -1,4 +1,4 @@
-"""What runs in the process of a client."""
+"""What runs in the process of a client, whatever joins it to the server."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from fedbench.learning.dispatch import LearnerDispatcher
 from fedbench.learning.learner import resolve_learner
 from fedbench.loop import run
 from fedbench.push import PushClient, client_node
-from fedbench.transport.process.backend import ProcessTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fedbench.childlog import LogSetup
     from fedbench.config import ClientConfig
     from fedbench.loop import LoopName
+    from fedbench.transport.base import TransportBase
     from fedbench.values import ClientInfo
 
 log = logging.getLogger("fedbench.processes")
@@ -30,7 +32,7 @@ class ClientSpec(NamedTuple):
 
     Attributes:
         server_pid: Process of the server; the client ends with it.
-        exchange: Where it finds the server.
+        transport: Makes its transport; multiprocessing pickles it, so it names a class and plain values.
         server_id: The server.
         info: Who it is.
         config: Its part of the configuration.
@@ -39,7 +41,7 @@ class ClientSpec(NamedTuple):
     """
 
     server_pid: int
-    exchange: str
+    transport: Callable[[], TransportBase]
     server_id: str
     info: ClientInfo
     config: ClientConfig
@@ -48,7 +50,7 @@ class ClientSpec(NamedTuple):
 
 
 def client_main(client_id: str, incarnation: int, spec: ClientSpec) -> None:
-    """Be a client until the server closes the connection, is gone, or SIGTERM comes.
+    """Be a client until the server closes the connection, is lost, or SIGTERM comes.
 
     Args:
         client_id: The client.
@@ -75,8 +77,7 @@ async def _serve(client_id: str, spec: ClientSpec) -> None:
     loop.add_signal_handler(signal.SIGTERM, over.set)
     learner = resolve_learner(spec.config.learner.type)(spec.info, **spec.config.learner.args)
     dispatcher = LearnerDispatcher(learner, client_id, spec.config.allowed_methods)
-    transport = ProcessTransport(client_id, spec.exchange, role="client")
-    client = PushClient(client_node(client_id, transport), dispatcher)
+    client = PushClient(client_node(client_id, spec.transport()), dispatcher)
     client.comm.control.monitor.on_disconnect(lambda _: over.set())
     try:
         await client.start(spec.server_id)

@@ -59,6 +59,7 @@ class Fleet:
         target: Run in each child as ``target(child_id, incarnation, spec)``; a function of a module.
         settings: How children are started and brought back.
         on_exit: Called with the id and how it ended, for every child that ends.
+        preload: Modules that a fork server loads beside the target's, for all children at once.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class Fleet:
         settings: FleetSettings,
         *,
         on_exit: Callable[[str, Exit], None],
+        preload: tuple[str, ...] = (),
     ) -> None:
         self._target = target
         self._settings = settings
         self._on_exit = on_exit
+        self._preload = (target.__module__, *preload)
         self._specs: dict[str, Any] = {}
         self._children: dict[str, _Child] = {}
         self._stopping = False
@@ -152,7 +155,7 @@ class Fleet:
             log.error("%s could not be started again: %s: %s", child_id, type(error).__name__, error)
 
     def _make(self, loop: asyncio.AbstractEventLoop, incarnations: Mapping[str, int]) -> None:
-        context = starting.context(self._settings.start_method, self._target.__module__)
+        context = starting.context(self._settings.start_method, *self._preload)
         with starting.without_interrupts():
             for child_id, incarnation in incarnations.items():
                 if self._stopping:

@@ -19,7 +19,7 @@ import numpy as np
 from fedbench import Federation
 
 async def main():
-    config = {"mode": "process", "server": {"trainer": {"args": {"rounds": 1}}},
+    config = {"mode": "MODE", "server": {"trainer": {"args": {"rounds": 1}}},
               "clients": {"count": 3, "learner": {"type": "tests.fakes.fleet:Stepper",
                           "args": {"pause_s": PAUSE, "values": 100000}},
                           "rpc": {"allowed_methods": ["train", "evaluate", "pid"]}}}
@@ -35,14 +35,14 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture
-def serve(tmp_path):
+@pytest.fixture(params=["process", "network"])
+def serve(request, tmp_path):
     """Start a server that trains for ``pause_s``; return it and the pids of its clients."""
     made = []
 
     def start(pause_s):
         script = tmp_path / "server.py"
-        script.write_text(SERVER.replace("PAUSE", str(pause_s)))
+        script.write_text(SERVER.replace("MODE", request.param).replace("PAUSE", str(pause_s)))
         process = subprocess.Popen(
             [sys.executable, str(script)],
             stdout=subprocess.PIPE,

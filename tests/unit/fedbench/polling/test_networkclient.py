@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 from aiohttp import web
@@ -16,7 +11,6 @@ from fedbench.messages import Kind, Message
 from fedbench.polling.http import Address, HttpMail
 from fedbench.polling.networkclient import open_mail
 from fedbench.tensors.model import ModelState
-from tests.fakes.fleet import running
 
 
 class Counted(HttpMail):
@@ -89,40 +83,3 @@ async def test_what_the_server_refuses_is_told_with_its_reason(server):
     async with open_mail("wrong", Address("127.0.0.1", address.port)) as mail:
         with pytest.raises(TransportError, match="the server answered 404: no route from 'wrong' to 'a'"):
             await mail.receive("a", "wrong", 5.0, 0.001)
-
-
-SERVER = """
-import asyncio
-from fedbench import Federation
-from fedbench.messages import Kind
-
-async def main():
-    config = {"mode": "network", "architecture": "polling", "polling": {"warn_on_timeout": False},
-              "clients": {"count": 2, "learner": {"type": "tests.fakes.fleet:Stepper"},
-                          "rpc": {"allowed_methods": ["pid"]}}}
-    federation = Federation.from_mapping(config)
-    await federation.start()
-    call = {"args": [], "kwargs": {}}
-    pids = [(await p.call(Kind.RPC_REQUEST, "pid", call, None, 10)).body for p in federation.learners()]
-    print(*pids, flush=True)
-    await asyncio.Event().wait()
-
-if __name__ == "__main__":
-    asyncio.run(main())
-"""
-
-
-def test_clients_are_gone_within_a_second_of_the_death_of_their_server(tmp_path):
-    script = tmp_path / "server.py"
-    script.write_text(SERVER)
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    with subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, env=environment, text=True
-    ) as server:
-        pids = [int(pid) for pid in server.stdout.readline().split()]
-        server.kill()
-    end_s = time.monotonic() + 1.0
-    while time.monotonic() < end_s and any(map(running, pids)):
-        time.sleep(0.01)
-    assert len(pids) == 2
-    assert not [pid for pid in pids if running(pid)]

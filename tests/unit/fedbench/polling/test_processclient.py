@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.fakes.fleet import running
 
 SERVER = """
@@ -15,7 +17,7 @@ from fedbench import Federation
 from fedbench.messages import Kind
 
 async def main():
-    config = {"mode": "process", "architecture": "polling", "polling": {"warn_on_timeout": False},
+    config = {"mode": "MODE", "architecture": "polling", "polling": {"warn_on_timeout": False},
               "clients": {"count": 2, "learner": {"type": "tests.fakes.fleet:Stepper"},
                           "rpc": {"allowed_methods": ["pid"]}}}
     federation = Federation.from_mapping(config)
@@ -30,9 +32,10 @@ if __name__ == "__main__":
 """
 
 
-def test_clients_are_gone_within_a_second_of_the_death_of_their_server(tmp_path):
+@pytest.mark.parametrize("mode", ["process", "network"])
+def test_clients_are_gone_within_a_second_of_the_death_of_their_server(tmp_path, mode):
     script = tmp_path / "server.py"
-    script.write_text(SERVER)
+    script.write_text(SERVER.replace("MODE", mode))
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     with subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, env=environment, text=True

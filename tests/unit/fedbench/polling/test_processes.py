@@ -1,4 +1,4 @@
-"""Polling clients that are processes: the same results, and deaths that only a deadline shows."""
+"""Polling processes, by queues and by HTTP: the same results, and deaths that only a deadline shows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fedbench.messages import Kind
 CALL = {"args": [], "kwargs": {}}
 
 
-def mapping(mode="process", learner="SimpleLearner", own=(), **trainer):
+def mapping(mode, learner="SimpleLearner", own=(), **trainer):
     return {
         "mode": mode,
         "architecture": "polling",
@@ -29,20 +29,25 @@ def mapping(mode="process", learner="SimpleLearner", own=(), **trainer):
     }
 
 
-def steppers(**trainer):
-    return mapping(learner="tests.fakes.fleet:Stepper", own=("pid", "wait", "versions"), **trainer)
+def steppers(mode, **trainer):
+    return mapping(mode, learner="tests.fakes.fleet:Stepper", own=("pid", "wait", "versions"), **trainer)
 
 
-async def test_processes_train_the_model_of_memory_mode_bit_for_bit():
+@pytest.fixture(params=["process", "network"])
+def mode(request):
+    return request.param
+
+
+async def test_processes_train_the_model_of_memory_mode_bit_for_bit(mode):
     expected = await Federation.from_mapping(mapping("memory")).run()
-    history = await Federation.from_mapping(mapping()).run()
+    history = await Federation.from_mapping(mapping(mode)).run()
     assert history.model == expected.model
     assert [record.failures for record in history.rounds] == [{}, {}]
 
 
-async def test_every_client_is_a_process_and_gone_afterwards(caplog):
+async def test_every_client_is_a_process_and_gone_afterwards(mode, caplog):
     caplog.set_level(logging.INFO)
-    federation = Federation.from_mapping(steppers())
+    federation = Federation.from_mapping(steppers(mode))
     async with federation:
         answers = [await p.call(Kind.RPC_REQUEST, "pid", CALL, None, 10) for p in federation.learners()]
         pids = [answer.body for answer in answers]
@@ -57,8 +62,8 @@ async def test_every_client_is_a_process_and_gone_afterwards(caplog):
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
-async def test_a_killed_client_shows_by_its_deadline_and_stopping_does_not_wait_for_it():
-    federation = Federation.from_mapping(steppers())
+async def test_a_killed_client_shows_by_its_deadline_and_stopping_does_not_wait_for_it(mode):
+    federation = Federation.from_mapping(steppers(mode))
     async with federation:
         pid = (await federation.learners()[1].call(Kind.RPC_REQUEST, "pid", CALL, None, 10)).body
         federation.nodes.lose("yaml_client_2")
@@ -68,9 +73,9 @@ async def test_a_killed_client_shows_by_its_deadline_and_stopping_does_not_wait_
         assert pid > 0
 
 
-async def test_a_client_that_never_registers_is_named(monkeypatch):
+async def test_a_client_that_never_registers_is_named(mode, monkeypatch):
     monkeypatch.setattr("fedbench.polling.nodes.REGISTRATION_TIMEOUT_S", 0.001)
-    federation = Federation.from_mapping(mapping(learner="tests.fakes.fleet:Late"))
+    federation = Federation.from_mapping(mapping(mode, learner="tests.fakes.fleet:Late"))
     with pytest.raises(RegistrationError, match="yaml_client_1 did not register"):
         async with asyncio.timeout(20):
             await federation.start()
