@@ -49,7 +49,7 @@ class NetworkNodes(FleetNodes):
 
     def _waiting(self) -> str:
         missing = 0 if self._start is None else len(self._start.missing)
-        return f"waiting for {missing} clients" if missing else "all are there"
+        return f"waiting for {missing} client{'s' * (missing > 1)}" if missing else "all are there"
 
     def _client_transport(self, client: ClientConfig) -> Callable[[], NetworkTransport]:
         return partial(NetworkTransport, client.client_id, self._place(client.network), role="client")

@@ -16,12 +16,7 @@ from harness.join import arguments, settings_of
 
 NONE = {"ca": None, "cert": None, "key": None, "token_file": None, "insecure": False}
 COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
-CONFIG = """
-mode: network
-seed: 5
-server: {trainer: {args: {rounds: 3}}}
-clients: {count: 2}
-"""
+CONFIG = Path("scripts/configs/by_hand.yaml").read_text().replace("port: 8080", "port: 0")
 
 
 def test_an_address_says_where_and_on_which_terms():
@@ -89,10 +84,11 @@ def test_a_federation_put_together_by_hand_trains_the_model_of_one_command(tmp_p
         told = [client.communicate(timeout=15)[0] for client in clients]
         output, _ = server.communicate(timeout=15)
     assert (server.returncode, [client.returncode for client in clients]) == (0, [0, 0]), output
+    assert "joined, waiting for 1 client\n" in output
     assert "joined, all are there" in output
-    assert "round 3/3" in output
+    assert "round 5/5" in output
     assert "yaml_client_2 joined yaml_fed_server as client 2 of 2" in told[1]
-    assert "global model version 3" in told[0]
+    assert "global model version 5" in told[0]
     assert "yaml_fed_server ended the federation" in told[0]
     assert refused.returncode == 3
     assert "stranger is no client of this federation" in refused.stderr
