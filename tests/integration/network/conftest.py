@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +33,11 @@ async def until(condition, timeout_s=10.0):
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.002)
+
+
+def resident_bytes():
+    """Return how much memory this process has now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 class Quick(Stepper):

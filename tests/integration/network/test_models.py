@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 
 import numpy as np
 import pytest
@@ -12,7 +11,9 @@ from fedbench.errors import ConnectionBroken
 from tests.fakes.stranger import (
     BUSINESS,
     CHUNK,
+    CONTROL,
     HEAD,
+    HEARTBEAT,
     MODEL_PUSH,
     RPC_RESPONSE,
     frame,
@@ -20,7 +21,7 @@ from tests.fakes.stranger import (
     layout,
     message,
 )
-from tests.integration.network.conftest import BAD, GOOD, within
+from tests.integration.network.conftest import BAD, GOOD, resident_bytes, until, within
 
 HONEST = ("w", (1000,), "<f4")
 HONEST_BYTES = 4032
@@ -84,15 +85,19 @@ async def test_values_that_do_not_fit_the_claim_end_by_name_and_alone(town, chun
 
 async def test_a_claim_takes_no_memory_before_values_have_come(town):
     impostor = await town.impostor()
-    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before_bytes = resident_bytes()
     claim = (1 << 33) - 64
     pushing = head(MODEL_PUSH, "model", model=(layout(("w", (claim,), "|i1")), 1, claim))
     values = frame(CHUNK, bytes(1000), lane=BUSINESS, number=1)
-    await impostor.send(message(frame(HEAD, pushing, lane=BUSINESS, number=1)) + message(values))
-    await asyncio.sleep(0.05)
+    beat = frame(HEAD, head(HEARTBEAT, body={}), lane=CONTROL, number=1)
+    await impostor.send(
+        message(frame(HEAD, pushing, lane=BUSINESS, number=1)) + message(values) + message(beat)
+    )
+    await until(lambda: town.heard("heartbeat"))  # and what came before it
+    assert resident_bytes() - before_bytes < 32 << 20
+    assert BAD not in town.ended
     await impostor.reset()
     await town.end_of()
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 64 << 10
     await town.intact()
 
 
