@@ -21,7 +21,7 @@ FEDBENCH = str(Path(sys.executable).with_name("fedbench"))
 ROOT = Path(__file__).parents[2]
 SERVER, CLIENTS = "10.77.0.1", ("yaml_client_1", "yaml_client_2")
 PORT = 8443
-STEPPER = "tests.fakes.fleet:Stepper"
+STEPPER, VALUES = "tests.fakes.fleet:Stepper", 1_000_000
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
@@ -167,11 +167,12 @@ def test_a_federation_goes_on_when_the_cable_is_back(
     machines: tuple[Machine, Machine], tmp_path: Path
 ) -> None:
     here, there = machines
-    learner = f"{{type: '{STEPPER}', args: {{pause_s: 0.2}}}}"
+    learner = f"{{type: '{STEPPER}', args: {{pause_s: 0.2, values: {VALUES}}}}}"
     rest = f"  trainer: {{args: {{rounds: 4}}}}\nclients: {{count: 2, learner: {learner}}}\n"
     server = serve(here, tmp_path, "insecure: true, heartbeat_s: 0.8", rest)
     joining = ("join", "--server", f"http://{SERVER}:{PORT}", "--insecure", "-v", "--learner", STEPPER)
-    clients = [there.start(*joining, "--id", name, "--set", "pause_s=0.2") for name in CLIENTS]
+    assigned = ("--set", "pause_s=0.2", "--set", f"values={VALUES}")
+    clients = [there.start(*joining, "--id", name, *assigned) for name in CLIENTS]
     until(lambda: "round 1/4" in server[1].read_text())
     here.plug(yes=False)
     until(lambda: server[1].read_text().count("no link to yaml_client_") >= 2)
@@ -186,7 +187,7 @@ def test_a_federation_goes_on_when_the_cable_is_back(
         assert "goes on with yaml_fed_server" in text
         assert [text.count(f"global model version {version}, ") for version in range(1, 5)] == [1] * 4
         assert "yaml_fed_server ended the federation" in text
-    learner_of = {"count": 2, "learner": {"type": STEPPER}}
+    learner_of = {"count": 2, "learner": {"type": STEPPER, "args": {"values": VALUES}}}
     assert_saved(
         tmp_path / "model.npz", {"clients": learner_of, "server": {"trainer": {"args": {"rounds": 4}}}}
     )

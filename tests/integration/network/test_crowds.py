@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
-import socket
-import subprocess
-import sys
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from fedbench.errors import ConnectionBroken, PeerLost, RegistrationError, RoutingError
 from fedbench.transport.network.backoff import Backoff
+from tests.fakes.commands import started
 from tests.fakes.stranger import Stranger, hello
-from tests.integration.network.conftest import SERVER, member, until, within
+from tests.integration.network.conftest import SERVER, free_port, member, until, within
 
-FEDBENCH = str(Path(sys.executable).with_name("fedbench"))
 CLIENTS, CROWD, ROUNDS = 200, 150, 2
 CONFIG = """
 mode: network
@@ -41,33 +35,11 @@ async def test_a_hundred_and_fifty_transports_of_one_process_reach_the_server_an
     assert len((await town.round()).arrived) == CROWD
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def serving(folder, port, clients, *, descriptors=None):
-    """Start ``fedbench serve`` and see that it ends; what it says goes to a file."""
+def serving(folder, port, clients, **options):
+    """Start ``fedbench serve``."""
     config = folder / "federation.yaml"
     config.write_text(CONFIG.format(port=port, clients=clients, rounds=ROUNDS))
-    limit = [] if descriptors is None else ["prlimit", f"--nofile={descriptors}:{descriptors}"]
-    command = [*limit, FEDBENCH, "serve", "--config", str(config)]
-    said = folder / "said"
-    with said.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-    try:
-        yield process, said
-    finally:
-        process.kill()
-        process.wait()
-
-
-async def listening(process, said):
-    """Return when a server listens, as it says."""
-    await until(lambda: "listening at" in said.read_text() or process.poll() is not None)
-    assert process.poll() is None, said.read_text()
+    return started(folder, "serve", "--config", config, **options)
 
 
 class Returning:
@@ -105,17 +77,14 @@ async def test_two_hundred_clients_notice_that_their_server_was_killed_and_regis
     port = free_port()
     clients = []
     try:
-        with serving(tmp_path, port, CLIENTS + 1) as (first, said):
-            await listening(first, said)
+        with serving(tmp_path, port, CLIENTS + 1) as first:
+            await first.says("listening at")
             clients = [Returning(f"yaml_client_{n}", port) for n in range(1, CLIENTS + 1)]
             await within(asyncio.gather(*(client.task for client in clients)), 20)
-            first.send_signal(signal.SIGKILL)
-            first.wait()
-        with serving(tmp_path, port, CLIENTS) as (second, said):
-            await until(lambda: second.poll() is not None, 20)
-        output = said.read_text()
-        assert second.returncode == 0, output
-        assert f"round {ROUNDS}/{ROUNDS}  {CLIENTS}/{CLIENTS} clients" in output
+            first.process.kill()
+        with serving(tmp_path, port, CLIENTS) as second:
+            assert await second.ends(20) == 0, second.said
+        assert f"round {ROUNDS}/{ROUNDS}  {CLIENTS}/{CLIENTS} clients" in second.said
         assert {type(client.reasons[0]) for client in clients} == {PeerLost}
         assert {client.reasons[0].reason.partition("refuses: ")[2] for client in clients} == {
             f"{SERVER} knows no such session of yaml_client_{n}" for n in range(1, CLIENTS + 1)
@@ -137,8 +106,8 @@ async def test_who_comes_beyond_the_descriptors_of_the_server_is_told_to_come_la
         said = hello(f"yaml_client_{number}", SERVER)
         return stranger, *await within(stranger.upgrade(f"yaml_client_{number}", said))
 
-    with serving(tmp_path, port, CLIENTS, descriptors=220) as (process, said):
-        await listening(process, said)
+    with serving(tmp_path, port, CLIENTS, descriptors=220) as server:
+        await server.says("listening at")
         try:
             for number in range(1, 121):
                 stranger, status, why = await come(number)

@@ -52,6 +52,27 @@ async def test_a_round_of_100_mb_models_whose_link_is_cut_in_both_directions(pro
     assert not town.ended
 
 
+@pytest.mark.slow
+async def test_a_round_over_tls_whose_link_is_cut_again_and_again(proxy, make_town, certificates):
+    window = {"resume_window_s": 10.0}
+    joining = {**window, "tls": {"ca": certificates("ca")}}
+    tls = {"cert": certificates("127.0.0.1")}
+    town = await make_town(joining, clients=1, args={"values": VALUES // 5}, tls=tls, **window)
+    await town.leave("yaml_client_1")
+    await proxy.start(town.port)
+    await town.join("yaml_client_1", port=proxy.port)
+    running = asyncio.create_task(town.round())
+    for part in range(1, 6):  # of the model's 20 MB down, and as many up
+        proxy.cut_after = part * (MODEL_BYTES // 15)
+        await until(lambda: proxy.cut_after is None)
+    record = await within(running, 15)
+    assert record.arrived == ("yaml_client_1",)
+    assert proxy.connections == 6
+    assert town.learners["yaml_client_1"].trained == [1]
+    assert np.array_equal(town.federation.global_model["w"], np.full(VALUES // 5, 1.0, np.float32))
+    assert not town.ended
+
+
 class Stunned(Stepper):
     """The second client blocks its event loop for three heartbeats, as no learner should."""
 

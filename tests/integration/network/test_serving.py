@@ -1,0 +1,72 @@
+"""``fedbench serve`` where it cannot listen, and ``fedbench join`` when the server is killed."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+
+import pytest
+
+from tests.fakes.commands import started
+from tests.integration.network.conftest import SERVER, free_port
+
+CONFIG = """
+mode: network
+server:
+  transport: {{port: {port}}}
+  trainer: {{args: {{rounds: {rounds}}}}}
+clients: {{count: 2, learner: {{type: "tests.fakes.fleet:Stepper"}}}}
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(40)]
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(port, rounds=2):
+        path = tmp_path / "federation.yaml"
+        path.write_text(CONFIG.format(port=port, rounds=rounds))
+        return path
+
+    return write
+
+
+async def test_a_port_in_use_is_named_and_its_user_left_alone(tmp_path, config):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with started(tmp_path, "serve", "--config", config(port)) as server:
+            assert await server.ends() == 3
+        failure = server.said.splitlines()[-1]
+        assert failure.startswith("failed: ")
+        assert f"cannot listen at 127.0.0.1:{port}: " in failure
+        assert "address already in use" in failure
+        assert "Traceback" not in server.said
+
+
+async def test_clients_whose_server_was_killed_say_so_and_join_the_next(tmp_path, config):
+    port = free_port()
+
+    def join(undo, number):
+        where, learner = f"http://127.0.0.1:{port}", "tests.fakes.fleet:Stepper"
+        words = ("join", "--server", where, "--id", f"yaml_client_{number}", "--learner", learner)
+        return undo.enter_context(started(tmp_path, *words))
+
+    with ExitStack() as undo:
+        first = undo.enter_context(started(tmp_path, "serve", "--config", config(port, 1_000_000)))
+        await first.says("listening at")
+        clients = [join(undo, number) for number in (1, 2)]
+        await first.says("round       5/1000000  2/2 clients")
+        first.process.kill()
+        await first.ends()
+        second = undo.enter_context(started(tmp_path, "serve", "--config", config(port)))
+        await second.says("listening at")
+        for number, client in enumerate(clients, 1):
+            assert await client.ends() == 3
+            failure = client.said.splitlines()[-1]
+            assert failure.startswith(f"failed: lost {SERVER}: ")
+            assert f"{SERVER} knows no such session of yaml_client_{number}" in failure
+            assert "Traceback" not in client.said
+        again = [join(undo, number) for number in (1, 2)]
+        assert await second.ends() == 0
+        assert [await client.ends() for client in again] == [0, 0]
+        assert "round 2/2  2/2 clients" in second.said
