@@ -33,8 +33,8 @@ _USUAL = Expected(10e-6)
 _EXPECTED = {
     "pipe": Expected(60e-6, start_s=0.1),
     "queue": Expected(150e-6, start_s=0.1),
-    "queue_round": Expected(1.5, start_s=0.5),
-    "memcpy": Expected(0.01, start_s=0.1, most=floors_process.MEMCPY_SAMPLES),
+    "queue_round": Expected(2.5, start_s=2.5),
+    "memcpy": Expected(0.01, start_s=0.01, most=floors_process.MEMCPY_SAMPLES),
     "ws_echo": Expected(250e-6, start_s=0.5),
     "ws_broadcast": Expected(0.1, start_s=2.0),
     "tcp_down": Expected(0.06, start_s=0.5, most=20),

@@ -11,16 +11,11 @@ import numpy as np
 from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.stacks.floors import expected_s
-from harness.stacks.floors_process import MEMCPY_SAMPLES
 from harness.stats.histogram import Histogram
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-OPERATION_S = {"queue_round": 2.5, "memcpy": 0.010, "queue": 100e-6, "pipe": 50e-6}
-"""About how long the longer floors take, in seconds; the others take 10 µs."""
 
 
 class IdleFederation(Workload):
@@ -54,15 +49,9 @@ class Floor(Workload):
     defaults: ClassVar[Mapping[str, Any]] = {"operation": "hop", "operations": 5000}
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return about how long it takes: a tenth to warm up, and what is done but not timed."""
+        """Return about how long it takes: a tenth to warm up, then all of it."""
         operation, operations = self.params["operation"], self.params["operations"]
-        counts = [count for count in (operations // 10, operations) if count]
-        if operation not in {*OPERATION_S, "memcpy"}:
-            return sum(expected_s(operation, count) for count in counts)
-        if operation == "memcpy":
-            counts = [min(count, MEMCPY_SAMPLES) for count in counts]
-        untimed = len(counts) if operation in OPERATION_S else 0
-        return OPERATION_S.get(operation, 10e-6) * float(sum(counts) + untimed)
+        return sum(expected_s(operation, count) for count in (operations // 10, operations) if count)
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Do a tenth of the operations to warm up, then time every operation.
