@@ -51,7 +51,10 @@ class Stack(Protocol):
         ...
 
     async def ask(self, client: int, method: str) -> Any:
-        """Return what a method of a client's learner returns, called after all it was sent before."""
+        """Return what a method of a client's learner returns, plain data or a model.
+
+        It is called after all that the client was sent before.
+        """
         ...
 
     async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:

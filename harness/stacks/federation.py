@@ -66,12 +66,16 @@ class FederationStack:
             await federation.stop()
 
     async def ask(self, client: int, method: str) -> Any:
-        """Return what a method of a client's learner returns, called after all it was sent before."""
+        """Return what a method of a client's learner returns, plain data or a model.
+
+        It is called after all that the client was sent before.
+        """
         proxy = self._proxy(client)
         if isinstance(proxy, LearnerProxy):
             return await proxy.call_remote_method(method, deadline_s=ASK_DEADLINE_S)
         call: dict[str, Any] = {"args": [], "kwargs": {}}
-        return (await proxy.call(Kind.RPC_REQUEST, method, call, None, ASK_DEADLINE_S)).body
+        answer = await proxy.call(Kind.RPC_REQUEST, method, call, None, ASK_DEADLINE_S)
+        return answer.body if answer.tensors is None else answer.tensors
 
     async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
         """Return ``payload`` after a round trip to a client."""

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from fedbench.fleet import starting
 from fedbench.loop import in_thread, run
-from harness.stacks.children import HOST, START_TIMEOUT_S, beside, child, loop_name, serving, tell_port
+from harness.stacks.children import HOST, START_TIMEOUT_S, beside, loop_name, serving, tell_port
 from harness.stacks.floors_process import PAYLOAD
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from fedbench.loop import LoopName
+    from harness.stacks.floors_process import Timed
 
 BULK_BYTES = 100_000_000
 BULK_SAMPLES = 20
@@ -35,13 +36,28 @@ ACK = b"."
 
 
 async def ws_echo(count: int) -> list[int]:
-    """Time round trips of 64 bytes over a bare WebSocket in ns; the echo is aiohttp's server in a child."""
+    """Time round trips over a bare WebSocket in ns: see :func:`echo_trips`."""
+    async with echo_trips() as trips:
+        return await trips(count)
+
+
+@asynccontextmanager
+async def echo_trips() -> AsyncIterator[Timed]:
+    """Keep an echo of 64 bytes behind a bare WebSocket; it is aiohttp's server in a child.
+
+    Yields:
+        Times as many round trips as it is told, in ns.
+    """
     async with (
         serving(_echo_main, loop_name()) as port,
         aiohttp.ClientSession() as session,
         session.ws_connect(_url(port)) as link,
     ):
-        return [await _trip(link) for _ in range(count)]
+
+        async def trips(count: int) -> list[int]:
+            return [await _trip(link) for _ in range(count)]
+
+        yield trips
 
 
 async def _trip(link: aiohttp.ClientWebSocketResponse) -> int:
@@ -55,35 +71,74 @@ async def _trip(link: aiohttp.ClientWebSocketResponse) -> int:
 
 
 async def tcp_down(count: int) -> list[int]:
-    """Time 100 MB to another process over blocking TCP in ns; at most 20 times, after one that is not timed.
-
-    It ends when one byte has come back, which the other side sends behind the last byte it received.
-    """
-    return await in_thread(_tcp, count, up=False)
+    """Time 100 MB to another process in ns, at most 20 times: see :func:`tcp_transfers`."""
+    return await _tcp(count, up=False)
 
 
 async def tcp_up(count: int) -> list[int]:
-    """Time 100 MB from another process over blocking TCP in ns, from the byte that asks for it; as often."""
-    return await in_thread(_tcp, count, up=True)
+    """Time 100 MB from another process in ns, at most 20 times: see :func:`tcp_transfers`."""
+    return await _tcp(count, up=True)
 
 
-async def ws_broadcast(count: int, clients: int | None = None) -> list[int]:
-    """Time broadcasts of 10 KB over bare WebSockets in ns, from the first send to the last acknowledgement.
+async def _tcp(count: int, *, up: bool) -> list[int]:
+    async with tcp_transfers(BULK_BYTES, up=up) as transfers:
+        return await transfers(min(count, BULK_SAMPLES))
+
+
+@asynccontextmanager
+async def tcp_transfers(nbytes: int, *, up: bool) -> AsyncIterator[Timed]:
+    """Keep a blocking TCP connection to a child, with memory on both sides that is warm.
 
     Args:
-        count: How many.
-        clients: How many sockets, all of one other process; 1 000 by default.
+        nbytes: Size of one transfer in bytes.
+        up: Whether the child sends, from one byte that asks for it; otherwise it receives, and sends one byte
+            behind the last.
+
+    Yields:
+        Times as many transfers as it is told, in ns.
+    """
+    data = memoryview(bytearray(nbytes))
+    with socket.create_server((HOST, 0)) as listener:
+        listener.settimeout(START_TIMEOUT_S)
+        async with beside(_tcp_peer, listener.getsockname()[1], nbytes, up):
+            near, _ = await in_thread(listener.accept)
+            with near:
+                near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+                async def transfers(count: int) -> list[int]:
+                    return [await in_thread(_transfer, near, data, up=up) for _ in range(count)]
+
+                await transfers(1)
+                yield transfers
+
+
+async def ws_broadcast(count: int) -> list[int]:
+    """Time broadcasts of 10 KB to 1 000 bare WebSockets in ns: see :func:`ws_broadcasts`."""
+    async with ws_broadcasts(BROADCAST_CLIENTS, BROADCAST_BYTES) as broadcasts:
+        return await broadcasts(count)
+
+
+@asynccontextmanager
+async def ws_broadcasts(clients: int, nbytes: int) -> AsyncIterator[Timed]:
+    """Keep bare WebSockets open, all of one other process.
+
+    Args:
+        clients: How many.
+        nbytes: Size of one message in bytes.
+
+    Yields:
+        Times as many broadcasts as it is told in ns, from the first send to the last acknowledgement.
 
     Raises:
         TimeoutError: They did not connect within 30 seconds.
     """
-    hall = _Hall(BROADCAST_CLIENTS if clients is None else clients)
-    await in_thread(starting.allow_descriptors, hall.clients)
-    async with _hosting(hall.serve) as port, beside(_audience_main, port, hall.clients, loop_name()):
+    hall = _Hall(clients, nbytes)
+    await in_thread(starting.allow_descriptors, clients)
+    async with _hosting(hall.serve) as port, beside(_audience_main, port, clients, loop_name()):
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await hall.full
-            return [await hall.broadcast() for _ in range(count)]
+            yield hall.broadcasts
         finally:
             await hall.close()
 
@@ -93,11 +148,13 @@ class _Hall:
 
     Args:
         clients: How many there will be.
+        nbytes: Size of one message in bytes.
     """
 
-    def __init__(self, clients: int) -> None:
+    def __init__(self, clients: int, nbytes: int) -> None:
         loop = asyncio.get_running_loop()
-        self.clients = clients
+        self._clients = clients
+        self._payload = bytes(nbytes)
         self.full: asyncio.Future[None] = loop.create_future()
         self._links: list[web.WebSocketResponse] = []
         self._missing = 0
@@ -110,7 +167,7 @@ class _Hall:
         self._links.append(link)
         if self._closed:
             await link.close()
-        if len(self._links) == self.clients and not self.full.done():
+        if len(self._links) == self._clients and not self.full.done():
             self.full.set_result(None)
         async for _ in link:
             self._missing -= 1
@@ -118,13 +175,15 @@ class _Hall:
                 self._acked.set_result(None)
         return link
 
-    async def broadcast(self) -> int:
+    async def broadcasts(self, count: int) -> list[int]:
+        return [await self._broadcast() for _ in range(count)]
+
+    async def _broadcast(self) -> int:
         self._acked = asyncio.get_running_loop().create_future()
-        self._missing = self.clients
-        payload = bytes(BROADCAST_BYTES)
+        self._missing = self._clients
         start_ns = time.perf_counter_ns()
         for link in self._links:
-            await link.send_bytes(payload)
+            await link.send_bytes(self._payload)
         await self._acked
         return time.perf_counter_ns() - start_ns
 
@@ -187,18 +246,6 @@ async def _listen(session: aiohttp.ClientSession, port: int, opening: asyncio.Se
     async with link:
         async for _ in link:
             await link.send_bytes(ACK)
-
-
-def _tcp(count: int, *, up: bool) -> list[int]:
-    data = memoryview(bytearray(BULK_BYTES))
-    with socket.create_server((HOST, 0)) as listener:
-        listener.settimeout(START_TIMEOUT_S)
-        with child(_tcp_peer, listener.getsockname()[1], len(data), up):
-            near, _ = listener.accept()
-            with near:
-                near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                transfers = [_transfer(near, data, up=up) for _ in range(min(count, BULK_SAMPLES) + 1)]
-    return transfers[1:]
 
 
 def _transfer(near: socket.socket, data: memoryview, *, up: bool) -> int:

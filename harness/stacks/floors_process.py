@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fedbench.loop import LoopName
     from fedbench.tensors.layout import Array
 
-    Trips = Callable[[int], Awaitable[list[int]]]
+    Timed = Callable[[int], Awaitable[list[int]]]
 
 PAYLOAD = bytes(64)
 MEMCPY_BYTES = 100_000_000
@@ -41,7 +41,7 @@ async def queue(count: int) -> list[int]:
 
 
 @asynccontextmanager
-async def queue_trips() -> AsyncIterator[Trips]:
+async def queue_trips() -> AsyncIterator[Timed]:
     """Keep an echo behind two bare ``SimpleQueue``, each read when its descriptor is ready.
 
     The echo runs in a loop of the same kind as this one, and ends with the context.

@@ -27,7 +27,6 @@ class Beside(ABC):
         clients: How many there are.
 
     Attributes:
-        times_ns: What was timed and counts.
         byte_s: About how long it takes for each byte of a model, in seconds.
     """
 
@@ -37,22 +36,18 @@ class Beside(ABC):
         self._values = max(model_bytes // 4, 1)
         self._clients = clients
         self._warm = False
-        self.times_ns: list[int] = []
 
-    def time(self, *, counts: bool = True) -> None:
-        """Do it once timed; the first time also once before, untimed, to warm the memory.
+    def time(self) -> int:
+        """Do it once and return how long that took in ns; the first time also once before, untimed.
 
-        Args:
-            counts: Whether the time is kept; not beside a warm-up, which does not count either.
+        That warms the memory.
         """
         if not self._warm:
             self.work()
             self._warm = True
         start_ns = time.perf_counter_ns()
         self.work()
-        taken_ns = time.perf_counter_ns() - start_ns
-        if counts:
-            self.times_ns.append(taken_ns)
+        return time.perf_counter_ns() - start_ns
 
     @abstractmethod
     def work(self) -> None:

@@ -75,6 +75,25 @@ class WatchingLearner(EchoLearner):
         return {"versions": self.versions, "ends": self.ends}
 
 
+class HoldingLearner(EchoLearner):
+    """Holds a model that it has made, until it makes the next."""
+
+    def __init__(self, client: ClientInfo, *, model_bytes: int = 4096) -> None:
+        super().__init__(client, model_bytes=model_bytes)
+        self._made = 0
+        self._held: ModelState | None = None
+
+    async def make(self) -> None:
+        """Make the next model: every value is its number, from 1."""
+        self._made += 1
+        values = np.full(self._values, self._made, np.float32)
+        self._held = ModelState.from_arrays({"values": values}, self._made)
+
+    async def held(self) -> ModelState | None:
+        """Return the model made last."""
+        return self._held
+
+
 class DraftLearner(EchoLearner):
     """Builds its update in a draft: the model plus its number, from 1. Next to zero compute.
 

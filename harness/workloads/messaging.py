@@ -1,4 +1,4 @@
-"""Workloads of single messages: calls, notifications and broadcasts."""
+"""Workloads of single messages: calls and notifications."""
 
 from __future__ import annotations
 
@@ -6,44 +6,36 @@ import asyncio
 import random
 import statistics
 import time
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from fedbench.tensors.model import ModelState
 from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.stacks.floors import hops
-from harness.stacks.floors_process import queue_trips
 from harness.stats.histogram import Histogram
-from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, failures, running
-from harness.workloads.beside import against_floor, beside_s, create_beside
+from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, running
+from harness.workloads.beside import against_floor
+from harness.workloads.beside_process import open_trips, trips_s
 from harness.workloads.placement import two_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.stacks.floors_process import Trips
+    from harness.stacks.floors_process import Timed
 
 ECHO = f"{LEARNERS}:EchoLearner"
 HOPS = 3000
 """Hops timed on either side of the calls."""
 CHUNK = 50
-"""Calls in a row, and as many round trips over a bare queue before them; so many of both warm up."""
-
-
-QUEUE_TRIP_S = 100e-6
-"""About how long a round trip over a bare queue takes."""
+"""Calls in a row, and as many round trips of the floor before them; so many of both warm up."""
 
 
 class RpcPing(Workload):
     """Calls in a closed loop, one at a time, to every client in turn. Latency: call to answer.
 
     The loop's own hop is timed right before and after, so that a call can be told in hops of the same moment.
-    With ``beside_queue``, round trips over a bare queue to another process, which lives as long as the
-    clients do, are timed in turn with the calls: 50 of them, 50 calls, again and again. With ``two_cores``
-    the other ends of both have a core of their own.
+    The ``floor``, if it names one, is a round trip over a bare ``queue`` or WebSocket (``ws_echo``) to
+    another process, which lives as long as the clients do. It is timed in turn with the calls: 50 of them, 50
+    calls, again and again. With ``two_cores`` the other ends of both have a core of their own.
     """
 
     kind = "rpc_ping"
@@ -53,21 +45,21 @@ class RpcPing(Workload):
         "duration_s": 1.0,
         "warmup": 50,
         "payload_bytes": 64,
-        "beside_queue": False,
+        "floor": "",
         "two_cores": False,
     }
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return the longest it runs with a poller, 20 µs a call without; and the trips of a queue beside."""
+        """Return the longest it runs with a poller, 20 µs a call without; and the trips of a floor beside."""
         operations = float(self.params["operations"])
         calls_s = float(self.params["duration_s"]) * 1.3 if poll_s else 20e-6 * operations
-        beside_s = SETUP_S + QUEUE_TRIP_S * operations if self.params["beside_queue"] else 0.0
-        return SETUP_S + calls_s + beside_s
+        return SETUP_S + calls_s + trips_s(self.params["floor"], self.params["operations"])
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Ping until the operations or the duration are used up, whichever is first."""
         clients = self.params["clients"]
-        async with running(stack, FederationSpec(clients, ECHO)), self._queue() as trips:
+        floor = open_trips(self.params["floor"])
+        async with running(stack, FederationSpec(clients, ECHO)), floor as trips:
             warm_until_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 0.3e9)
             for i in range(self.params["warmup"]):
                 await stack.ping(i % clients, bytes(self.params["payload_bytes"]), deadline_s=10.0)
@@ -77,33 +69,30 @@ class RpcPing(Workload):
                 await trips(CHUNK)
                 hops_ns = await hops(HOPS)
                 async with session.measured():
-                    latency, queue_ns, wrong = await self._calls(stack, trips)
+                    latency, floor_ns, wrong = await self._calls(stack, trips)
                 hops_ns += await hops(HOPS)
         return Outcome(
             operations=latency.count,
             clients=clients,
             histograms={"latency": latency.to_dict()},
             values={"latency_hops": latency.percentile(0.5) / statistics.median(hops_ns)}
-            | against_floor(queue_ns, latency),
-            missing=of_the_window(FLOOR_WITHIN) if queue_ns else {},
+            | against_floor(floor_ns, latency),
+            missing=of_the_window(FLOOR_WITHIN) if floor_ns else {},
             wrong=wrong,
         )
 
-    def _queue(self) -> AbstractAsyncContextManager[Trips]:
-        return queue_trips() if self.params["beside_queue"] else nullcontext(_no_trips)
-
-    async def _calls(self, stack: Stack, trips: Trips) -> tuple[Histogram, list[int], list[str]]:
+    async def _calls(self, stack: Stack, trips: Timed) -> tuple[Histogram, list[int], list[str]]:
         """Return the latency of the calls, the times of the trips between them, and what was wrong.
 
         The trips take nothing of the calls' duration.
         """
-        latency, queue_ns, wrong = Histogram(), [], []
+        latency, floor_ns, wrong = Histogram(), [], []
         padding = b"." * (self.params["payload_bytes"] - 8)
         end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
         for i in range(self.params["operations"]):
             if i % CHUNK == 0:
                 away_ns = time.perf_counter_ns()
-                queue_ns += await trips(CHUNK)
+                floor_ns += await trips(CHUNK)
                 end_ns += time.perf_counter_ns() - away_ns
             client, payload = i % self.params["clients"], i.to_bytes(8, "little") + padding
             start_ns = time.perf_counter_ns()
@@ -114,11 +103,7 @@ class RpcPing(Workload):
                 wrong.append(f"ping {i} was answered with {answer!r}")
             if now_ns > end_ns:
                 break
-        return latency, queue_ns, wrong
-
-
-async def _no_trips(count: int) -> list[int]:
-    return []
+        return latency, floor_ns, wrong
 
 
 class PushNotify(Workload):
@@ -190,81 +175,6 @@ def _handled(events: list[Any], sent: dict[int, list[int]]) -> tuple[Histogram, 
         if came != sent[client]:
             wrong.append(f"client {client} was sent {sent[client]} and handled {came}")
     return latency, intended, wrong
-
-
-class Broadcast(Workload):
-    """A model to every client, again and again. Latency: call to the last acknowledgement.
-
-    Every client reads the model's first and last value before it acknowledges. With ``in_place`` the model
-    lies where the server keeps its models before the time is taken; otherwise it is on the heap. The
-    ``floor``, if it names one, is timed before each broadcast; beside the ``warmup`` neither counts.
-    """
-
-    kind = "broadcast"
-    defaults: ClassVar[Mapping[str, Any]] = {
-        "clients": 20,
-        "model_bytes": 1 << 20,
-        "operations": 20,
-        "duration_s": 1.0,
-        "warmup": 0,
-        "in_place": False,
-        "floor": "",
-    }
-
-    def expected_s(self, *, poll_s: float) -> float:
-        """Return the longest it runs with a poller, 20 µs a client and broadcast and the floor without."""
-        if poll_s:
-            return SETUP_S + float(self.params["duration_s"])
-        clients, model_bytes = self.params["clients"], self.params["model_bytes"]
-        times = self.params["warmup"] + self.params["operations"]
-        broadcast_s = 20e-6 * clients + 1e-9 * model_bytes
-        return float(
-            SETUP_S + times * broadcast_s + beside_s(self.params["floor"], model_bytes, clients, times)
-        )
-
-    async def run(self, stack: Stack, session: Session) -> Outcome:
-        """Broadcast until the operations or the duration are used up; every client must apply each once."""
-        latency = Histogram()
-        wrong: list[str] = []
-        values = np.empty(self.params["model_bytes"] // 4, np.float32)
-        clients = self.params["clients"]
-        beside = create_beside(self.params["floor"], self.params["model_bytes"], clients)
-        spec = FederationSpec(
-            clients,
-            f"{LEARNERS}:WatchingLearner",
-            {"model_bytes": self.params["model_bytes"]},
-            methods=("applied",),
-        )
-        async with running(stack, spec):
-            async with session.measured():
-                end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
-                for version in range(1, self.params["warmup"] + self.params["operations"] + 1):
-                    values.fill(version)
-                    model = ModelState.from_arrays({"values": values}, version)
-                    if self.params["in_place"]:
-                        model = await stack.place(model)
-                    counts = version > self.params["warmup"]
-                    if beside is not None:
-                        beside.time(counts=counts)
-                    start_ns = time.perf_counter_ns()
-                    wrong += failures(await stack.broadcast(model))
-                    now_ns = time.perf_counter_ns()
-                    if counts:
-                        latency.record(now_ns - start_ns)
-                    if now_ns > end_ns:
-                        break
-            versions = list(range(1, version + 1))
-            expected = {"versions": versions, "ends": [[v, v] for v in versions]}
-            applied = [await stack.ask(client, "applied") for client in range(clients)]
-            wrong += [f"client {i} applied {found}" for i, found in enumerate(applied) if found != expected]
-        return Outcome(
-            operations=latency.count,
-            clients=clients,
-            histograms={"latency": latency.to_dict()},
-            values={} if beside is None else against_floor(beside.times_ns, latency),
-            missing={} if beside is None else of_the_window(FLOOR_WITHIN),
-            wrong=wrong,
-        )
 
 
 class Addressing(Workload):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.workloads.messaging import Addressing, Broadcast, PushNotify, RpcPing
+from harness.workloads.messaging import Addressing, PushNotify, RpcPing
 from harness.workloads.resting import Floor, IdleFederation, ImportTime
 from harness.workloads.scaling import MemorySlope, Startup
 from harness.workloads.training import DigitsTraining, FaultLogs, FedAvgRound, MemoryRound
+from harness.workloads.transfers import Broadcast, Fetch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,7 @@ WORKLOADS: dict[str, type[Workload]] = {
         RpcPing,
         PushNotify,
         Broadcast,
+        Fetch,
         Addressing,
         FedAvgRound,
         DigitsTraining,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from typing import cast
@@ -10,6 +11,7 @@ import aiohttp
 import pytest
 
 from fedbench.loop import LoopName, run
+from harness.probes.tree import process_tree
 from harness.stacks import floors_network
 from harness.stacks.floors import NETWORK, FloorStack, expected_s
 
@@ -34,8 +36,23 @@ async def test_bulks_are_few_because_they_are_long(operation: str) -> None:
     assert len(await FloorStack().floor(operation, 500)) == floors_network.BULK_SAMPLES
 
 
-async def test_the_size_of_a_broadcast_can_be_chosen() -> None:
-    assert len(await floors_network.ws_broadcast(2, clients=150)) == 2
+@pytest.mark.parametrize("up", [False, True])
+async def test_one_child_serves_all_transfers(up: bool) -> None:
+    async with floors_network.tcp_transfers(100_001, up=up) as transfers:
+        children = process_tree(os.getpid())
+        assert [len(await transfers(count)) for count in (0, 2, 1)] == [0, 2, 1]
+        assert process_tree(os.getpid()) == children
+    assert len(process_tree(os.getpid())) == len(children) - 1
+
+
+async def test_one_audience_hears_all_broadcasts() -> None:
+    async with floors_network.ws_broadcasts(150, 30_000) as broadcasts:
+        assert [len(await broadcasts(count)) for count in (2, 0, 1)] == [2, 0, 1]
+
+
+async def test_one_echo_serves_all_trips() -> None:
+    async with floors_network.echo_trips() as trips:
+        assert [len(await trips(count)) for count in (2, 0, 3)] == [2, 0, 3]
 
 
 async def test_none_asked_is_none_timed() -> None:

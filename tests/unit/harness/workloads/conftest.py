@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -10,8 +10,9 @@ from harness.records.derive import Outcome
 from harness.run.session import RecordCounter
 from harness.stacks.base import FederationSpec
 from harness.stacks.federation import FederationStack
-from harness.workloads import messaging, training
-from harness.workloads.beside import Beside, create_beside
+from harness.stats.histogram import Histogram
+from harness.workloads import training, transfers
+from harness.workloads.beside import against_floor
 from harness.workloads.learners import EchoLearner
 from harness.workloads.registry import create_workload
 
@@ -101,19 +102,17 @@ def drive(session: QuietSession) -> Any:
 
 
 @pytest.fixture
-def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """A function that returns how many timings of the floor count."""
-    made: list[Beside] = []
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many timings of a floor count: one number for each workload that is driven."""
+    counts: list[int] = []
 
-    def create(*args: Any) -> Beside | None:
-        floor = create_beside(*args)
-        if floor is not None:
-            made.append(floor)
-        return floor
+    def against(times_ns: list[int], latency: Histogram) -> dict[str, float]:
+        counts.append(len(times_ns))
+        return against_floor(times_ns, latency)
 
-    for module in (messaging, training):
-        monkeypatch.setattr(module, "create_beside", create)
-    return lambda: sum(len(floor.times_ns) for floor in made)
+    for module in (transfers, training):
+        monkeypatch.setattr(module, "against_floor", against)
+    return counts
 
 
 @pytest.fixture

@@ -4,16 +4,12 @@ from contextlib import asynccontextmanager
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import pytest
 
-from fedbench.errors import PeerLost
-from fedbench.tensors.model import ModelState
 from harness.records.derive import of_the_window
-from harness.stacks.base import FederationSpec
 from harness.stacks.federation import FederationStack
 from harness.stats.histogram import Histogram
-from harness.workloads import messaging
+from harness.workloads import beside_process, messaging
 from harness.workloads.registry import create_workload
 
 pytestmark = pytest.mark.slow
@@ -105,43 +101,6 @@ async def test_a_notification_at_another_address_is_found(tapped, drive) -> None
     assert len(outcome.wrong) == 2
 
 
-async def test_every_client_applies_every_broadcast(stack, session, drive) -> None:
-    outcome = await drive("broadcast", stack, clients=3, model_bytes=64, operations=4, duration_s=5.0)
-    assert (outcome.operations, outcome.clients, outcome.wrong) == (4, 3, [])
-    assert count(outcome, "latency") == 4
-    assert outcome.missing == {}
-    assert session.asked == [("begin", False), "end"]
-
-
-async def test_broadcasts_stop_when_the_time_is_up(stack, drive) -> None:
-    outcome = await drive("broadcast", stack, clients=2, model_bytes=64, operations=9, duration_s=1e-6)
-    assert (outcome.operations, outcome.wrong) == (1, [])
-
-
-async def test_a_broadcast_that_fails_is_found(tapped, drive) -> None:
-    class Failing(tapped):
-        async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
-            outcomes = await super().broadcast(model)
-            return outcomes | {"yaml_client_2": PeerLost("yaml_client_2", "it died")}
-
-    outcome = await drive("broadcast", Failing(), clients=2, model_bytes=64, operations=1)
-    assert outcome.wrong == ["yaml_client_2: lost yaml_client_2: it died"]
-
-
-async def test_a_broadcast_that_is_acknowledged_and_not_applied_is_found(tapped, drive) -> None:
-    class Deaf(tapped):
-        async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
-            outcomes = await super().broadcast(model)
-            if model.version == 2:
-                self.echoes[1].versions.remove(2)
-            return outcomes
-
-    outcome = await drive("broadcast", Deaf(), clients=2, model_bytes=64, operations=3)
-    assert outcome.wrong == [
-        "client 1 applied {'versions': [1, 3], 'ends': [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]}"
-    ]
-
-
 async def test_every_client_has_its_own_address(stack, session, drive) -> None:
     outcome = await drive("addressing", stack, clients=20, messages=2)
     assert (outcome.operations, outcome.clients, outcome.wrong) == (60, 20, [])
@@ -183,22 +142,16 @@ async def test_clients_that_do_not_answer_in_time_are_missed(tapped, drive) -> N
         await drive("addressing", Slow(), clients=3, messages=2, drain_s=0.01)
 
 
-@pytest.mark.parametrize("kind", ["rpc_ping", "broadcast", "addressing"])
+@pytest.mark.parametrize("kind", ["rpc_ping", "addressing"])
 def test_a_poller_is_expected_to_take_longer(kind: str) -> None:
     workload = create_workload(kind, {})
     assert workload.expected_s(poll_s=0.001) > workload.expected_s(poll_s=0.0) > 0
 
 
-def test_a_queue_beside_the_calls_takes_its_time() -> None:
-    alone, beside = (create_workload("rpc_ping", {"beside_queue": queue}) for queue in (False, True))
+@pytest.mark.parametrize("floor", ["queue", "ws_echo"])
+def test_a_floor_beside_the_calls_takes_its_time(floor: str) -> None:
+    alone, beside = (create_workload("rpc_ping", {"floor": name}) for name in ("", floor))
     assert beside.expected_s(poll_s=0.0) > alone.expected_s(poll_s=0.0) + 0.2
-
-
-@pytest.mark.parametrize("more", [{"warmup": 3}, {"floor": "memcpy"}])
-def test_a_broadcast_is_expected_with_its_warm_up_and_its_floor(more: dict[str, Any]) -> None:
-    bulk = {"clients": 4, "model_bytes": 100_000_000, "operations": 10}
-    plain, whole = (create_workload("broadcast", {**bulk, **params}) for params in ({}, more))
-    assert whole.expected_s(poll_s=0.0) > plain.expected_s(poll_s=0.0) + 0.1
 
 
 def test_arrivals_take_their_time_and_a_slow_poller_more() -> None:
@@ -210,10 +163,13 @@ def test_arrivals_take_their_time_and_a_slow_poller_more() -> None:
 # floors beside
 
 
-async def test_calls_are_timed_beside_a_bare_queue(drive, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("mode", "floor"), [("process", "queue"), ("network", "ws_echo")])
+async def test_calls_are_timed_beside_their_bare_means(
+    drive, monkeypatch: pytest.MonkeyPatch, mode: str, floor: str
+) -> None:
     monkeypatch.setattr(messaging, "CHUNK", 10)
-    push = FederationStack("push", "process", {})
-    outcome = await drive("rpc_ping", push, clients=1, operations=20, beside_queue=True)
+    push = FederationStack("push", mode, {})
+    outcome = await drive("rpc_ping", push, clients=1, operations=20, floor=floor)
     assert outcome.wrong == []
     assert (outcome.operations, count(outcome, "latency")) == (20, 20)
     assert outcome.missing == of_the_window("its window holds the floor, too")
@@ -243,7 +199,7 @@ async def test_one_echo_serves_in_turn_with_the_calls_and_the_warm_up_of_both_do
 ) -> None:
     done: list[Any] = session.asked
     queue = Trips(done)
-    monkeypatch.setattr(messaging, "queue_trips", queue.queue_trips)
+    monkeypatch.setattr(beside_process, "queue_trips", queue.queue_trips)
 
     class Noting(tapped):
         async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
@@ -251,7 +207,7 @@ async def test_one_echo_serves_in_turn_with_the_calls_and_the_warm_up_of_both_do
             return await super().ping(client, payload, deadline_s=deadline_s)
 
     monkeypatch.setattr(messaging, "CHUNK", 3)
-    outcome = await drive("rpc_ping", Noting(), clients=1, operations=7, warmup=2, beside_queue=True)
+    outcome = await drive("rpc_ping", Noting(), clients=1, operations=7, warmup=2, floor="queue")
     assert [(text, len(list(group))) for text, group in groupby(done)] == [
         ("call", 2),
         ("3 trips", 1),
@@ -280,35 +236,20 @@ async def test_a_slow_queue_takes_nothing_of_the_time_of_the_calls(
 
         yield trips
 
-    monkeypatch.setattr(messaging, "queue_trips", slow)
+    monkeypatch.setattr(beside_process, "queue_trips", slow)
     monkeypatch.setattr(messaging, "CHUNK", 1)
     stack = FederationStack("push", "memory", {})
-    outcome = await drive("rpc_ping", stack, clients=1, operations=4, duration_s=0.03, beside_queue=True)
+    outcome = await drive("rpc_ping", stack, clients=1, operations=4, duration_s=0.03, floor="queue")
     assert outcome.operations == 4
 
 
-async def test_calls_without_a_queue_beside_them_have_cpu_of_their_own(drive) -> None:
+async def test_an_unknown_floor_is_refused_before_anything_starts(tapped, drive) -> None:
+    stack = tapped()
+    with pytest.raises(ValueError, match="unknown floor 'memcpy': use one of queue, ws_echo"):
+        await drive("rpc_ping", stack, clients=1, floor="memcpy")
+    assert stack.stops == 0
+
+
+async def test_calls_without_a_floor_beside_them_have_cpu_of_their_own(drive) -> None:
     outcome = await drive("rpc_ping", FederationStack("push", "memory", {}), clients=1, operations=3)
     assert (outcome.missing, outcome.values.keys()) == ({}, {"latency_hops"})
-
-
-@pytest.mark.parametrize("mode", ["memory", "process"])
-@pytest.mark.parametrize("in_place", [False, True])
-async def test_a_warm_broadcast_is_timed_beside_a_copy(drive, timed, mode: str, in_place: bool) -> None:
-    params = {"clients": 2, "model_bytes": 1 << 20, "operations": 4, "warmup": 2, "floor": "memcpy"}
-    outcome = await drive("broadcast", FederationStack("push", mode, {}), in_place=in_place, **params)
-    assert outcome.wrong == []
-    assert outcome.operations == 4
-    assert outcome.values["floor_s"] > 0.0
-    assert timed() == 4  # beside what counts, and no other
-    assert outcome.missing == of_the_window("its window holds the floor, too")
-
-
-async def test_what_is_placed_lies_where_the_server_keeps_its_models() -> None:
-    stack = FederationStack("push", "process", {})
-    await stack.start(FederationSpec(1, messaging.ECHO))
-    try:
-        placed = await stack.place(ModelState.from_arrays({"values": np.ones(8, np.float32)}, 1))
-        assert stack._running.store.holds(placed)
-    finally:
-        await stack.stop()

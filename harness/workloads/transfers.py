@@ -1,0 +1,167 @@
+"""Workloads of single models: from the server to its clients, and from a client to the server."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from fedbench.tensors.model import ModelState
+from harness.records.derive import Outcome, of_the_window
+from harness.stacks.base import FederationSpec, Stack
+from harness.stats.histogram import Histogram
+from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, failures, running
+from harness.workloads.beside import against_floor
+from harness.workloads.beside_process import open_transfers, transfers_s
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.stacks.floors_process import Timed
+
+
+class Broadcast(Workload):
+    """A model to every client, again and again. Latency: call to the last acknowledgement.
+
+    Every client reads the model's first and last value before it acknowledges. With ``in_place`` the model
+    lies where the server keeps its models before the time is taken; otherwise it is on the heap. The
+    ``floor``, if it names one, is timed before each broadcast; beside the ``warmup`` neither counts.
+    """
+
+    kind = "broadcast"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "clients": 20,
+        "model_bytes": 1 << 20,
+        "operations": 20,
+        "duration_s": 1.0,
+        "warmup": 0,
+        "in_place": False,
+        "floor": "",
+    }
+
+    def expected_s(self, *, poll_s: float) -> float:
+        """Return the longest it runs with a poller, 20 µs a client and broadcast and the floor without."""
+        if poll_s:
+            return SETUP_S + float(self.params["duration_s"])
+        clients, model_bytes = self.params["clients"], self.params["model_bytes"]
+        times = self.params["warmup"] + self.params["operations"]
+        broadcast_s = 20e-6 * clients + 1e-9 * model_bytes
+        return float(
+            SETUP_S + times * broadcast_s + transfers_s(self.params["floor"], model_bytes, clients, times)
+        )
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Broadcast until the operations or the duration are used up; every client must apply each once."""
+        clients, model_bytes = self.params["clients"], self.params["model_bytes"]
+        floor = open_transfers(self.params["floor"], model_bytes, clients)
+        spec = FederationSpec(
+            clients,
+            f"{LEARNERS}:WatchingLearner",
+            {"model_bytes": model_bytes},
+            methods=("applied",),
+        )
+        async with running(stack, spec), floor as transfers:
+            async with session.measured():
+                latency, floor_ns, last, wrong = await self._broadcasts(stack, transfers)
+            versions = list(range(1, last + 1))
+            expected = {"versions": versions, "ends": [[v, v] for v in versions]}
+            applied = [await stack.ask(client, "applied") for client in range(clients)]
+            wrong += [f"client {i} applied {found}" for i, found in enumerate(applied) if found != expected]
+        missing = of_the_window(FLOOR_WITHIN) if self.params["floor"] else {}
+        return _outcome(latency, floor_ns, clients, missing, wrong)
+
+    async def _broadcasts(
+        self, stack: Stack, transfers: Timed
+    ) -> tuple[Histogram, list[int], int, list[str]]:
+        """Return the latency of the broadcasts, the floor's times, the last version and what was wrong."""
+        latency, floor_ns, wrong = Histogram(), [], []
+        values = np.empty(self.params["model_bytes"] // 4, np.float32)
+        end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
+        for version in range(1, self.params["warmup"] + self.params["operations"] + 1):
+            values.fill(version)
+            model = ModelState.from_arrays({"values": values}, version)
+            if self.params["in_place"]:
+                model = await stack.place(model)
+            beside_ns = await transfers(1)
+            start_ns = time.perf_counter_ns()
+            wrong += failures(await stack.broadcast(model))
+            now_ns = time.perf_counter_ns()
+            if version > self.params["warmup"]:
+                latency.record(now_ns - start_ns)
+                floor_ns += beside_ns
+            if now_ns > end_ns:
+                break
+        return latency, floor_ns, version, wrong
+
+
+class Fetch(Workload):
+    """A model from one client, again and again. Latency: call to the model in the server's hands.
+
+    The client has made the model before it is asked for, another one each time. The ``floor``, if it names
+    one, is timed before each call; beside the ``warmup`` neither counts.
+    """
+
+    kind = "fetch"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "model_bytes": 1 << 20,
+        "operations": 20,
+        "duration_s": 1.0,
+        "warmup": 0,
+        "floor": "",
+    }
+
+    def expected_s(self, *, poll_s: float) -> float:
+        """Return the longest it runs with a poller, and without what making and moving the models takes."""
+        if poll_s:
+            return SETUP_S + float(self.params["duration_s"])
+        model_bytes, times = self.params["model_bytes"], self.params["warmup"] + self.params["operations"]
+        floor_s = transfers_s(self.params["floor"], model_bytes, 1, times)
+        return float(SETUP_S + times * (200e-6 + 2e-9 * model_bytes) + floor_s)
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Fetch until the operations or the duration are used up; each must be the model made for it."""
+        model_bytes, warmup = self.params["model_bytes"], self.params["warmup"]
+        latency, floor_ns, wrong = Histogram(), [], []
+        floor = open_transfers(self.params["floor"], model_bytes, 1, up=True)
+        spec = FederationSpec(
+            1, f"{LEARNERS}:HoldingLearner", {"model_bytes": model_bytes}, methods=("make", "held")
+        )
+        async with running(stack, spec), floor as transfers, session.measured():
+            end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
+            for number in range(1, warmup + self.params["operations"] + 1):
+                await stack.ask(0, "make")
+                beside_ns = await transfers(1)
+                start_ns = time.perf_counter_ns()
+                model = await stack.ask(0, "held")
+                now_ns = time.perf_counter_ns()
+                wrong += _unlike(model, model_bytes, number)
+                if number > warmup:
+                    latency.record(now_ns - start_ns)
+                    floor_ns += beside_ns
+                if now_ns > end_ns:
+                    break
+        missing = of_the_window("its window holds the making of the models, too")
+        return _outcome(latency, floor_ns, 1, missing, wrong)
+
+
+def _unlike(model: ModelState, model_bytes: int, number: int) -> list[str]:
+    """Return what tells a model from the ``number``-th that was to be made."""
+    values = model["values"]
+    found = (model.nbytes, values[0], values[-1])
+    if found == (model_bytes, number, number):
+        return []
+    return [f"model {number} came with {found[0]} bytes from {found[1]} to {found[2]}"]
+
+
+def _outcome(
+    latency: Histogram, floor_ns: list[int], clients: int, missing: dict[str, str], wrong: list[str]
+) -> Outcome:
+    return Outcome(
+        operations=latency.count,
+        clients=clients,
+        histograms={"latency": latency.to_dict()},
+        values=against_floor(floor_ns, latency),
+        missing=missing,
+        wrong=wrong,
+    )
