@@ -50,6 +50,10 @@ METRICS: dict[str, Metric] = {
     "memory_hwm_bytes": Metric("B", "lower", "sum of the processes' resident high-water marks"),
     "memory_per_client_bytes": Metric("B", "lower", "memory of all processes for each further client"),
     "uss_per_client_bytes": Metric("B", "lower", "memory that only one idle client's process uses (USS)"),
+    "server_per_client_bytes": Metric(
+        "B", "lower", "memory that only the server's process uses (USS) for each connected client"
+    ),
+    "server_cpu_cores": Metric("cores", "lower", "CPU time of the server's process per second"),
     "start_s": Metric("s", "lower", "start of a federation until every client has registered"),
     "floor_s": Metric("s", "lower", "median of the floor timed beside the operation"),
     "floor_ratio": Metric("times", "lower", "median latency as a multiple of that floor"),

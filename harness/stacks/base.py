@@ -27,6 +27,10 @@ class FederationSpec:
         trainer_args: Arguments of the trainer.
         methods: Methods of the learner's own that are asked.
         seed: Seed of the federation.
+        per_process: Clients that share a process where clients have processes.
+
+    Raises:
+        ValueError: There is no client, or none in a process.
     """
 
     clients: int
@@ -35,6 +39,12 @@ class FederationSpec:
     trainer_args: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 7
     methods: tuple[str, ...] = ()
+    per_process: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("clients", "per_process"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
 
 
 class Stack(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fedbench.config import from_mapping
 from fedbench.federation import Federation
 from fedbench.learning.dispatch import DEFAULT_METHODS
 from fedbench.loop import in_thread
@@ -47,8 +48,9 @@ class FederationStack:
 
         Raises:
             ConfigError: The specification or the settings are wrong.
+            Unsupported: Clients are to share processes, and cannot.
         """
-        self._federation = Federation.from_mapping(self._mapping(spec), source=f"stack {self.name}")
+        self._federation = self._made(spec)
         await self._federation.start()
         for proxy in self._federation.learners():
             assert isinstance(proxy, LearnerProxy | PollingProxy)
@@ -128,6 +130,18 @@ class FederationStack:
         if not self._proxies:
             raise Unsupported(f"{self.name} is not running")
         return self._proxies[client]
+
+    def _made(self, spec: FederationSpec) -> Federation:
+        mapping, source = self._mapping(spec), f"stack {self.name}"
+        if spec.per_process == 1:
+            return Federation.from_mapping(mapping, source=source)
+        if (self.name, self._mode) != ("push", "network"):
+            raise Unsupported(
+                f"clients share processes under push by network only, not under {self.name} by {self._mode}"
+            )
+        from harness.stacks.crowd import CrowdedFederation  # only for those who ask: aiohttp takes memory
+
+        return CrowdedFederation(from_mapping(mapping, source=source), spec.per_process)
 
     def _mapping(self, spec: FederationSpec) -> dict[str, Any]:
         return {

@@ -55,9 +55,11 @@ class GrpcAioStack(BareStack):
         """Start a process with an echo for each client; learners there are none.
 
         Raises:
-            Unsupported: grpcio is not installed.
+            Unsupported: grpcio is not installed, or clients are to share processes.
         """
         _check()
+        if spec.per_process != 1:
+            raise Unsupported(f"each client of {self.name} has a process of its own")
         try:
             for _ in range(spec.clients):
                 channel = await self._open.enter_async_context(_channel())

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LEARNERS = "harness.workloads.learners"
 SETUP_S = 0.05
+CROWD_CLIENT_S = 2e-3
+"""About how long a client that shares its process takes to come, to be asked once and to go, in seconds."""
 USUAL_POLL_S = {"memory": 0.001, "process": 0.010, "network": 0.010}
 """Seconds between two looks of the polling architecture by mode, unless its settings say otherwise."""
 

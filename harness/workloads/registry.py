@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.workloads.messaging import Addressing, PushNotify, RpcPing
 from harness.workloads.resting import Floor, IdleFederation, ImportTime
-from harness.workloads.scaling import MemorySlope, Startup
+from harness.workloads.scaling import Crowd, MemorySlope, Startup
 from harness.workloads.training import DigitsTraining, FaultLogs, FedAvgRound, MemoryRound
 from harness.workloads.transfers import Broadcast, Fetch
 
@@ -30,6 +30,7 @@ WORKLOADS: dict[str, type[Workload]] = {
         IdleFederation,
         Startup,
         MemorySlope,
+        Crowd,
         Floor,
         ImportTime,
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import math
 import os
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,12 +15,16 @@ from harness.probes.memory import headline_bytes, private_bytes
 from harness.probes.tree import process_tree
 from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
-from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, running
+from harness.workloads.base import CROWD_CLIENT_S, LEARNERS, SETUP_S, Session, Workload, running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CLIENT_START_S = 0.012
+WARM_CLIENTS = 20
+"""So many clients have come and gone before the memory of a crowd's server is read for the first time."""
+TOGETHER = 100
+"""Clients that are asked at the same time."""
 
 
 class Startup(Workload):
@@ -90,6 +97,78 @@ class MemorySlope(Workload):
         if clients < 2 * step:
             raise ValueError(f"clients is {clients}: a slope needs at least two steps of {step}")
         return list(range(step, clients + 1, step))
+
+
+class Crowd(Workload):
+    """A server with very many clients that have nothing to do: what each of them costs it.
+
+    Memory and CPU are those of the worker, which is the server's process, read by itself: memory as private
+    pages (USS) before any of the clients is there and when all are, CPU while they idle. A small federation
+    before that has imported everything.
+    """
+
+    kind = "crowd"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "clients": 1000,
+        "per_process": 1000,
+        "idle_s": 2.0,
+        "settle_s": 0.5,
+    }
+
+    def expected_s(self, *, poll_s: float) -> float:
+        """Return how long it idles, and about how long the clients take to come, to answer and to go."""
+        clients: int = self.params["clients"]
+        per_process: int = self.params["per_process"]
+        processes = math.ceil(clients / per_process)
+        idle_s = float(self.params["idle_s"] + self.params["settle_s"])
+        return 1.0 + idle_s + CLIENT_START_S * processes + CROWD_CLIENT_S * clients + 3 * poll_s
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Start it, do nothing for a while and ask every client."""
+        clients = self.params["clients"]
+        async with running(stack, self._spec(min(clients, WARM_CLIENTS))):
+            pass
+        before_bytes, start_ns = _own_bytes(), time.perf_counter_ns()
+        async with running(stack, self._spec(clients)):
+            start_s = (time.perf_counter_ns() - start_ns) / 1e9
+            await session.hold(self.params["settle_s"])
+            taken_bytes = _own_bytes() - before_bytes
+            async with session.measured():
+                start_ns, busy_ns = time.perf_counter_ns(), time.process_time_ns()
+                await session.hold(self.params["idle_s"])
+                busy_ns = time.process_time_ns() - busy_ns
+                idle_ns = time.perf_counter_ns() - start_ns
+            answers = await _answers(stack, clients)
+        wrong = [f"client {i} answered {answer!r}" for i, answer in enumerate(answers) if answer != i]
+        return Outcome(
+            clients=clients,
+            values={
+                "start_s": start_s,
+                "server_per_client_bytes": taken_bytes / clients,
+                "server_cpu_cores": busy_ns / idle_ns,
+                "clients": float(clients - len(wrong)),
+            },
+            wrong=wrong,
+        )
+
+    def _spec(self, clients: int) -> FederationSpec:
+        return FederationSpec(clients, f"{LEARNERS}:EchoLearner", per_process=self.params["per_process"])
+
+
+async def _answers(stack: Stack, clients: int) -> list[Any]:
+    """Return what each client made of its number, or what it raised."""
+    answers: list[Any] = []
+    for first in range(0, clients, TOGETHER):
+        some = range(first, min(first + TOGETHER, clients))
+        asked = (stack.ping(i, i, deadline_s=30.0) for i in some)
+        answers += await asyncio.gather(*asked, return_exceptions=True)
+    return answers
+
+
+def _own_bytes() -> int:
+    """Return the private memory (USS) of this process, without its garbage."""
+    gc.collect()
+    return private_bytes(os.getpid())
 
 
 def _client_bytes() -> float:

@@ -11,7 +11,16 @@ from fedbench.tensors.model import ModelState
 from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.stats.histogram import Histogram
-from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, failures, running
+from harness.workloads.base import (
+    CROWD_CLIENT_S,
+    FLOOR_WITHIN,
+    LEARNERS,
+    SETUP_S,
+    Session,
+    Workload,
+    failures,
+    running,
+)
 from harness.workloads.beside import against_floor
 from harness.workloads.beside_process import open_transfers, transfers_s
 
@@ -32,6 +41,7 @@ class Broadcast(Workload):
     kind = "broadcast"
     defaults: ClassVar[Mapping[str, Any]] = {
         "clients": 20,
+        "per_process": 1,
         "model_bytes": 1 << 20,
         "operations": 20,
         "duration_s": 1.0,
@@ -41,15 +51,16 @@ class Broadcast(Workload):
     }
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return the longest it runs with a poller, 20 µs a client and broadcast and the floor without."""
+        """Return the longest it runs with a poller; without, what start, broadcasts and floor take."""
         if poll_s:
             return SETUP_S + float(self.params["duration_s"])
         clients, model_bytes = self.params["clients"], self.params["model_bytes"]
         times = self.params["warmup"] + self.params["operations"]
-        broadcast_s = 20e-6 * clients + 1e-9 * model_bytes
-        return float(
-            SETUP_S + times * broadcast_s + transfers_s(self.params["floor"], model_bytes, clients, times)
-        )
+        crowd = self.params["per_process"] > 1
+        broadcast_s = (150e-6 if crowd else 20e-6) * clients + 1e-9 * model_bytes
+        start_s = SETUP_S + (CROWD_CLIENT_S * clients if crowd else 0.0)
+        floor_s = transfers_s(self.params["floor"], model_bytes, clients, times)
+        return float(start_s + times * broadcast_s + floor_s)
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Broadcast until the operations or the duration are used up; every client must apply each once."""
@@ -60,6 +71,7 @@ class Broadcast(Workload):
             f"{LEARNERS}:WatchingLearner",
             {"model_bytes": model_bytes},
             methods=("applied",),
+            per_process=self.params["per_process"],
         )
         async with running(stack, spec), floor as transfers:
             async with session.measured():

@@ -136,6 +136,8 @@ REPORTED = (
     "floor_s",
     "floor_ratio",
     "start_s",
+    "server_per_client_bytes",
+    "server_cpu_cores",
     "round_s",
     "round_client_s",
     "memory_per_client_bytes",

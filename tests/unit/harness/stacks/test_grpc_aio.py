@@ -55,6 +55,12 @@ async def test_bulks_are_few_because_they_are_long(monkeypatch: pytest.MonkeyPat
 
 
 @installed
+async def test_clients_do_not_share_processes() -> None:
+    with pytest.raises(Unsupported, match="each client of grpc_aio has a process of its own"):
+        await GrpcAioStack().start(FederationSpec(4, "no learner", per_process=2))
+
+
+@installed
 async def test_every_client_is_pinged_in_a_process_of_its_own() -> None:
     stack = GrpcAioStack()
     await stack.start(FederationSpec(2, "no learner"))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 
 from fedbench.errors import DeadlineExceeded
 from harness.probes.tree import process_tree
 from harness.records.derive import of_the_window
+from harness.stacks.base import Unsupported
 from harness.stacks.federation import FederationStack
-from harness.workloads.scaling import MemorySlope, Startup
+from harness.workloads.scaling import Crowd, MemorySlope, Startup
 from tests.fakes.fleet import running
 
 
@@ -74,3 +76,57 @@ async def test_clients_of_memory_mode_have_no_memory_of_their_own(session) -> No
 def test_a_slope_needs_two_sizes() -> None:
     with pytest.raises(ValueError, match="a slope needs at least two steps of 20"):
         MemorySlope({"clients": 30, "step": 20}).expected_s(poll_s=0.0)
+
+
+async def test_every_client_of_a_crowd_answers_and_costs_its_server_memory(session) -> None:
+    params = {"clients": 60, "per_process": 30, "idle_s": 0.25, "settle_s": 0.125}
+    outcome = await Crowd(params).run(FederationStack("push", "network", {}), session)
+    assert (outcome.wrong, outcome.clients, outcome.operations) == ([], 60, 0)
+    assert outcome.values.keys() == {"start_s", "server_per_client_bytes", "server_cpu_cores", "clients"}
+    assert outcome.values["clients"] == 60.0
+    assert 0.0 < outcome.values["start_s"] < 30.0
+    assert outcome.values["server_cpu_cores"] >= 0.0
+    assert session.asked == [0.125, ("begin", False), 0.25, "end"]
+
+
+async def test_what_the_server_holds_for_each_client_is_counted(session) -> None:
+    class Heavy(FederationStack):
+        async def start(self, spec):
+            await super().start(spec)
+            self.held = [np.ones(1 << 17) for _ in range(spec.clients)]  # 1 MiB each
+
+        async def stop(self):
+            self.held = []
+            await super().stop()
+
+    stack = Heavy("push", "memory", {})
+    outcome = await Crowd({"clients": 30, "per_process": 1}).run(stack, session)
+    assert outcome.values["server_per_client_bytes"] == pytest.approx(1 << 20, rel=0.2)
+
+
+async def test_clients_of_a_crowd_that_do_not_answer_do_not_count(session) -> None:
+    class Partly(FederationStack):
+        async def ping(self, client, payload, *, deadline_s):
+            if client == 1:
+                raise DeadlineExceeded("no answer")
+            return "?" if client == 2 else payload
+
+    outcome = await Crowd({"clients": 4, "per_process": 1}).run(Partly("push", "memory", {}), session)
+    assert outcome.wrong == ["client 1 answered DeadlineExceeded('no answer')", "client 2 answered '?'"]
+    assert outcome.values["clients"] == 2.0
+
+
+async def test_a_crowd_is_none_where_clients_cannot_share_processes(session) -> None:
+    with pytest.raises(Unsupported, match="clients share processes under push by network only"):
+        await Crowd({"clients": 4}).run(FederationStack("push", "process", {}), session)
+    with pytest.raises(ValueError, match="per_process is 0: it must be at least 1"):
+        await Crowd({"clients": 4, "per_process": 0}).run(FederationStack("push", "network", {}), session)
+
+
+def test_a_crowd_is_expected_to_take_longer_the_larger_it_is() -> None:
+    small, large, spread = (
+        Crowd({"clients": clients, "per_process": per_process}).expected_s(poll_s=0.0)
+        for clients, per_process in ((100, 100), (1000, 1000), (1000, 1))
+    )
+    assert small > 2.5
+    assert spread > large > small + 1.0

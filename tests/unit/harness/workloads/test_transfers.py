@@ -114,6 +114,17 @@ async def test_a_broadcast_by_network_is_timed_beside_its_bare_means(
     assert outcome.missing == of_the_window("its window holds the floor, too")
 
 
+async def test_a_broadcast_reaches_a_crowd(drive) -> None:
+    params = {"clients": 6, "per_process": 3, "model_bytes": 1000, "operations": 3, "floor": "ws_broadcast"}
+    outcome = await drive("broadcast", FederationStack("push", "network", {}), duration_s=30.0, **params)
+    assert (outcome.operations, outcome.clients, outcome.wrong) == (3, 6, [])
+
+
+def test_a_crowd_takes_longer_to_come() -> None:
+    few, crowd = (create_workload("broadcast", {"clients": 1000, "per_process": n}) for n in (1, 1000))
+    assert crowd.expected_s(poll_s=0.0) > few.expected_s(poll_s=0.0) + 1.0
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
