@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import NamedTuple
 
-from harness.stacks import floors_process
+from harness.stacks import floors_process, floors_tcp
 from harness.stacks.bare import BareStack
 from harness.stacks.base import Unsupported
 
@@ -26,7 +26,7 @@ class Expected(NamedTuple):
 
 
 AWAITS_PER_SAMPLE = 100
-NETWORK = ("ws_echo", "ws_broadcast", "tcp_down", "tcp_up")
+NETWORK = ("ws_echo", "ws_broadcast")
 """Floors of :mod:`harness.stacks.floors_network`, which is imported for them only: aiohttp takes memory."""
 
 _USUAL = Expected(10e-6)
@@ -37,8 +37,8 @@ _EXPECTED = {
     "memcpy": Expected(0.01, start_s=0.01, most=floors_process.MEMCPY_SAMPLES),
     "ws_echo": Expected(250e-6, start_s=0.5),
     "ws_broadcast": Expected(0.1, start_s=2.0),
-    "tcp_down": Expected(0.06, start_s=0.5, most=20),
-    "tcp_up": Expected(0.06, start_s=0.5, most=20),
+    "tcp_down": Expected(0.06, start_s=0.5, most=floors_tcp.BULK_SAMPLES),
+    "tcp_up": Expected(0.06, start_s=0.5, most=floors_tcp.BULK_SAMPLES),
     "unary": Expected(1e-3, start_s=1.0),
     "bulk_down": Expected(0.4, start_s=1.5, most=20),
     "bulk_up": Expected(0.4, start_s=1.5, most=20),
@@ -57,7 +57,8 @@ class FloorStack(BareStack):
         ``hop``: a callback through the loop that wakes its waiter. ``await``: a direct call of a coroutine,
         mean of 100 a sample. ``rpc``: a bare correlated call, that is a task for the handler, a future for
         the answer and a timer for the deadline. ``pipe``, ``queue``, ``queue_round`` and ``memcpy``: see
-        :mod:`harness.stacks.floors_process`. ``ws_echo``, ``ws_broadcast``, ``tcp_down`` and ``tcp_up``: see
+        :mod:`harness.stacks.floors_process`. ``tcp_down`` and ``tcp_up``: see
+        :mod:`harness.stacks.floors_tcp`. ``ws_echo`` and ``ws_broadcast``: see
         :mod:`harness.stacks.floors_network`.
 
         Raises:
@@ -71,6 +72,8 @@ class FloorStack(BareStack):
             "queue": floors_process.queue,
             "queue_round": floors_process.queue_round,
             "memcpy": floors_process.memcpy,
+            "tcp_down": floors_tcp.tcp_down,
+            "tcp_up": floors_tcp.tcp_up,
         }
         if operation in NETWORK:
             from harness.stacks import floors_network

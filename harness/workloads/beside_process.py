@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from harness.stacks.floors_process import queue_trips
+from harness.stacks.floors_tcp import tcp_transfers
 from harness.workloads.beside import FLOORS, Beside, beside_s
 
 if TYPE_CHECKING:
@@ -63,13 +64,13 @@ def open_transfers(
         return _here(FLOORS[name](model_bytes, clients))
     if name not in _TRANSFERS:
         raise ValueError(f"unknown floor {name!r}: use one of {', '.join((*FLOORS, *_TRANSFERS))}")
+    if name == "tcp":
+        if clients != 1:
+            raise ValueError(f"the floor 'tcp' is one of a single client, not of {clients}")
+        return tcp_transfers(model_bytes, up=up)
     from harness.stacks import floors_network
 
-    if name == "ws_broadcast":
-        return floors_network.ws_broadcasts(clients, model_bytes)
-    if clients != 1:
-        raise ValueError(f"the floor 'tcp' is one of a single client, not of {clients}")
-    return floors_network.tcp_transfers(model_bytes, up=up)
+    return floors_network.ws_broadcasts(clients, model_bytes)
 
 
 def transfers_s(name: str, model_bytes: int, clients: int, times: int) -> float:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
 from typing import cast
 
 import aiohttp
 import pytest
 
 from fedbench.loop import LoopName, run
-from harness.probes.tree import process_tree
 from harness.stacks import floors_network
 from harness.stacks.floors import NETWORK, FloorStack, expected_s
 
@@ -19,7 +15,6 @@ from harness.stacks.floors import NETWORK, FloorStack, expected_s
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less of everything than what is measured."""
-    monkeypatch.setattr(floors_network, "BULK_BYTES", 3_000_001)
     monkeypatch.setattr(floors_network, "BROADCAST_CLIENTS", 20)
 
 
@@ -29,20 +24,6 @@ def test_every_transfer_is_timed_by_itself(operation: str, loop: LoopName) -> No
     times_ns = run(FloorStack().floor(operation, 5), loop)
     assert len(times_ns) == 5
     assert all(10_000 < time_ns < 5e9 for time_ns in times_ns)
-
-
-@pytest.mark.parametrize("operation", ["tcp_down", "tcp_up"])
-async def test_bulks_are_few_because_they_are_long(operation: str) -> None:
-    assert len(await FloorStack().floor(operation, 500)) == floors_network.BULK_SAMPLES
-
-
-@pytest.mark.parametrize("up", [False, True])
-async def test_one_child_serves_all_transfers(up: bool) -> None:
-    async with floors_network.tcp_transfers(100_001, up=up) as transfers:
-        children = process_tree(os.getpid())
-        assert [len(await transfers(count)) for count in (0, 2, 1)] == [0, 2, 1]
-        assert process_tree(os.getpid()) == children
-    assert len(process_tree(os.getpid())) == len(children) - 1
 
 
 async def test_one_audience_hears_all_broadcasts() -> None:
@@ -79,29 +60,7 @@ async def test_an_echo_that_is_none_is_found() -> None:
         await floors_network._trip(cast("aiohttp.ClientWebSocketResponse", Link()))
 
 
-def test_a_peer_that_is_gone_is_told() -> None:
-    near, far = socket.socketpair()
-    far.close()
-    with near, pytest.raises((RuntimeError, BrokenPipeError)):
-        floors_network._transfer(near, memoryview(bytearray(10)), up=True)
-
-
-def test_a_transfer_ends_with_its_last_byte() -> None:
-    near, far = socket.socketpair()
-    sent = threading.Thread(target=lambda: [far.sendall(bytes([n]) * 1000) for n in range(3)])
-    with near, far:
-        sent.start()
-        into = bytearray(2500)
-        assert floors_network._fill(near, memoryview(into))
-        sent.join()
-        assert into == b"\0" * 1000 + b"\1" * 1000 + b"\2" * 500
-        far.close()
-        assert not floors_network._fill(near, memoryview(bytearray(501)))
-
-
 def test_what_takes_long_is_expected_to() -> None:
     assert expected_s("hop", 1000) == pytest.approx(0.01)
     assert expected_s("ws_echo", 1000) == pytest.approx(0.75)
-    assert expected_s("tcp_up", 10) == pytest.approx(1.1)
-    assert expected_s("tcp_up", 1000) == expected_s("tcp_up", floors_network.BULK_SAMPLES)
     assert expected_s("ws_broadcast", 10) > 2

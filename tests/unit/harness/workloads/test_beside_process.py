@@ -46,10 +46,10 @@ def test_a_floor_takes_longer_the_more_it_does() -> None:
         assert transfers_s(name, 100_000_000, clients, 9) > 2 * transfers_s(name, 10_000, clients, 3)
 
 
-def test_aiohttp_is_imported_for_floors_by_network_only() -> None:
+def test_aiohttp_is_imported_for_web_sockets_only() -> None:
     code = (
         "import sys; from harness.workloads import beside_process as b;"
-        "b.open_trips('queue'); b.open_transfers('memcpy', 8, 1); print('aiohttp' in sys.modules)"
+        "b.open_trips('queue'); b.open_transfers('tcp', 8, 1); print('aiohttp' in sys.modules)"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     assert printed == b"False\n"
