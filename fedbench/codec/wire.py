@@ -78,6 +78,10 @@ class Frame(NamedTuple):
     payload: memoryview
 
 
+Parts = tuple[bytes | memoryview, ...]
+"""A frame on its way out, in pieces that are sent one behind the other."""
+
+
 def encode_frame(
     kind: int,
     told: Told,
@@ -86,8 +90,8 @@ def encode_frame(
     lane: int = 0,
     number: int = 0,
     offset: int = 0,
-) -> bytes:
-    """Return a frame as bytes; see :class:`Frame`.
+) -> Parts:
+    """Return a frame as its header and its payload, which is not copied; see :class:`Frame`.
 
     Raises:
         ValueError: The payload is longer than a frame of that type may carry.
@@ -97,10 +101,10 @@ def encode_frame(
     header = _HEADER.pack(
         MAGIC, kind, lane, number, offset, *told.received, told.control, told.business, told.consumed
     )
-    return b"".join((header, payload))
+    return header, payload
 
 
-def decode_frame(data: bytes) -> Frame:
+def decode_frame(data: bytes | memoryview) -> Frame:
     """Return the frame that ``data`` is.
 
     Raises:

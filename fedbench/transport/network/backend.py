@@ -26,17 +26,17 @@ from fedbench.transport.network.connection import Host, Meeting, NetworkConnecti
 from fedbench.transport.network.dialling import Answer, Dialler, SessionOver
 from fedbench.transport.network.guest import Guest, LoopLink
 from fedbench.transport.network.handshake import Hello, Welcome
-from fedbench.transport.network.link import Link
 from fedbench.transport.network.liveness import Lazily, Liveness
 from fedbench.transport.network.server import Admission, Server
+from fedbench.transport.network.streamlink import StreamLink
+from fedbench.transport.network.websocket import Upgraded, WebSocketLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fedbench.clock import Clock
     from fedbench.ids import Role
     from fedbench.transport.connection import Connection
-    from fedbench.transport.network.link import Socket
+    from fedbench.transport.network.link import Carrier, Link
+    from fedbench.transport.network.streaming import ClientStream, ServerStream
 
 log = logging.getLogger("fedbench.transport")
 
@@ -104,7 +104,6 @@ class NetworkTransport(TransportBase):
         self._dialler: Dialler | None = None
         self._dialling: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._links: set[Link] = set()
-        self._carrying: set[asyncio.Task[None]] = set()
         self._redialling: dict[Connection, asyncio.Task[None]] = {}
         self._epochs: dict[tuple[str, str], int] = {}
 
@@ -131,9 +130,9 @@ class NetworkTransport(TransportBase):
             await asyncio.wait([link.over for link in self._links], timeout=CLOSE_GRACE_S)
         for link in list(self._links):
             link.abort()
-        tasks = [*self._carrying, *self._redialling.values()]
-        if tasks:
-            await asyncio.wait(tasks)
+        left = [*(link.over for link in self._links), *self._redialling.values()]
+        if left:
+            await asyncio.wait(left)
         if self._server is not None:
             await self._server.close()
         if self._dialler is not None:
@@ -228,9 +227,14 @@ class NetworkTransport(TransportBase):
         self._epochs[pair] = self._epochs.get(pair, 0) + 1
         return Meeting(self._epochs[pair], secrets.token_bytes(SECRET_BYTES), shift_ns)
 
-    def link(self, socket: Socket, abort: Callable[[], None], to: NetworkConnection) -> Link:
+    def link(self, socket: Upgraded | ServerStream | ClientStream, to: NetworkConnection) -> Link:
         """Return a link over a socket; it is cut when the transport is closed."""
-        link = Link(socket, abort, to, self._host.clock)
+        link: Link
+        if isinstance(socket, Upgraded):
+            client = self._roles[to.local_id] == "client"
+            link = WebSocketLink(socket, to, self._host.clock, client=client)
+        else:
+            link = StreamLink(socket, to, self._host.clock)
         self._links.add(link)
         link.over.add_done_callback(lambda _: self._links.discard(link))
         return link
@@ -273,21 +277,19 @@ class NetworkTransport(TransportBase):
         welcome = answer.welcome
         meeting = Meeting(welcome.epoch, welcome.session, self._shift_ns(welcome))
         connection = NetworkConnection(source, target, self.limits, meeting, self._host)
-        connection.attach(self.link(answer.socket, answer.socket.abort, connection))
+        connection.attach(self.link(answer.socket, connection))
         connection.on_start = lambda: self._carry(connection)
         connection.on_closed(self._stop_redialling)
         return connection
 
     def _carry(self, connection: NetworkConnection) -> None:
-        """Run the link of a connection in a task of its own."""
+        """Begin the link of a connection; when it is over and the session is not, dial again."""
         link = connection.link
-        if isinstance(link, Link):
-            task = asyncio.get_running_loop().create_task(self._run(connection, link))
-            self._carrying.add(task)
-            task.add_done_callback(self._carrying.discard)
+        if isinstance(link, WebSocketLink | StreamLink):
+            link.over.add_done_callback(lambda _: self._link_over(connection, link))
+            link.run()
 
-    async def _run(self, connection: NetworkConnection, link: Link) -> None:
-        await link.run()
+    def _link_over(self, connection: NetworkConnection, link: Carrier) -> None:
         connection.detach(link)
         if not connection.closed:
             task = asyncio.get_running_loop().create_task(self._dial_again(connection))
@@ -319,7 +321,7 @@ class NetworkTransport(TransportBase):
             answer.socket.abort()
             connection.lose(str(error))
             return
-        connection.attach(self.link(answer.socket, answer.socket.abort, connection))
+        connection.attach(self.link(answer.socket, connection))
         log.info("%s goes on with %s", connection.local_id, connection.peer_id)
         self._carry(connection)
 

@@ -51,8 +51,8 @@ PROMPT_BYTES = 64 << 10
 LEEWAY = 4
 """Times its own bound of running handlers that a peer, whose bound may be another, is allowed."""
 
+CONTROL = Channel.CONTROL
 _BOUNDED = (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY)
-_LANES = {Channel.CONTROL: Lane.CONTROL, Channel.BUSINESS: Lane.BUSINESS}
 
 
 class Host(NamedTuple):
@@ -104,6 +104,7 @@ class NetworkConnection(Connection):
     Attributes:
         secret: Who knows it may go on with the session.
         on_start: Called when the owner has claimed the connection, None for nothing.
+        next_frame: Returns what is to be sent next, None if there is nothing.
     """
 
     lossless: ClassVar[bool] = True  # the session sends again what a link has lost
@@ -116,6 +117,7 @@ class NetworkConnection(Connection):
         self._shift_ns = meeting.shift_ns
         self._host = host
         self._exchange = Exchange(peer_id, meeting.epoch, self.limits, host.store)
+        self.next_frame = self._exchange.next_frame
         self._link: Carrier | None = None
         self._tickets = 0
         self._window: Timer | None = None
@@ -206,11 +208,7 @@ class NetworkConnection(Connection):
             window_s = self._host.resume_window_s
             self._window = self._host.clock.call_later(window_s, self._window_over)
 
-    def next_frame(self) -> bytes | None:
-        """Return what is to be sent next."""
-        return self._exchange.next_frame()
-
-    def frame_came(self, link: Carrier, data: bytes) -> None:
+    def frame_came(self, link: Carrier, data: bytes | memoryview) -> None:
         """Take a frame; a peer that breaks the protocol is cut off."""
         if link is not self._link:
             return
@@ -221,7 +219,8 @@ class NetworkConnection(Connection):
             return
         if self._exchange.room:
             self._exchange.room = False
-            self._wake_room()
+            if self._room:
+                self._wake_room()
         if self._exchange.urgent:
             self._tell_soon()
         if type(came) is Came:
@@ -257,7 +256,8 @@ class NetworkConnection(Connection):
                 receipt.begin(nbytes)
             elif kind is DATA:
                 self._exchange.sent.add_data(nbytes)
-        self._exchange.add(_LANES[kind.channel], Item(head, bulk, nbytes, receipt))
+        lane = Lane.CONTROL if kind.channel is CONTROL else Lane.BUSINESS
+        self._exchange.add(lane, Item(head, bulk, nbytes, receipt))
         if self._link is not None:
             self._link.wake()
         return receipt

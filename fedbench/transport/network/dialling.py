@@ -7,21 +7,12 @@ import logging
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiohttp import (
-    ClientError,
-    ClientResponseError,
-    ClientSession,
-    ClientTimeout,
-    ClientWebSocketResponse,
-    ClientWSTimeout,
-    TCPConnector,
-    WSServerHandshakeError,
-)
+from aiohttp import ClientError, ClientResponseError, ClientSession, ClientTimeout, TCPConnector
 
-from fedbench.codec.wire import MAX_FRAME_BYTES
 from fedbench.errors import RemoteProtocolError, RoutingError
 from fedbench.transport.network import handshake, security, streaming
 from fedbench.transport.network.streaming import ClientStream
+from fedbench.transport.network.websocket import Upgraded, upgrade_headers
 
 if TYPE_CHECKING:
     from aiohttp import AddrInfoType
@@ -33,29 +24,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("fedbench.transport")
 
 DIAL_S = 10.0
-CLOSE_S = 1.0
-
-
-class WebSocket(ClientWebSocketResponse):
-    """A WebSocket that tells what came with it."""
-
-    @property
-    def welcome(self) -> str:
-        """What the server said in the answer that began it."""
-        return self._response.headers.get(handshake.WELCOME_HEADER, "")
-
-    def abort(self) -> None:
-        """Cut it at once, and let go of its connection, whether it was ever read from or not."""
-        connection = self._response.connection
-        if connection is not None and connection.transport is not None:
-            connection.transport.abort()
-        self._response.close()
 
 
 class Answer(NamedTuple):
-    """The server has answered: the WebSocket, and what it said."""
+    """The server has answered: what carries frames to it, and what it said."""
 
-    socket: WebSocket | ClientStream
+    socket: Upgraded | ClientStream
     welcome: Welcome
 
 
@@ -76,16 +50,14 @@ class Dialler:
     """
 
     def __init__(self, settings: NetworkSettings, credentials: Credentials) -> None:
-        scheme = "ws" if credentials.context is None else "wss"
+        scheme = "http" if credentials.context is None else "https"
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self.url = f"{scheme}://{host}:{settings.port}"
-        self._plain_url = f"http{scheme[2:]}://{host}:{settings.port}"
         self._streams = False
         self._headers = security.bearer(credentials.tokens)
         self._http = ClientSession(
             connector=TCPConnector(limit=0, ssl=credentials.context or True, socket_factory=_socket_of),
             timeout=ClientTimeout(total=None, sock_connect=DIAL_S),
-            ws_response_class=WebSocket,
         )
 
     async def dial(self, hello: Hello) -> Answer:
@@ -123,27 +95,30 @@ class Dialler:
             raise RoutingError(source, target, f"{self.url} cannot be reached: {why}") from None
 
     async def _web_socket(self, source: str, headers: dict[str, str]) -> Answer:
+        asked = upgrade_headers()
+        response = await self._http.get(
+            f"{self.url}/ws/{source}", headers={**headers, **asked}, allow_redirects=False
+        )
         try:
-            socket = await self._http.ws_connect(
-                f"{self.url}/ws/{source}",
-                headers=headers,
-                max_msg_size=MAX_FRAME_BYTES,
-                timeout=ClientWSTimeout(ws_close=CLOSE_S),
-            )
-        except WSServerHandshakeError as refused:
-            if refused.headers is None or handshake.REFUSED_HEADER not in refused.headers:
-                raise _NoWebSocket(f"no WebSocket gets through: {refused.message}") from None
+            if handshake.REFUSED_HEADER in response.headers:
+                response.raise_for_status()
+            said = response.headers.get(handshake.WELCOME_HEADER, "")
+            try:
+                socket = Upgraded.of_response(asked, response)
+            except RemoteProtocolError as error:
+                raise _NoWebSocket(f"no WebSocket gets through: {error}") from None
+        except BaseException:
+            response.close()
             raise
-        assert isinstance(socket, WebSocket)
         try:
-            return Answer(socket, handshake.read_welcome(socket.welcome))
+            return Answer(socket, handshake.read_welcome(said))
         except RemoteProtocolError:
             socket.abort()
             raise
 
     async def _stream(self, source: str, headers: dict[str, str]) -> Answer:
         response = await self._http.get(
-            f"{self._plain_url}/sse/{source}", headers=headers, read_bufsize=streaming.READ_BYTES
+            f"{self.url}/sse/{source}", headers=headers, read_bufsize=streaming.READ_BYTES
         )
         try:
             response.raise_for_status()
@@ -156,7 +131,7 @@ class Dialler:
             streaming.CLIENT_HEADER: source,
             streaming.SESSION_HEADER: streaming.to_header(welcome.session),
         }
-        url = f"{self._plain_url}/api/message"
+        url = f"{self.url}/api/message"
         return Answer(ClientStream(self._http, response, url, shown), welcome)
 
     async def close(self) -> None:

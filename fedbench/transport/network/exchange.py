@@ -9,13 +9,13 @@ from fedbench.codec.heads import Assembly
 from fedbench.codec.wire import CHUNK_BYTES, Told, decode_frame, encode_frame
 from fedbench.errors import Overloaded, RemoteProtocolError
 from fedbench.transport.network.reports import News, Sent, Taken, decode_news, encode_news
-from fedbench.transport.network.session import NO_BULK, Item, Lane, Position, Session
+from fedbench.transport.network.session import LANES, NO_BULK, Item, Lane, Position, Session
 from fedbench.transport.receipt import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedbench.codec.wire import Frame
+    from fedbench.codec.wire import Frame, Parts
     from fedbench.tensors.store import TensorStore
     from fedbench.transport.inbox import Limits
 
@@ -94,10 +94,10 @@ class Exchange:
         """
         self._session.add(lane, item)
 
-    def next_frame(self) -> bytes | None:
+    def next_frame(self) -> Parts | None:
         """Return what is to be sent next, None if there is nothing."""
-        if news := self.taken.news():
-            self._add_news(news)
+        if self.taken.has_news:
+            self._add_news(self.taken.news())
         piece = self._session.take()
         if piece is None:
             if not self.urgent:
@@ -110,13 +110,17 @@ class Exchange:
             return encode_frame(wire.HEAD, self._told(), data, lane=lane, number=number)
         return encode_frame(wire.CHUNK, self._told(), data, lane=lane, number=number, offset=offset)
 
-    def last_frames(self, why: str, most_bytes: int) -> list[bytes]:
-        """Return what is still to be sent, up to a bound, and a goodbye."""
-        frames: list[bytes] = []
+    def last_frames(self, why: str, most_bytes: int) -> list[Parts]:
+        """Return what is still to be sent, up to a bound, and a goodbye.
+
+        They are copies: they may leave after the session has ended, and with it what they were made of.
+        """
+        frames: list[Parts] = []
         nbytes = 0
         while nbytes < most_bytes and (frame := self.next_frame()) is not None:
-            frames.append(frame)
-            nbytes += len(frame)
+            copied = b"".join(frame)
+            frames.append((copied,))
+            nbytes += len(copied)
         text = why.encode(errors="replace")[: wire.MAX_REASON_BYTES]
         return [*frames, encode_frame(wire.GOODBYE, self._told(), text)]
 
@@ -149,16 +153,11 @@ class Exchange:
 
     def _totals(self) -> Told:
         received = self._session.position.received
-        return Told(
-            received,
-            self.taken.applied(Lane.CONTROL, received[Lane.CONTROL]),
-            self.taken.applied(Lane.BUSINESS, received[Lane.BUSINESS]),
-            self.consumed,
-        )
+        return Told(received, *self.taken.applied(received), self.consumed)
 
     # Receiving ---------------------------------------------------------------------------------------
 
-    def take(self, data: bytes) -> Came | Goodbye | None:
+    def take(self, data: bytes | memoryview) -> Came | Goodbye | None:
         """Take a frame; return what it completes.
 
         Raises:
@@ -171,7 +170,7 @@ class Exchange:
             return Goodbye(bytes(frame.payload).decode(errors="replace"))
         if frame.kind == wire.TOLD:
             return None
-        lane = Lane(frame.lane)
+        lane = LANES[frame.lane]
         if not self._session.expects(lane, frame.number):
             self.urgent = True  # it came before: the peer does not know
             return None
@@ -180,7 +179,7 @@ class Exchange:
             return None
         assembly = self._assemble(lane, frame)
         if assembly.complete:
-            del self._incoming[lane]
+            self._incoming.pop(lane, None)
             self._session.received(lane)
             return Came(lane, frame.number, assembly)
         if lane is Lane.BUSINESS:
@@ -199,7 +198,9 @@ class Exchange:
         if frame.kind == wire.HEAD:
             if assembly is not None:
                 raise RemoteProtocolError("a head came in the middle of a bulk")
-            assembly = self._incoming[lane] = Assembly(frame.payload, self._store)
+            assembly = Assembly(frame.payload, self._store)
+            if not assembly.complete:
+                self._incoming[lane] = assembly
         elif assembly is None:
             raise RemoteProtocolError("a chunk came without a head")
         else:

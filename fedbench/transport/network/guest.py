@@ -17,6 +17,7 @@ from fedbench.messages import Kind, Message
 
 if TYPE_CHECKING:
     from fedbench.clock import Clock, Timer
+    from fedbench.codec.wire import Parts
     from fedbench.tensors.model import ModelState
     from fedbench.transport.network.connection import NetworkConnection
     from fedbench.transport.receipt import Delivery
@@ -55,7 +56,7 @@ class LoopLink:
             self._woken = True
             asyncio.get_running_loop().call_soon(self._carry)
 
-    def finish(self, last: list[bytes]) -> None:
+    def finish(self, last: list[Parts]) -> None:
         """Bring the last frames to the other end."""
         asyncio.get_running_loop().call_soon(self._bring, last)
 
@@ -69,12 +70,12 @@ class LoopLink:
         while not self._owner.closed and (frame := self._owner.next_frame()) is not None:
             self._bring([frame])
 
-    def _bring(self, frames: list[bytes]) -> None:
+    def _bring(self, frames: list[Parts]) -> None:
         other = self._other
         assert other is not None
         for frame in frames:
             other.heard_ns = self._clock.now_ns()
-            other._owner.frame_came(other, frame)
+            other._owner.frame_came(other, b"".join(frame))
 
 
 class Event(NamedTuple):

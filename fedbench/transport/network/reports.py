@@ -20,6 +20,7 @@ from fedbench.transport.receipt import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from fedbench.transport.network.session import Numbers
     from fedbench.transport.receipt import Receipt
 
 MAX_ENTRIES = 8
@@ -76,10 +77,18 @@ class Taken:
         """Messages that were taken and of which the peer does not know that they were applied."""
         return sum(map(len, self._open.values()))
 
-    def applied(self, lane: Lane, taken: int) -> int:
-        """Return up to which number everything was applied, where ``taken`` messages were taken."""
-        first = next(iter(self._open[lane]), None)
-        return taken if first is None else first - 1
+    @property
+    def has_news(self) -> bool:
+        """Whether :meth:`news` returns any."""
+        return bool(self._news)
+
+    def applied(self, received: Numbers) -> tuple[int, int]:
+        """Return up to which control and business message everything was applied, of those received."""
+        control, business = self._open.values()
+        return (
+            next(iter(control)) - 1 if control else received[Lane.CONTROL],
+            next(iter(business)) - 1 if business else received[Lane.BUSINESS],
+        )
 
     def take(self, lane: Lane, number: int, *, applied: bool, error: RemoteError | None = None) -> None:
         """Note a message that was handed over; ``applied`` says whether its handlers have returned."""
@@ -147,18 +156,25 @@ class Sent:
             RemoteProtocolError: It has applied what it has not taken.
         """
         for lane, receipt in taken:
-            self._count[lane] += 1
-            self._running[lane][self._count[lane]] = receipt
-        for lane, total in ((Lane.CONTROL, control), (Lane.BUSINESS, business)):
-            if total > self._count[lane]:
-                raise RemoteProtocolError(
-                    f"{total} {lane.name} messages are reported as applied, {self._count[lane]} were taken"
-                )
-            running = self._running[lane]
-            while running and (first := next(iter(running))) <= total:
-                running.pop(first).settle()
-        for _, receipt in taken:
-            receipt.ack()
+            number = self._count[lane] = self._count[lane] + 1
+            total = control if lane is Lane.CONTROL else business
+            if number <= total and not self._running[lane]:
+                receipt.settle()  # applied in order when it was taken, as most are
+            else:
+                self._running[lane][number] = receipt
+                receipt.ack()
+        self._settle(Lane.CONTROL, control)
+        self._settle(Lane.BUSINESS, business)
+
+    def _settle(self, lane: Lane, total: int) -> None:
+        """Everything of a lane was applied up to a total."""
+        if total > self._count[lane]:
+            raise RemoteProtocolError(
+                f"{total} {lane.name} messages are reported as applied, {self._count[lane]} were taken"
+            )
+        running = self._running[lane]
+        while running and (first := next(iter(running))) <= total:
+            running.pop(first).settle()
 
     def heard(self, news: News) -> None:
         """The peer tells how handlers ended.
@@ -191,6 +207,8 @@ class Sent:
             RemoteProtocolError: More than were sent, or less than before.
         """
         count, self._consumed = total - self._consumed, total
+        if not count:
+            return False
         if count < 0 and (self._data or total != count):
             raise RemoteProtocolError(f"{total} messages are reported as received, fewer than before")
         if count > len(self._data):
@@ -198,7 +216,7 @@ class Sent:
         self._data.extend([0] * -count)
         for _ in range(count):
             self._data_bytes -= self._data.popleft()
-        return count != 0
+        return True
 
     def lose(self, unacknowledged: Sequence[Receipt], reason: Exception) -> None:
         """The connection is over: what is not acknowledged is lost."""

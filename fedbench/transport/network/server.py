@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aiohttp import web
 
-from fedbench.codec.wire import MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES
+from fedbench.codec.wire import MAX_HANDSHAKE_BYTES
 from fedbench.errors import RemoteProtocolError, RoutingError
 from fedbench.ids import check_name
 from fedbench.netsettings import is_loopback
 from fedbench.transport.network import handshake, security, streaming
 from fedbench.transport.network.gateway import Gateway
+from fedbench.transport.network.websocket import Upgraded, accept_headers
 
 if TYPE_CHECKING:
     import ssl
@@ -23,17 +24,15 @@ if TYPE_CHECKING:
     from fedbench.transport.network.connection import NetworkConnection
     from fedbench.transport.network.guest import Guest
     from fedbench.transport.network.handshake import Hello, Welcome
-    from fedbench.transport.network.link import Link, Socket
+    from fedbench.transport.network.link import Link
     from fedbench.transport.network.security import Credentials
 
 log = logging.getLogger("fedbench.transport")
 
 HANDSHAKE_S = 5.0
 SHUTDOWN_S = 5.0
-CLOSE_S = 1.0
 RETRY_AFTER_S = 10
 BACKLOG = 1024
-WRITE_BYTES = 256 << 10
 
 
 class Admission(NamedTuple):
@@ -63,7 +62,7 @@ class Admits(Protocol):
         """
         ...
 
-    def link(self, socket: Socket, abort: Callable[[], None], to: NetworkConnection) -> Link:
+    def link(self, socket: Upgraded | streaming.ServerStream, to: NetworkConnection) -> Link:
         """Return a link over a socket."""
         ...
 
@@ -194,18 +193,20 @@ class Server:
     # Requests ----------------------------------------------------------------------------------------
 
     async def _ws(self, request: web.Request) -> web.StreamResponse:
+        """Give a client its WebSocket. It outlives the request: nothing of that is kept."""
         admission = self._admit(request)
-        socket = web.WebSocketResponse(
-            compress=False, max_msg_size=MAX_FRAME_BYTES, timeout=CLOSE_S, writer_limit=WRITE_BYTES
-        )
-        socket.headers[handshake.WELCOME_HEADER] = handshake.to_header(admission.welcome)
-        self._held += 1
+        welcome = {handshake.WELCOME_HEADER: handshake.to_header(admission.welcome)}
         try:
-            await socket.prepare(request)
-            await self._run(request, socket, admission)
-        finally:
-            self._held -= 1
-        return socket
+            answer = web.StreamResponse(status=101, headers={**accept_headers(request.headers), **welcome})
+        except RemoteProtocolError as error:
+            raise web.HTTPBadRequest(
+                text=str(error)
+            ) from None  # something on the way has changed what it asked
+        await answer.prepare(request)
+        upgraded = Upgraded.of_request(request)
+        if upgraded is not None:
+            self._begin(upgraded, admission)
+        return answer
 
     async def _sse(self, request: web.Request) -> web.StreamResponse:
         """Carry a client's frames by events and POSTs, or tell a guest of what it is sent."""
@@ -214,15 +215,13 @@ class Server:
         admission = self._admit(request)
         welcome = {handshake.WELCOME_HEADER: handshake.to_header(admission.welcome)}
         response = web.StreamResponse(headers={**streaming.EVENT_HEADERS, **welcome})
-        stream = streaming.ServerStream(response, admission.welcome.session)
+        stream = streaming.ServerStream(request, response, admission.welcome.session)
         client_id = request.match_info["client_id"]
-        self._held += 1
         self._streams[client_id] = stream
         try:
             await response.prepare(request)
-            await self._run(request, stream, admission)
+            await self._begin(stream, admission).over
         finally:
-            self._held -= 1
             if self._streams.get(client_id) is stream:
                 del self._streams[client_id]
         return response
@@ -239,22 +238,21 @@ class Server:
             raise _refusal(web.HTTPRequestEntityTooLarge, str(error)) from None
         return web.Response(status=204)
 
-    async def _run(self, request: web.Request, socket: Socket, admission: Admission) -> None:
-        transport = request.transport
-        if transport is None:
-            return  # it went away again
+    def _begin(self, socket: Upgraded | streaming.ServerStream, admission: Admission) -> Link:
+        """Let a client's link begin; it is cut if another one has been admitted since."""
+        connection = admission.connection
+        link = self._admits.link(socket, connection)
+        if not admission.begin(link):
+            link.abort()
+            return link
+        self._held += 1
+        link.over.add_done_callback(lambda _: self._over(connection, link))
+        link.run()
+        return link
 
-        def abort() -> None:
-            transport.abort()
-            if isinstance(socket, streaming.ServerStream):
-                socket.end()
-
-        link = self._admits.link(socket, abort, admission.connection)
-        if admission.begin(link):
-            await link.run()
-            admission.connection.detach(link)
-        else:
-            link.abandon()
+    def _over(self, connection: NetworkConnection, link: Link) -> None:
+        self._held -= 1
+        connection.detach(link)
 
     def _admit(self, request: web.Request) -> Admission:
         if self._held >= self._capacity:

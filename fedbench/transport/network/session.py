@@ -158,16 +158,18 @@ class Session(Generic[T]):
         self._chunk_bytes = chunk_bytes
         self._lanes: tuple[_Sending[T], ...] = tuple(_Sending() for _ in LANES)
         self._nbytes = 0
+        self._waiting = 0  # control and business items that are not acknowledged
+        self._unwritten = 0  # items that were not taken in full
 
     def __str__(self) -> str:
-        return f"{self._waiting()} messages ({self._nbytes} bytes)"
+        return f"{self._waiting} messages ({self._nbytes} bytes)"
 
     # Sending -----------------------------------------------------------------------------------------
 
     @property
     def full(self) -> bool:
         """Whether :meth:`add` refuses control and business items."""
-        return self._nbytes >= self._limit_bytes or self._waiting() >= self._messages
+        return self._nbytes >= self._limit_bytes or self._waiting >= self._messages
 
     def add(self, lane: Lane, item: Item[T]) -> int:
         """Keep an item until it is acknowledged; return its number.
@@ -182,6 +184,8 @@ class Session(Generic[T]):
             raise Overloaded(f"{self} wait for their acknowledgement")
         sending.items.append(item)
         self._nbytes += item.nbytes
+        self._unwritten += 1
+        self._waiting += lane is not Lane.NEWS
         return sending.acknowledged + len(sending.items)
 
     def take(self) -> Piece | None:
@@ -189,9 +193,13 @@ class Session(Generic[T]):
 
         Heads of control items and news go first, so they overtake between the chunks of a bulk.
         """
-        for lane in LANES:
-            piece = self._lanes[lane].take(lane, self._chunk_bytes)
+        if not self._unwritten:
+            return None
+        for lane, sending in zip(LANES, self._lanes, strict=True):
+            written = sending.written
+            piece = sending.take(lane, self._chunk_bytes)
             if piece is not None:
+                self._unwritten -= sending.written - written
                 return piece
         return None
 
@@ -201,19 +209,20 @@ class Session(Generic[T]):
         What was told before changes nothing.
 
         Raises:
-            RemoteProtocolError: It claims what was not sent; nothing has changed.
+            RemoteProtocolError: It claims what was not sent: the session is lost.
         """
-        for lane, sending in zip(LANES, self._lanes, strict=True):
-            if received[lane] > sending.written:
-                raise RemoteProtocolError(
-                    f"{received[lane]} {lane.name} items are acknowledged, {sending.written} were sent"
-                )
         done: list[tuple[Lane, Item[T]]] = []
-        for lane, sending in zip(LANES, self._lanes, strict=True):
-            while sending.acknowledged < received[lane]:
+        for lane in LANES:
+            number, sending = received[lane], self._lanes[lane]
+            if number > sending.written:
+                raise RemoteProtocolError(
+                    f"{number} {lane.name} items are acknowledged, {sending.written} were sent"
+                )
+            while sending.acknowledged < number:
                 sending.acknowledged += 1
                 item = sending.items.popleft()
                 self._nbytes -= item.nbytes
+                self._waiting -= lane is not Lane.NEWS
                 done.append((lane, item))
         return done
 
@@ -226,6 +235,7 @@ class Session(Generic[T]):
         done = self.acknowledge(position.received)
         for lane, sending in zip(LANES, self._lanes, strict=True):
             sending.rewind(position.partial if lane is Lane.BUSINESS else -1)
+        self._unwritten = sum(len(sending.items) for sending in self._lanes)
         return done
 
     def end(self) -> list[tuple[Lane, Item[T]]]:
@@ -235,7 +245,7 @@ class Session(Generic[T]):
             sending.acknowledged += len(sending.items)
             sending.written = sending.acknowledged
             sending.items.clear()
-        self._nbytes = 0
+        self._nbytes = self._waiting = self._unwritten = 0
         return lost
 
     # Receiving ---------------------------------------------------------------------------------------
@@ -255,14 +265,14 @@ class Session(Generic[T]):
 
     def received(self, lane: Lane) -> None:
         """The next item of a lane has come in full."""
-        numbers = list(self.position.received)
-        numbers[lane] += 1
-        partial = -1 if lane is Lane.BUSINESS else self.position.partial
-        self.position = Position((numbers[0], numbers[1], numbers[2]), partial)
+        (control, news, business), partial = self.position
+        if lane is Lane.BUSINESS:
+            self.position = Position((control, news, business + 1))
+        elif lane is Lane.NEWS:
+            self.position = Position((control, news + 1, business), partial)
+        else:
+            self.position = Position((control + 1, news, business), partial)
 
     def progressed(self, partial: int) -> None:
         """So many bytes of the bulk of the next business item have come, behind its head."""
         self.position = Position(self.position.received, partial)
-
-    def _waiting(self) -> int:
-        return len(self._lanes[Lane.CONTROL].items) + len(self._lanes[Lane.BUSINESS].items)

@@ -12,7 +12,7 @@ import binascii
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from aiohttp import ClientConnectionError, ClientError, WebSocketError, WSMessage, WSMsgType
+from aiohttp import ClientConnectionError, ClientError
 
 from fedbench.codec.wire import MAX_FRAME_BYTES
 from fedbench.errors import RemoteProtocolError
@@ -29,7 +29,6 @@ READ_BYTES = 1 << 20
 QUEUED = 4
 
 _PREFIX, _END = b"data: ", b"\n\n"
-_OVER = WSMessage(WSMsgType.CLOSED, None, None)
 
 
 def encode_event(frame: bytes) -> bytes:
@@ -60,14 +59,16 @@ class ServerStream:
     """The server's end: events down, and what POSTs bring up.
 
     Args:
-        response: The stream of events, begun.
+        request: What asked for events.
+        response: The stream of events.
         secret: Secret of the session, which every POST shows.
     """
 
-    def __init__(self, response: web.StreamResponse, secret: bytes) -> None:
+    def __init__(self, request: web.Request, response: web.StreamResponse, secret: bytes) -> None:
+        self._request = request
         self._response = response
         self._shown = to_header(secret)
-        self._came: asyncio.Queue[WSMessage] = asyncio.Queue()
+        self._came: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(QUEUED)
         self._over = False
 
@@ -82,28 +83,33 @@ class ServerStream:
         if self._over:
             self._room.release()  # the next that waits
         else:
-            self._came.put_nowait(WSMessage(WSMsgType.BINARY, frame, None))
+            self._came.put_nowait(frame)
 
-    async def receive(self) -> WSMessage:
-        """Return the next frame, or that it is over."""
-        message = await self._came.get()
+    async def receive(self) -> bytes | None:
+        """Return the next frame, None if it is over."""
+        frame = await self._came.get()
         self._room.release()
-        return message
+        return frame
 
-    async def send_bytes(self, data: bytes) -> None:
+    async def send(self, frame: bytes) -> None:
         """Send a frame as an event."""
-        await self._response.write(encode_event(data))
+        await self._response.write(encode_event(frame))
 
     async def close(self) -> None:
         """End the stream."""
-        self.end()
+        self._end()
         await self._response.write_eof()
 
-    def end(self) -> None:
-        """The connection under it is cut; idempotent."""
+    def abort(self) -> None:
+        """Cut the connection under it; idempotent."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+        self._end()
+
+    def _end(self) -> None:
         if not self._over:
             self._over = True
-            self._came.put_nowait(_OVER)
+            self._came.put_nowait(None)
             self._room.release()
 
 
@@ -125,26 +131,28 @@ class ClientStream:
         self._url = url
         self._headers = headers
 
-    async def receive(self) -> WSMessage:
-        """Return the next frame, or that it is over."""
+    async def receive(self) -> bytes | None:
+        """Return the next frame, None if it is over.
+
+        Raises:
+            RemoteProtocolError: An event is none.
+        """
         try:
             while line := await self._response.content.readline():
                 frame = decode_event(line)
                 if frame is not None:
-                    return WSMessage(WSMsgType.BINARY, frame, None)
-        except RemoteProtocolError as error:
-            return WSMessage(WSMsgType.ERROR, WebSocketError(1002, str(error)), None)
+                    return frame
         except (ClientError, OSError, ValueError):
             pass  # cut, or a line that no server sends: the link is over either way
-        return _OVER
+        return None
 
-    async def send_bytes(self, data: bytes) -> None:
+    async def send(self, frame: bytes) -> None:
         """Post a frame.
 
         Raises:
             ClientError: The server cannot be reached, or does not take it.
         """
-        async with self._http.post(self._url, data=data, headers=self._headers) as answer:
+        async with self._http.post(self._url, data=frame, headers=self._headers) as answer:
             if answer.status != HTTPStatus.NO_CONTENT:
                 raise ClientConnectionError(f"a frame was answered with HTTP status {answer.status}")
 

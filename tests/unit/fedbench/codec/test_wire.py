@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench.codec import wire
-from fedbench.codec.wire import CHUNK, GOODBYE, HEAD, TOLD, Told, decode_frame, encode_frame
+from fedbench.codec.wire import CHUNK, GOODBYE, HEAD, TOLD, Told, decode_frame
 from fedbench.errors import RemoteProtocolError
+from tests.fakes.frames import encode_frame
 
 totals = st.integers(0, 2**64 - 1)
 tolds = st.builds(Told, st.tuples(totals, totals, totals), totals, totals, st.integers(-(2**63), 2**63 - 1))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedbench.codec import wire
-from fedbench.codec.wire import Told, encode_frame
+from fedbench.codec.wire import Told
 from fedbench.errors import ConnectionBroken, ConnectionClosed, Overloaded, PeerLost, RemoteProtocolError
 from fedbench.messages import Kind, Message
 from fedbench.tensors.model import ModelState
@@ -17,6 +17,7 @@ from fedbench.transport.network.liveness import Lazily, Liveness
 from fedbench.transport.network.session import Position
 from fedbench.transport.receipt import Outcome
 from tests.fakes.clock import FakeClock
+from tests.fakes.frames import encode_frame
 
 WINDOW_S = 60.0
 
@@ -78,7 +79,7 @@ class Pair:
             for side in (0, 1):
                 frame = ends[side].next_frame()
                 if frame is not None:
-                    ends[1 - side].frame_came(self.links[1 - side], frame)
+                    ends[1 - side].frame_came(self.links[1 - side], b"".join(frame))
                     busy = True
             if not busy:
                 return
@@ -167,7 +168,7 @@ async def test_closing_sends_the_rest_and_a_goodbye():
     pair.near.close()
     assert receipt.outcome is Outcome.LOST
     for frame in pair.links[0].last:
-        pair.far.frame_came(pair.links[1], frame)
+        pair.far.frame_came(pair.links[1], b"".join(frame))
     assert [m.body for m in pair.got] == ["last"]
     with pytest.raises(ConnectionBroken, match="alice closed its connection to server"):
         pair.far.send(Message(Kind.DATA, "server", "alice"))
@@ -179,7 +180,7 @@ async def test_a_peer_that_breaks_the_protocol_is_told_and_cut_off(caplog):
     pair.far.frame_came(pair.links[1], b"junk")
     with pytest.raises(ConnectionBroken, match="alice broke the protocol: a frame of 4 bytes is truncated"):
         pair.far.send(Message(Kind.DATA, "server", "alice"))
-    pair.near.frame_came(pair.links[0], pair.links[1].last[-1])
+    pair.near.frame_came(pair.links[0], b"".join(pair.links[1].last[-1]))
     with pytest.raises(ConnectionBroken, match="truncated"):
         pair.near.send(note())
     assert "truncated" in caplog.text
@@ -250,7 +251,7 @@ async def test_a_beat_tells_even_if_there_is_nothing_to_tell():
     pair.carry()
     assert pair.near.next_frame() is None
     pair.near._beat()
-    assert wire.decode_frame(pair.near.next_frame()).kind == wire.TOLD
+    assert wire.decode_frame(b"".join(pair.near.next_frame())).kind == wire.TOLD
 
 
 async def test_times_of_another_clock_are_shifted():
@@ -276,7 +277,7 @@ async def test_a_peer_that_ignores_the_bound_of_running_handlers_is_cut_off():
 async def test_a_repeated_frame_is_dropped():
     pair = Pair()
     pair.near.send(note("once"))
-    frame = pair.near.next_frame()
+    frame = b"".join(pair.near.next_frame())
     for _ in range(3):
         pair.far.frame_came(pair.links[1], frame)
     assert len(pair.got) == 1

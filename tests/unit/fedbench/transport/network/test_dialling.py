@@ -41,7 +41,7 @@ async def test_the_answer_tells_of_the_session(net, dial):
 async def test_nobody_there_is_named(net, dial):
     port = net.server.port
     await net.server.close()
-    with pytest.raises(RoutingError, match=f"{SERVER}.*ws://127.0.0.1:{port} cannot be reached"):
+    with pytest.raises(RoutingError, match=f"{SERVER}.*http://127.0.0.1:{port} cannot be reached"):
         await dial(port)
 
 
@@ -94,4 +94,4 @@ def test_addresses_of_ipv6_are_written_in_brackets():
         await dialler.close()
         return dialler.url
 
-    assert asyncio.run(url()) == "ws://[::1]:5"
+    assert asyncio.run(url()) == "http://[::1]:5"

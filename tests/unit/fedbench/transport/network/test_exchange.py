@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench.codec import heads, wire
-from fedbench.codec.wire import Told, encode_frame
+from fedbench.codec.wire import Told
 from fedbench.errors import ConnectionBroken, Overloaded, RemoteProtocolError
 from fedbench.messages import Kind, Message
 from fedbench.tensors.model import ModelState
@@ -21,6 +21,7 @@ from fedbench.transport.network.exchange import Came, Exchange, Goodbye
 from fedbench.transport.network.reports import TakenMessage
 from fedbench.transport.network.session import NO_BULK, Bulk, Item, Lane
 from fedbench.transport.receipt import Ledger, Outcome, Receipt
+from tests.fakes.frames import encode_frame
 
 KINDS = {Lane.CONTROL: Kind.HEARTBEAT, Lane.BUSINESS: Kind.CLIENT_NOTIFY}
 
@@ -74,7 +75,7 @@ class Link:
     def write(self, side):
         frame = self.ends[side].exchange.next_frame()
         if frame is not None:
-            self.ways[side].append(frame)
+            self.ways[side].append(b"".join(frame))
         return frame is not None
 
     def read(self, side):
@@ -160,7 +161,7 @@ def test_a_goodbye_comes_behind_what_waited():
     link = Link()
     link.ends[0].send(Lane.BUSINESS, "last words")
     for frame in link.ends[0].exchange.last_frames(": tired", 1 << 20):
-        came = link.ends[1].take(frame)
+        came = link.ends[1].take(b"".join(frame))
     assert came == Goodbye(": tired")
     assert link.ends[1].got[Lane.BUSINESS] == [("0", "last words", None)]
 
@@ -169,9 +170,9 @@ def test_a_goodbye_does_not_wait_for_large_models():
     link = Link()
     link.ends[0].send(Lane.BUSINESS, "", MODEL)
     frames = link.ends[0].exchange.last_frames("", 300_000)
-    assert sum(map(len, frames)) < 600_000
-    assert link.ends[1].take(frames[0]) is None
-    assert link.ends[1].take(frames[-1]) == Goodbye("")
+    assert sum(len(b"".join(frame)) for frame in frames) < 600_000
+    assert link.ends[1].take(b"".join(frames[0])) is None
+    assert link.ends[1].take(b"".join(frames[-1])) == Goodbye("")
 
 
 def test_the_end_loses_what_is_not_acknowledged():

@@ -27,9 +27,9 @@ def test_totals_stop_at_what_still_runs():
     taken.take(BUSINESS, 1, applied=True)
     taken.take(BUSINESS, 2, applied=False)
     taken.take(BUSINESS, 3, applied=True)
-    assert (taken.applied(BUSINESS, 3), taken.applied(CONTROL, 5), taken.news()) == (1, 5, ())
+    assert (taken.applied((5, 0, 3)), taken.news()) == ((5, 1), ())
     taken.finish(BUSINESS, 2)
-    assert (taken.applied(BUSINESS, 3), taken.news()) == (3, ())
+    assert (taken.applied((0, 0, 3)), taken.news()) == ((0, 3), ())
 
 
 def test_what_ends_out_of_order_is_news():
@@ -39,9 +39,9 @@ def test_what_ends_out_of_order_is_news():
     taken.finish(BUSINESS, 2)
     assert taken.news() == (Entry(BUSINESS, 2, None),)
     taken.sent(taken.news())
-    assert (taken.news(), taken.applied(BUSINESS, 2)) == ((), 0)
+    assert (taken.news(), taken.applied((0, 0, 2))) == ((), (0, 0))
     taken.finish(BUSINESS, 1)
-    assert taken.applied(BUSINESS, 2) == 2
+    assert taken.applied((0, 0, 2)) == (0, 2)
 
 
 def test_a_failure_holds_the_total_back_until_its_news_are_acknowledged():
@@ -49,12 +49,12 @@ def test_a_failure_holds_the_total_back_until_its_news_are_acknowledged():
     taken.take(BUSINESS, 1, applied=True, error=BOOM)
     taken.take(BUSINESS, 2, applied=False)
     taken.finish(BUSINESS, 2, BOOM)
-    assert taken.applied(BUSINESS, 2) == 0
+    assert taken.applied((0, 0, 2)) == (0, 0)
     news = taken.news()
     assert [entry.failure.type_name for entry in news] == ["KeyError", "KeyError"]
     taken.sent(news)
     taken.told(news)
-    assert taken.applied(BUSINESS, 2) == 2
+    assert taken.applied((0, 0, 2)) == (0, 2)
 
 
 def test_news_come_in_pieces_that_fit_and_their_texts_are_cut():

@@ -120,5 +120,5 @@ async def test_a_server_that_sends_no_frames_is_refused():
                 return b"data: ?!\n"
 
     stream = ClientStream(None, Response, "", {})
-    message = await stream.receive()
-    assert isinstance(message.data, aiohttp.WebSocketError)
+    with pytest.raises(RemoteProtocolError, match="an event is no frame"):
+        await stream.receive()
