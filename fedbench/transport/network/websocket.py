@@ -276,7 +276,7 @@ class WebSocketLink(asyncio.BufferedProtocol):
                 if opcode == Opcode.BINARY:
                     if self._owner is not None:
                         self._owner.frame_came(self, payload)
-                elif opcode == Opcode.PING:
+                elif opcode == Opcode.PING and not self._full:  # who reads nothing needs no answer
                     self._write(Opcode.PONG, (bytes(payload),))
                 elif opcode == Opcode.CLOSE:
                     self._close()

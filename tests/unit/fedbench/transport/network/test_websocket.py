@@ -133,6 +133,19 @@ async def test_a_ping_is_answered():
         await until(lambda: end.owner.came == [b"next"])
 
 
+async def test_a_peer_that_pings_and_reads_nothing_is_not_answered_without_bound():
+    async with linked() as end:
+        end.owner.frames = [(b"x" * CHUNK_BYTES,)] * 200
+        end.link.run()
+        await until(lambda: end.link._full)
+        waiting = end.transport.get_write_buffer_size()
+        for _ in range(1000):
+            end.peer.send(Opcode.PING, bytes(125))
+        end.peer.send(Opcode.BINARY, b"behind")
+        await until(lambda: end.owner.came == [b"behind"])
+        assert end.transport.get_write_buffer_size() <= waiting
+
+
 async def test_the_last_frames_go_out_before_it_closes_and_the_owner_is_left_alone():
     async with linked() as end:
         end.link.finish([(b"rest",), (b"good", b"bye")])
