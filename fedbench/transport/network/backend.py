@@ -9,6 +9,7 @@ import secrets
 import time
 from collections import defaultdict
 from dataclasses import replace
+from errno import EADDRINUSE
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -155,7 +156,10 @@ class NetworkTransport(TransportBase):
                 self._server = None
                 await server.close()
                 where = f"{self.settings.host}:{self.settings.port}"
-                reason = f"it cannot listen at {where}: {error.strerror or error}"
+                why = error.strerror or error
+                if error.errno == EADDRINUSE:
+                    why = "it is in use; end what listens there, or choose another port"
+                reason = f"it cannot listen at {where}: {why}"
                 raise RoutingError(node_id, node_id, reason) from None
         self._served.add(node_id)
 

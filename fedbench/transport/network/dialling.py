@@ -7,7 +7,14 @@ import logging
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiohttp import ClientError, ClientResponseError, ClientSession, ClientTimeout, TCPConnector
+from aiohttp import (
+    ClientError,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+    ServerDisconnectedError,
+    TCPConnector,
+)
 
 from fedbench.errors import RemoteProtocolError, RoutingError
 from fedbench.transport.network import handshake, security, streaming
@@ -92,6 +99,8 @@ class Dialler:
             raise RoutingError(source, target, reason) from None
         except (ClientError, OSError) as error:
             why = getattr(error, "strerror", None) or error
+            if isinstance(error, ServerDisconnectedError) and self.url.startswith("https"):
+                why = f"{why}; it may want a client's certificate that its authorities have issued"
             raise RoutingError(source, target, f"{self.url} cannot be reached: {why}") from None
 
     async def _web_socket(self, source: str, headers: dict[str, str]) -> Answer:

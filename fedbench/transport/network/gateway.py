@@ -6,6 +6,7 @@ Models do not travel as JSON: they are fetched by version, as bytes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from hmac import compare_digest
 from struct import Struct
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_JSON_BYTES = 1 << 20
+BODY_S = 5.0
 MAX_GUESTS = 1024
 DEADLINE_S = 30.0
 MOST_DEADLINE_S = 3600.0
@@ -181,13 +183,15 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
     Raises:
         ValueError: It is larger than 1 MiB, does not say how large it is, or is no JSON object.
+        TimeoutError: It did not come within 5 seconds.
     """
     length = request.content_length
     if length is None and request.can_read_body:
         raise ValueError("a body must say how large it is")
     if length is not None and length > MAX_JSON_BYTES:
         raise ValueError(f"a body of {length} bytes is oversized: {MAX_JSON_BYTES} is the most")
-    data = await request.content.readexactly(length or 0)
+    async with asyncio.timeout(BODY_S):
+        data = await request.content.readexactly(length or 0)
     try:
         said = msgspec.json.decode(data or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -183,3 +183,14 @@ def test_junk_is_no_json():
     with pytest.raises(ValueError, match="how large"):
         asyncio.run(gateway._body(Request))
     assert msgspec.json.decode(b"{}") == {}
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(there, monkeypatch):
+    monkeypatch.setattr(gateway, "BODY_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", there.transport.port)
+    head = f"POST /api/register HTTP/1.1\r\nHost: localhost\r\n{CLIENT_HEADER}: eve\r\n"
+    writer.write(head.encode() + b"Content-Length: 99\r\n\r\n{")
+    answer = await within(reader.read())  # to the end: the connection is closed, too
+    assert b"504" in answer.splitlines()[0]
+    assert b"TimeoutError" in answer
+    writer.close()
