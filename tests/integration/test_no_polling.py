@@ -71,6 +71,7 @@ TIMERS = {
     "transport/network/connection.py",  # once for each link that has broken: the window of its session
     "transport/network/guest.py",  # once after each request: when the guest counts as gone
     "transport/network/liveness.py",
+    "transport/network/websocket.py",  # once for each link that closes: how long the peer may take to, too
     "transport/network/server.py",  # once for each new connection: the deadline of its handshake
     "transport/process/connection.py",  # once, when there is something to tell that nobody waits for
 }
