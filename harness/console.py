@@ -180,7 +180,7 @@ def print_plan(suite: Suite, seed: int, console: Console) -> None:
     """Print what would be run, in order, and how long it would take: a line a block, or one a workload."""
     runs = plan(suite, seed)
     console.print(
-        f"{suite.name}: {suite.blocks} blocks, {len(runs)} workers, {suite.modes} mode, seed {seed}, "
+        f"{suite.name}: {suite.blocks} blocks, {len(runs)} workers, {suite.modes}, seed {seed}, "
         f"about {duration(expected_s(runs))}\n",
         style="bold",
         highlight=False,

@@ -203,7 +203,7 @@ def test_a_plan_has_a_line_a_block_with_its_arms_in_order() -> None:
     print_plan(suite, 5, where)
     lines = shown(where).splitlines()
     takes = duration(expected_s(plan(suite, 5)))
-    assert lines[0] == f"quick: 5 blocks, 60 workers, memory+process mode, seed 5, about {takes}"
+    assert lines[0] == f"quick: 5 blocks, 77 workers, memory+process+network, seed 5, about {takes}"
     for block in range(1, 6):
         arms = [run.arm.name for run in plan(suite, 5) if run.block == block]
         assert f"block {block}  {' '.join(arms)}" in " ".join(shown(where).split()).replace(

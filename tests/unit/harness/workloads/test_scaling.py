@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 
-import numpy as np
 import pytest
 
 from fedbench.errors import DeadlineExceeded
@@ -93,7 +93,9 @@ async def test_what_the_server_holds_for_each_client_is_counted(session) -> None
     class Heavy(FederationStack):
         async def start(self, spec):
             await super().start(spec)
-            self.held = [np.ones(1 << 17) for _ in range(spec.clients)]  # 1 MiB each
+            self.held = [mmap.mmap(-1, 1 << 20) for _ in range(spec.clients)]  # new pages, none used before
+            for pages in self.held:
+                pages.write(b"." * len(pages))
 
         async def stop(self):
             self.held = []
