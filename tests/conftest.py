@@ -10,9 +10,13 @@ import pytest
 import pytest_asyncio
 import uvloop
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
 
 from fedbench.fleet import starting
 from tests.leaks import leaks, pending_tasks, resources
+
+settings.register_profile("untimed", deadline=None)  # machines are shared: no test is about speed
+settings.load_profile("untimed")
 
 pytest_plugins = ["pytester"]
 
