@@ -148,6 +148,8 @@ class Deframer:
         at = _TINY.size
         if size == 126:
             size, at = data[2] << 8 | data[3], _SHORT.size
+        elif size > 126:  # a long one, or masked where none may be
+            return False
         start = at + MASK_BYTES if self._masked else at
         if size != nbytes - start or size > self._most_bytes:
             return False

@@ -89,6 +89,18 @@ def test_dribbled_bytes_are_put_together():
     assert got == [(Opcode.BINARY, b"x" * 300), (Opcode.PING, b"y")]
 
 
+@pytest.mark.parametrize(("masked", "first_bytes"), [(False, 129), (True, 133)])
+def test_the_beginning_of_a_long_message_is_none_of_127_bytes(masked, first_bytes):
+    payload = b"x" * MOST  # whose header says 127, which means that the size follows
+    data = framed(Opcode.BINARY, payload, mask=MASK if masked else b"")
+    assert received(data, masked=masked, cuts=[first_bytes]) == [(Opcode.BINARY, payload)]
+
+
+def test_a_masked_message_to_a_client_is_none_of_more_bytes():
+    with pytest.raises(RemoteProtocolError, match="is masked"):
+        received(bytes([0x82, 0x80 | 10]) + bytes(128 + 10))
+
+
 def test_a_message_in_pieces_is_put_together_and_a_ping_may_come_between():
     data = (
         framed(Opcode.BINARY, b"one", final=False)
