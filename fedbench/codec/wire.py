@@ -35,10 +35,12 @@ class FrameType(IntEnum):
     CHUNK = 2
     TOLD = 3
     GOODBYE = 4
+    BEAT = 5
+    """Tells as ``TOLD`` does, and asks for a frame at once."""
 
 
-HEAD, CHUNK, TOLD, GOODBYE = (int(kind) for kind in FrameType)
-_MOST_BYTES = {HEAD: MAX_HEAD_BYTES, CHUNK: CHUNK_BYTES, TOLD: 0, GOODBYE: MAX_REASON_BYTES}
+HEAD, CHUNK, TOLD, GOODBYE, BEAT = (int(kind) for kind in FrameType)
+_MOST_BYTES = {HEAD: MAX_HEAD_BYTES, CHUNK: CHUNK_BYTES, TOLD: 0, GOODBYE: MAX_REASON_BYTES, BEAT: 0}
 
 
 class Told(NamedTuple):

@@ -50,6 +50,7 @@ class Exchange:
         taken: What became of the messages received.
         consumed: ``DATA`` messages that somebody took out of the inbox, less those that lay in it before.
         urgent: Whether a frame is to be sent even if it only tells.
+        ask: Whether the peer is to be asked for a frame, before anything else is sent.
         room: Set when the peer has made room; whoever lets waiting senders go unsets it.
     """
 
@@ -57,7 +58,7 @@ class Exchange:
         self.sent = Sent(peer_id)
         self.taken = Taken()
         self.consumed = 0
-        self.urgent = False
+        self.urgent = self.ask = False
         self.room = False
         self._store = store
         self._session: Session[Receipt | News] = Session(
@@ -96,6 +97,9 @@ class Exchange:
 
     def next_frame(self) -> Parts | None:
         """Return what is to be sent next, None if there is nothing."""
+        if self.ask:
+            self.ask = self.urgent = False
+            return encode_frame(wire.BEAT, self._told())
         if self.taken.has_news:
             self._add_news(self.taken.news())
         piece = self._session.take()
@@ -169,6 +173,9 @@ class Exchange:
         if frame.kind == wire.GOODBYE:
             return Goodbye(bytes(frame.payload).decode(errors="replace"))
         if frame.kind == wire.TOLD:
+            return None
+        if frame.kind == wire.BEAT:
+            self.urgent = True
             return None
         lane = LANES[frame.lane]
         if not self._session.expects(lane, frame.number):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench.codec import wire
-from fedbench.codec.wire import CHUNK, GOODBYE, HEAD, TOLD, Told, decode_frame
+from fedbench.codec.wire import BEAT, CHUNK, GOODBYE, HEAD, TOLD, Told, decode_frame
 from fedbench.errors import RemoteProtocolError
 from tests.fakes.frames import encode_frame
 
@@ -24,7 +24,8 @@ def test_frames_come_back_as_they_went(kind, told, payload, lane, number, offset
 
 
 def test_frames_that_belong_to_no_lane():
-    assert decode_frame(encode_frame(TOLD, Told(consumed=-3))).told.consumed == -3
+    for kind in (TOLD, BEAT):
+        assert decode_frame(encode_frame(kind, Told(consumed=-3))).told.consumed == -3
     assert bytes(decode_frame(encode_frame(GOODBYE, Told(), b"why")).payload) == b"why"
 
 
@@ -58,7 +59,13 @@ def test_a_foreign_magic_kind_or_lane_is_refused(place, value):
 
 @pytest.mark.parametrize(
     ("kind", "most"),
-    [(HEAD, wire.MAX_HEAD_BYTES), (CHUNK, wire.CHUNK_BYTES), (TOLD, 0), (GOODBYE, wire.MAX_REASON_BYTES)],
+    [
+        (HEAD, wire.MAX_HEAD_BYTES),
+        (CHUNK, wire.CHUNK_BYTES),
+        (TOLD, 0),
+        (GOODBYE, wire.MAX_REASON_BYTES),
+        (BEAT, 0),
+    ],
 )
 def test_a_payload_beyond_its_limit_is_refused_on_both_sides(kind, most):
     number = int(kind in (HEAD, CHUNK))
@@ -77,6 +84,7 @@ def test_a_payload_beyond_its_limit_is_refused_on_both_sides(kind, most):
         encode_frame(HEAD, Told(), b"x"),
         encode_frame(CHUNK, Told(), b"", number=1),
         encode_frame(TOLD, Told(), number=1),
+        encode_frame(BEAT, Told(), number=1),
     ],
 )
 def test_frames_that_mean_nothing_are_refused(data):

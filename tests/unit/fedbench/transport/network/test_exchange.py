@@ -166,6 +166,32 @@ def test_a_goodbye_comes_behind_what_waited():
     assert link.ends[1].got[Lane.BUSINESS] == [("0", "last words", None)]
 
 
+def kinds_of(end):
+    """Return the types of all frames that an end has to send."""
+    frames = iter(end.exchange.next_frame, None)
+    return [wire.decode_frame(b"".join(frame)).kind for frame in frames]
+
+
+def test_a_beat_goes_before_a_model_and_tells_what_is_to_be_told():
+    end = End()
+    end.send(Lane.BUSINESS, "", MODEL)
+    end.exchange.next_frame()
+    end.exchange.ask = end.exchange.urgent = True
+    assert kinds_of(end) == [wire.BEAT] + [wire.CHUNK] * 7
+
+
+def test_a_beat_is_answered_by_one_frame_whatever_it_holds():
+    for held, kind in ((False, wire.TOLD), (True, wire.HEAD)):
+        end = End()
+        if held:
+            end.send(Lane.BUSINESS)
+        for _ in range(3):
+            assert end.take(encode_frame(wire.BEAT, Told())) is None
+        assert kinds_of(end) == [kind]
+        assert end.take(encode_frame(wire.TOLD, Told())) is None
+        assert kinds_of(end) == []
+
+
 def test_a_goodbye_does_not_wait_for_large_models():
     link = Link()
     link.ends[0].send(Lane.BUSINESS, "", MODEL)
@@ -219,6 +245,9 @@ BULKY = heads.encode(Message(Kind.MODEL_PUSH, "a", "b", tensors=MODEL), None)[0]
         ([encode_frame(wire.TOLD, Told((1, 0, 0)))], "are acknowledged"),
         ([encode_frame(wire.TOLD, Told(control=1))], "are reported as applied"),
         ([encode_frame(wire.TOLD, Told(consumed=1))], "are reported as received"),
+        ([encode_frame(wire.BEAT, Told((1, 0, 0)))], "are acknowledged"),
+        ([encode_frame(wire.BEAT, Told()) + b"x"], "a BEAT of 1 bytes is oversized"),
+        ([encode_frame(wire.BEAT, Told(), number=1)], "a BEAT of 0 bytes with number 1 means nothing"),
     ],
 )
 def test_a_peer_that_breaks_the_protocol_is_told_how(frames, reason):
@@ -229,7 +258,7 @@ def test_a_peer_that_breaks_the_protocol_is_told_how(frames, reason):
         end.take(frames[-1])
 
 
-@given(st.binary(min_size=wire.HEADER_BYTES, max_size=wire.HEADER_BYTES + 80), st.integers(1, 4))
+@given(st.binary(min_size=wire.HEADER_BYTES, max_size=wire.HEADER_BYTES + 80), st.integers(1, 5))
 def test_noise_is_refused_by_name(noise, kind):
     with contextlib.suppress(RemoteProtocolError):
         End().take(bytes((wire.MAGIC, kind)) + noise[2:])
