@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fedbench.configfile import Section
 
+LEAST_S = 1e-3
 MOST_S = 1e6
+"""Between them lie a heartbeat and a window."""
+OF_SERVER = "its server says it to a client that connects: set it in server.transport"
 EXPOSED = "{!r} is not loopback: set tls, or insecure: true if nobody else can reach it"
 
 
@@ -40,8 +43,9 @@ class NetworkSettings:
         token_file: File of mode 0600 with the tokens that a server takes, one a line, or the one that a
             client shows; None for none.
         insecure: Allows addresses other than loopback without TLS.
-        heartbeat_s: A link that is silent for 1.5 times as long is cut, in seconds.
-        resume_window_s: How long a session outlives its link, in seconds.
+        heartbeat_s: A link that is silent for 1.5 times as long is cut, in seconds. The server's counts:
+            clients are told it when they connect, and their own means nothing.
+        resume_window_s: How long a session outlives its link, in seconds; the server's, too.
     """
 
     host: str = "127.0.0.1"
@@ -59,7 +63,8 @@ def read_network(section: Section, server: NetworkSettings | None = None) -> Net
     Args:
         section: The section.
         server: For a client: what its server's section says. What the client's own does not, is taken from
-            there; of its certificates only the authorities.
+            there; of its certificates only the authorities. The heartbeat and the window are no client's
+            to set.
     """
     known = server or NetworkSettings()
     settings = NetworkSettings(
@@ -68,8 +73,8 @@ def read_network(section: Section, server: NetworkSettings | None = None) -> Net
         _read_tls(section, known.tls),
         section.string("token_file", known.token_file or "") or None,
         section.boolean("insecure", default=known.insecure),
-        section.number("heartbeat_s", known.heartbeat_s, above=0.0, most=MOST_S),
-        section.number("resume_window_s", known.resume_window_s, above=0.0, most=MOST_S),
+        _read_time(section, "heartbeat_s", known.heartbeat_s, client=server is not None),
+        _read_time(section, "resume_window_s", known.resume_window_s, client=server is not None),
     )
     if is_exposed(settings) and (server is None or not is_exposed(server)):
         section.problem("host", EXPOSED.format(settings.host))
@@ -87,6 +92,14 @@ def is_loopback(host: str) -> bool:
 def is_exposed(settings: NetworkSettings) -> bool:
     """Whether others could listen, and nothing says that they may."""
     return settings.tls is None and not settings.insecure and not is_loopback(settings.host)
+
+
+def _read_time(section: Section, name: str, known_s: float, *, client: bool) -> float:
+    if not client:
+        return section.number(name, known_s, above=LEAST_S, most=MOST_S)
+    if section.value(name) is not None:
+        section.problem(name, OF_SERVER)
+    return known_s
 
 
 def _read_tls(section: Section, servers: TlsSettings | None) -> TlsSettings | None:

@@ -16,7 +16,7 @@ import msgspec
 
 from fedbench.transport.network.handshake import PROTOCOL, Hello, to_header
 
-HEAD, CHUNK, TOLD, GOODBYE = 1, 2, 3, 4
+HEAD, CHUNK, TOLD, GOODBYE, BEAT = 1, 2, 3, 4, 5
 CONTROL, NEWS, BUSINESS = 0, 1, 2
 RPC_REQUEST, RPC_RESPONSE, MODEL_PUSH, CLIENT_NOTIFY, REGISTER, HEARTBEAT = 0, 1, 2, 4, 6, 9
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9

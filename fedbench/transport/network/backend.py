@@ -27,7 +27,7 @@ from fedbench.transport.network.connection import Host, Meeting, NetworkConnecti
 from fedbench.transport.network.dialling import Answer, Dialler, SessionOver
 from fedbench.transport.network.guest import Guest, LoopLink
 from fedbench.transport.network.handshake import Hello, Welcome
-from fedbench.transport.network.liveness import Lazily, Liveness
+from fedbench.transport.network.liveness import Lazily, Pacemaker, Watchdog
 from fedbench.transport.network.server import Admission, Server
 from fedbench.transport.network.streamlink import StreamLink
 from fedbench.transport.network.websocket import Upgraded, WebSocketLink
@@ -92,13 +92,9 @@ class NetworkTransport(TransportBase):
         self.port = self.settings.port
         self.first_delay_s = FIRST_S
         clock = clock or LoopClock()
-        self._host = Host(
-            clock,
-            store,
-            Liveness(clock, self.settings.heartbeat_s),
-            Lazily(clock),
-            self.settings.resume_window_s,
-        )
+        self._host = Host(clock, store, Lazily(clock))
+        self._pacemaker = Pacemaker(clock, self.settings.heartbeat_s)  # of links that were answered
+        self._watchdog = Watchdog(clock)  # of links that were dialled
         self._clock_id = _clock_id()
         self._server: Server | None = None
         self._served: set[str] = set()
@@ -138,7 +134,8 @@ class NetworkTransport(TransportBase):
             await self._server.close()
         if self._dialler is not None:
             await self._dialler.close()
-        self._host.liveness.close()
+        self._pacemaker.close()
+        self._watchdog.close()
         self._host.lazily.close()
 
     # Server's side -----------------------------------------------------------------------------------
@@ -185,7 +182,7 @@ class NetworkTransport(TransportBase):
         def begin(link: Link) -> bool:
             if self._closed:
                 return False
-            connection.attach(link)
+            connection.attach(link, self._pacemaker)
             self._adopt(connection)
             return True
 
@@ -204,7 +201,7 @@ class NetworkTransport(TransportBase):
         def begin(link: Link) -> bool:
             if not connection.awaits(ticket):
                 return False
-            connection.attach(link)
+            connection.attach(link, self._pacemaker)
             log.info("%s goes on with %s", hello.target, hello.source)
             return True
 
@@ -219,7 +216,7 @@ class NetworkTransport(TransportBase):
         meeting = self._meeting(node, client_id, 0)
         near = NetworkConnection(client_id, node, self.limits, meeting, self._host)
         far = NetworkConnection(node, client_id, self.limits, meeting, self._host)
-        guest = Guest(near, self._host.clock, self._host.resume_window_s)
+        guest = Guest(near, self._host.clock, self.settings.resume_window_s)
         LoopLink.join(near, far, self._host.clock)
         near.start()
         self._adopt(far)
@@ -229,7 +226,8 @@ class NetworkTransport(TransportBase):
         """Begin the next epoch of a pair."""
         pair = (local_id, peer_id)
         self._epochs[pair] = self._epochs.get(pair, 0) + 1
-        return Meeting(self._epochs[pair], secrets.token_bytes(SECRET_BYTES), shift_ns)
+        times_s = self.settings.heartbeat_s, self.settings.resume_window_s
+        return Meeting(self._epochs[pair], secrets.token_bytes(SECRET_BYTES), shift_ns, *times_s)
 
     def link(self, socket: Upgraded | ServerStream | ClientStream, to: NetworkConnection) -> Link:
         """Return a link over a socket; it is cut when the transport is closed."""
@@ -279,9 +277,10 @@ class NetworkTransport(TransportBase):
             answer.socket.abort()
             self._check_open()
         welcome = answer.welcome
-        meeting = Meeting(welcome.epoch, welcome.session, self._shift_ns(welcome))
+        times_s = welcome.heartbeat_s, welcome.resume_window_s
+        meeting = Meeting(welcome.epoch, welcome.session, self._shift_ns(welcome), *times_s)
         connection = NetworkConnection(source, target, self.limits, meeting, self._host)
-        connection.attach(self.link(answer.socket, connection))
+        connection.attach(self.link(answer.socket, connection), self._watchdog)
         connection.on_start = lambda: self._carry(connection)
         connection.on_closed(self._stop_redialling)
         return connection
@@ -325,7 +324,7 @@ class NetworkTransport(TransportBase):
             answer.socket.abort()
             connection.lose(str(error))
             return
-        connection.attach(self.link(answer.socket, connection))
+        connection.attach(self.link(answer.socket, connection), self._watchdog)
         log.info("%s goes on with %s", connection.local_id, connection.peer_id)
         self._carry(connection)
 
@@ -355,6 +354,8 @@ class NetworkTransport(TransportBase):
             connection.secret,
             self._clock_id,
             time.monotonic_ns(),
+            self.settings.heartbeat_s,
+            self.settings.resume_window_s,
             connection.position,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from fedbench.codec import heads
@@ -61,16 +62,12 @@ class Host(NamedTuple):
     Attributes:
         clock: Time.
         store: Where received models come to lie.
-        liveness: Watches links.
         lazily: Does what nobody waits for.
-        resume_window_s: How long a session outlives its link, in seconds.
     """
 
     clock: Clock
     store: TensorStore
-    liveness: Liveness
     lazily: Lazily
-    resume_window_s: float
 
 
 class Meeting(NamedTuple):
@@ -80,11 +77,15 @@ class Meeting(NamedTuple):
         epoch: Epoch of the session.
         secret: Who knows it may go on with the session.
         shift_ns: Added to the peer's times to have this node's.
+        heartbeat_s: The server's heartbeat, in seconds.
+        resume_window_s: How long the session outlives its link, in seconds; the server says it, too.
     """
 
     epoch: int
     secret: bytes
     shift_ns: int
+    heartbeat_s: float
+    resume_window_s: float
 
 
 class NetworkConnection(Connection):
@@ -103,6 +104,7 @@ class NetworkConnection(Connection):
 
     Attributes:
         secret: Who knows it may go on with the session.
+        heartbeat_s: The server's heartbeat, in seconds.
         on_start: Called when the owner has claimed the connection, None for nothing.
         next_frame: Returns what is to be sent next, None if there is nothing.
     """
@@ -113,12 +115,16 @@ class NetworkConnection(Connection):
     def __init__(self, local_id: str, peer_id: str, limits: Limits, meeting: Meeting, host: Host) -> None:
         super().__init__(local_id, peer_id, meeting.epoch, limits)
         self.secret = meeting.secret
+        self.heartbeat_s = meeting.heartbeat_s
         self.on_start: Callable[[], None] | None = None
         self._shift_ns = meeting.shift_ns
+        self._window_s = meeting.resume_window_s
         self._host = host
         self._exchange = Exchange(peer_id, meeting.epoch, self.limits, host.store)
         self.next_frame = self._exchange.next_frame
         self._link: Carrier | None = None
+        self._liveness: Liveness | None = None
+        self._quiet_ns = self._speak_ns = math.inf
         self._tickets = 0
         self._window: Timer | None = None
         self._room: list[asyncio.Future[None]] = []
@@ -188,25 +194,37 @@ class NetworkConnection(Connection):
         """Whether the link of that ticket is still waited for: no later one was begun, and it is not over."""
         return ticket == self._tickets and self._closed is None
 
-    def attach(self, link: Carrier) -> None:
-        """Go on over ``link``. What waits, and what is to be told, is sent at once."""
+    def attach(self, link: Carrier, liveness: Liveness | None = None) -> None:
+        """Go on over ``link``. What waits, and what is to be told, is sent at once.
+
+        Args:
+            link: The link.
+            liveness: What watches it, None if it cannot fall silent.
+        """
         self._forget_window()
-        self._link = link
+        self._link, self._liveness = link, liveness
         self._exchange.urgent = True
-        self._host.liveness.add(link, self.peer_id, self._beat)
+        if liveness is not None:
+            liveness.add(link, self)
+            self._quiet_ns = liveness.quiet_share * self.heartbeat_s * 1e9
+            self._speak_ns = link.heard_ns + self._quiet_ns
         link.wake()
+
+    def beat(self) -> None:
+        """Ask the peer for a sign of life."""
+        self._exchange.ask = True
+        if self._link is not None:
+            self._link.wake()
 
     def detach(self, link: Carrier | None = None) -> None:
         """The link (None for whichever there is) is over; the session goes on until its window is over."""
         if self._link is None or (link is not None and link is not self._link):
             return
-        self._host.liveness.remove(self._link)
         self._link.abort()
-        self._link = None
+        self._forget_link()
         if self._closed is None:
             log.info("%s has no link to %s any more", self.local_id, self.peer_id)
-            window_s = self._host.resume_window_s
-            self._window = self._host.clock.call_later(window_s, self._window_over)
+            self._window = self._host.clock.call_later(self._window_s, self._window_over)
 
     def frame_came(self, link: Carrier, data: bytes | memoryview) -> None:
         """Take a frame; a peer that breaks the protocol is cut off."""
@@ -221,6 +239,9 @@ class NetworkConnection(Connection):
             self._exchange.room = False
             if self._room:
                 self._wake_room()
+        if link.heard_ns >= self._speak_ns:
+            self._speak_ns = link.heard_ns + self._quiet_ns
+            self._exchange.urgent = True
         if self._exchange.urgent:
             self._tell_soon()
         if type(came) is Came:
@@ -271,8 +292,6 @@ class NetworkConnection(Connection):
         self._exchange.urgent = True
         if self._link is not None:
             self._link.wake()
-
-    _beat = _tell_soon
 
     def _tell_late(self) -> None:
         """Tell the peer what no message has told it meanwhile."""
@@ -338,7 +357,7 @@ class NetworkConnection(Connection):
 
     def _window_over(self) -> None:
         self._window = None
-        self.lose(f"no link for {self._host.resume_window_s:g} s")
+        self.lose(f"no link for {self._window_s:g} s")
 
     def _cut(self, reason: ConnectionBroken | ConnectionClosed) -> None:
         if self._mark(reason):
@@ -358,14 +377,17 @@ class NetworkConnection(Connection):
 
     def _release(self, reason: Exception) -> None:
         self._forget_window()
-        if self._link is not None:
-            self._host.liveness.remove(self._link)
-            self._link = None
+        self._forget_link()
         self._host.lazily.discard(self._tell_late)
         self._exchange.end(reason)
         if self.inbox is not None:
             self.inbox.on_taken = None
         self._wake_room()
+
+    def _forget_link(self) -> None:
+        if self._link is not None and self._liveness is not None:
+            self._liveness.remove(self._link)
+        self._link = self._liveness = None
 
     def _forget_window(self) -> None:
         if self._window is not None:

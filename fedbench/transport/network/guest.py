@@ -47,7 +47,7 @@ class LoopLink:
         """Attach two connections to each other."""
         left, right = LoopLink(one, clock), LoopLink(other, clock)
         left._other, right._other = right, left
-        one.attach(left)
+        one.attach(left)  # neither end beats: a link that lies in one process cannot fall silent
         other.attach(right)
 
     def wake(self) -> None:

@@ -14,9 +14,10 @@ import msgspec
 
 from fedbench.errors import RemoteProtocolError
 from fedbench.ids import Role
+from fedbench.netsettings import LEAST_S, MOST_S
 from fedbench.transport.network.session import Position
 
-PROTOCOL = 1
+PROTOCOL = 2
 HELLO_HEADER = "X-Fedbench-Hello"
 WELCOME_HEADER = "X-Fedbench-Welcome"
 REFUSED_HEADER = "X-Fedbench-Refused"
@@ -57,6 +58,8 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True):
         session: Its secret.
         clock_id: As in the hello.
         now_ns: As in the hello.
+        heartbeat_s: Its heartbeat, in seconds, which the link is to have.
+        resume_window_s: How long the session outlives its link at both ends, in seconds.
         position: Where it is in the session.
     """
 
@@ -64,6 +67,8 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True):
     session: bytes
     clock_id: str
     now_ns: int
+    heartbeat_s: float
+    resume_window_s: float
     position: Position = Position()
 
 
@@ -93,9 +98,16 @@ def read_welcome(header: str) -> Welcome:
     """Return the welcome that a header holds.
 
     Raises:
-        RemoteProtocolError: It holds none.
+        RemoteProtocolError: It holds none, or one with a time that no server may have.
     """
-    return _read(header, _welcomes)
+    welcome = _read(header, _welcomes)
+    for name in ("heartbeat_s", "resume_window_s"):
+        value = getattr(welcome, name)
+        if not LEAST_S < value <= MOST_S:  # nor is it, if it is no number
+            raise RemoteProtocolError(
+                f"its {name} is {value:g}: more than {LEAST_S:g} and at most {MOST_S:g} is needed"
+            )
+    return welcome
 
 
 def shift_ns(said: Hello | Welcome, clock_id: str, now_ns: int) -> int:

@@ -121,8 +121,7 @@ class Town:
 
     async def join(self, client_id, **joining):
         """Have a client come."""
-        known = {"port": self.port, "resume_window_s": WINDOW_S}
-        told = {**known, **self.joining(client_id), **joining}
+        told = {"port": self.port, **self.joining(client_id), **joining}
         client, self.learners[client_id] = member(client_id, len(self.ids), self.args, **told)
         try:
             await within(client.start(SERVER))

@@ -31,7 +31,7 @@ async def proxy():
 @pytest.mark.timeout(60)
 async def test_a_round_of_100_mb_models_whose_link_is_cut_in_both_directions(proxy, make_town):
     window = {"resume_window_s": 10.0}
-    town = await make_town(window, clients=1, args={"values": VALUES}, trainer={"deadline_s": 20.0}, **window)
+    town = await make_town(clients=1, args={"values": VALUES}, trainer={"deadline_s": 20.0}, **window)
     await town.leave("yaml_client_1")
     await proxy.start(town.port)
     await town.join("yaml_client_1", port=proxy.port)
@@ -55,7 +55,7 @@ async def test_a_round_of_100_mb_models_whose_link_is_cut_in_both_directions(pro
 @pytest.mark.slow
 async def test_a_round_over_tls_whose_link_is_cut_again_and_again(proxy, make_town, certificates):
     window = {"resume_window_s": 10.0}
-    joining = {**window, "tls": {"ca": certificates("ca")}}
+    joining = {"tls": {"ca": certificates("ca")}}
     tls = {"cert": certificates("127.0.0.1")}
     town = await make_town(joining, clients=1, args={"values": VALUES // 5}, tls=tls, **window)
     await town.leave("yaml_client_1")
@@ -143,7 +143,7 @@ async def test_a_peer_that_stops_reading_is_bounded_and_slows_nobody(make_town):
 
 @pytest.mark.slow
 async def test_a_peer_that_neither_reads_nor_speaks_is_cut_and_lost(make_town):
-    town = await make_town({"heartbeat_s": 0.2}, heartbeat_s=0.2)
+    town = await make_town(heartbeat_s=0.2)
     await town.leave()
     impostor = await town.impostor()
     impostor.writer.transport.pause_reading()

@@ -9,6 +9,7 @@ import pytest
 from fedbench.errors import ConnectionBroken, PeerLost
 from fedbench.transport.network import server
 from tests.fakes.stranger import (
+    BEAT,
     BINARY,
     BUSINESS,
     CHUNK,
@@ -39,6 +40,7 @@ MALFORMED = {
     "a number that was not awaited": (message(frame(HEAD, NOTE, lane=BUSINESS, number=5)), "1 is the next"),
     "a head without a number": (message(frame(HEAD, NOTE, lane=BUSINESS)), "number 0 means nothing"),
     "a chunk without a head": (message(frame(CHUNK, b"x", lane=BUSINESS, number=1)), "without a head"),
+    "a beat with a number": (message(frame(BEAT, number=1)), "means nothing"),
     "a chunk of nothing": (message(frame(CHUNK, lane=BUSINESS, number=1)), "means nothing"),
     "news that are none": (message(frame(HEAD, b"\xc1", lane=NEWS, number=1)), "news cannot be read"),
     "a receipt for what was not sent": (message(frame(TOLD, told=(9, 9, 9, 0, 0, 0))), "are acknowledged"),
@@ -62,6 +64,7 @@ TRUNCATED = {
 OVERSIZED = {
     "a head": (message(frame(HEAD, bytes(33 << 10), lane=BUSINESS, number=1)), "oversized"),
     "a chunk": (message(frame(CHUNK, bytes((256 << 10) + 1), lane=BUSINESS, number=1)), "oversized"),
+    "a beat": (message(frame(BEAT, b"x")), "oversized"),
     "a goodbye": (message(frame(GOODBYE, bytes(2001))), "oversized"),
     "a message": (message(bytes(LARGEST + 1)), str(LARGEST)),
     "a claim of 4 GiB": (message(b"", claim=1 << 32), str(LARGEST)),

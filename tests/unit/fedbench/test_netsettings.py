@@ -47,6 +47,16 @@ def test_a_client_takes_what_it_does_not_say_from_its_server():
     assert problems == more == []
 
 
+@pytest.mark.parametrize("key", ["heartbeat_s", "resume_window_s"])
+def test_the_heartbeat_and_the_window_are_no_clients_to_set(key):
+    server = NetworkSettings(heartbeat_s=5.0, resume_window_s=7.5)
+    settings, problems = read({key: 9}, server)
+    assert settings == server
+    assert problems == [
+        f"transport.{key}: its server says it to a client that connects: set it in server.transport"
+    ]
+
+
 def test_an_address_that_others_can_hear_is_a_problem_named_once():
     server, problems = read({"host": "10.0.0.1"})
     assert problems == [
@@ -62,6 +72,7 @@ def test_an_address_that_others_can_hear_is_a_problem_named_once():
     [
         ({"port": 70_000}, "transport.port: 70000 is above 65535"),
         ({"heartbeat_s": 0}, "transport.heartbeat_s: 0 is out of range"),
+        ({"resume_window_s": 1e-3}, "transport.resume_window_s: 0.001 is out of range: more than 0.001"),
         ({"tls": {"pem": "x"}}, "transport.tls.pem: unknown key"),
         ({"tls": "yes"}, "transport.tls: expected a mapping"),
         ({"insecure": "no"}, "transport.insecure: expected true or false"),

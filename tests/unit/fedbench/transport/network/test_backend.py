@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 
 import msgspec
 import numpy as np
@@ -82,7 +83,7 @@ async def test_what_is_sent_without_a_link_arrives_when_there_is_one(net, caplog
 
 
 async def test_a_link_that_does_not_return_is_a_peer_that_is_lost_on_both_sides(make_net):
-    net = await make_net(resume_window_s=0.2)
+    net = await make_net({"resume_window_s": 0.2})  # the client has 5 s of its own
     client, near, far = await net.pair()
     receipt = await net.server.push_event(SERVER, CLIENT, "tick", 1)
     await within(receipt.applied)
@@ -99,7 +100,7 @@ async def test_a_link_that_does_not_return_is_a_peer_that_is_lost_on_both_sides(
 
 
 async def test_a_half_open_link_is_noticed_and_replaced(make_net):
-    net = await make_net(heartbeat_s=0.2)
+    net = await make_net({"heartbeat_s": 0.2})
     client, near, far = await net.pair()
     came = event_of(net.server)
     net.proxy.silent = True
@@ -114,7 +115,7 @@ async def test_a_half_open_link_is_noticed_and_replaced(make_net):
 
 @pytest.mark.slow
 async def test_a_handler_that_blocks_for_several_heartbeats_costs_no_connection(make_net):
-    net = await make_net(heartbeat_s=0.4)
+    net = await make_net({"heartbeat_s": 0.4})
     client, near, _far = await net.pair()
     go = asyncio.Event()
 
@@ -250,6 +251,24 @@ async def test_a_server_that_claims_what_cannot_be_is_left(net, monkeypatch):
     reason = await ended(near)
     assert isinstance(reason, PeerLost)
     assert "are acknowledged" in str(reason)
+
+
+async def test_a_server_that_tells_no_possible_heartbeat_is_left(net, monkeypatch):
+    welcome = net.server._welcome
+    monkeypatch.setattr(
+        net.server, "_welcome", lambda it: msgspec.structs.replace(welcome(it), heartbeat_s=math.nan)
+    )
+    with pytest.raises(RoutingError, match="is no fedbench server: its heartbeat_s is nan"):
+        await within(net.client().connect(SERVER))
+
+
+async def test_nobody_is_watched_any_more_when_all_is_closed(net):
+    client, _, _ = await net.pair()
+    assert (len(net.server._pacemaker), len(client._watchdog)) == (1, 1)
+    assert (len(net.server._watchdog), len(client._pacemaker)) == (0, 0)
+    await client.close()
+    await net.server.close()
+    assert (len(net.server._pacemaker), len(client._watchdog)) == (0, 0)
 
 
 async def test_a_transport_that_is_closed_while_it_dials_adopts_nothing(net):

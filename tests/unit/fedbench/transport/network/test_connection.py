@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from fedbench.tensors.model import ModelState
 from fedbench.tensors.store import HEAP
 from fedbench.transport.inbox import Limits
 from fedbench.transport.network.connection import Host, Meeting, NetworkConnection
-from fedbench.transport.network.liveness import Lazily, Liveness
+from fedbench.transport.network.liveness import Lazily, Pacemaker, Watchdog
 from fedbench.transport.network.session import Position
 from fedbench.transport.receipt import Outcome
 from tests.fakes.clock import FakeClock
 from tests.fakes.frames import encode_frame
 
 WINDOW_S = 60.0
+HEARTBEAT_S = 30.0
 
 
 class FakeLink:
@@ -44,8 +46,8 @@ class FakeLink:
 class Pair:
     def __init__(self, limits=None):
         self.clock = FakeClock()
-        self.host = Host(self.clock, HEAP, Liveness(self.clock, 1e6), Lazily(self.clock), WINDOW_S)
-        meeting = Meeting(1, b"secret", 0)
+        self.host = Host(self.clock, HEAP, Lazily(self.clock))
+        meeting = Meeting(1, b"secret", 0, HEARTBEAT_S, WINDOW_S)
         self.near = NetworkConnection("alice", "server", limits or Limits(), meeting, self.host)
         self.far = NetworkConnection("server", "alice", limits or Limits(), meeting, self.host)
         self.got = []
@@ -246,12 +248,75 @@ async def test_what_waits_without_a_link_is_bounded_and_senders_are_woken_by_its
     await asyncio.wait_for(waiting, 5)
 
 
-async def test_a_beat_tells_even_if_there_is_nothing_to_tell():
+def frame_of(end):
+    """Return the next frame of an end, and its type; the type is 0 if there is none."""
+    frame = b"".join(end.next_frame() or ())
+    return frame, wire.decode_frame(frame).kind if frame else 0
+
+
+async def test_a_beat_is_answered_once_and_the_answer_never():
     pair = Pair()
     pair.carry()
-    assert pair.near.next_frame() is None
-    pair.near._beat()
-    assert wire.decode_frame(b"".join(pair.near.next_frame())).kind == wire.TOLD
+    assert frame_of(pair.far) == (b"", 0)
+    pair.far.beat()
+    beat, kind = frame_of(pair.far)
+    assert (kind, frame_of(pair.far)[1]) == (wire.BEAT, 0)
+    pair.near.frame_came(pair.links[0], beat)
+    answer, kind = frame_of(pair.near)
+    assert (kind, frame_of(pair.near)[1]) == (wire.TOLD, 0)
+    pair.far.frame_came(pair.links[1], answer)
+    assert (frame_of(pair.far)[1], frame_of(pair.near)[1]) == (0, 0)
+
+
+async def test_a_beat_without_a_link_is_nothing():
+    pair = Pair()
+    pair.far.detach()
+    pair.far.beat()
+    assert not pair.far.linked
+
+
+async def test_a_connection_is_watched_while_it_has_a_link():
+    pair = Pair()
+    pair.carry()
+    server, client = Pacemaker(pair.clock, HEARTBEAT_S), Watchdog(pair.clock)
+    for end, liveness in ((pair.far, server), (pair.near, client)):
+        end.detach()
+        link = FakeLink(end)
+        link.heard_ns = pair.clock.now_ns()
+        end.attach(link, liveness)
+        assert (len(liveness), pair.clock.pending) == (1, 1 + (end is pair.near))
+    pair.far.detach()
+    assert len(server) == 0
+    pair.near.close()
+    assert len(client) == 0
+    assert pair.clock.pending == 1  # the window
+
+
+async def test_a_client_that_only_takes_says_now_and_then_that_it_lives():
+    pair = Pair()
+    pair.carry()
+    liveness = Watchdog(pair.clock)
+    for end in (pair.near, pair.far):
+        end.detach()
+    pair.join()
+    pair.near._liveness = None
+    pair.near.attach(pair.links[0], liveness)
+    pair.links[0].heard_ns = pair.clock.now_ns()
+    pair.carry()
+    model = ModelState.from_arrays({"w": np.zeros(40 * wire.CHUNK_BYTES // 8)}, 1)
+    pair.far.send(Message(Kind.MODEL_PUSH, "server", "alice", "model", None, model))
+    said = []
+    for chunk in itertools.count():
+        frame, kind = frame_of(pair.far)
+        if kind == 0:
+            break
+        pair.clock.advance(0.03 * HEARTBEAT_S)
+        pair.links[0].heard_ns = pair.clock.now_ns()
+        pair.near.frame_came(pair.links[0], frame)
+        if frame_of(pair.near)[1] == wire.TOLD:
+            said.append(chunk)
+    assert len(said) >= 10
+    assert max(later - one for one, later in itertools.pairwise(said)) == 4  # 0.12 heartbeats
 
 
 async def test_times_of_another_clock_are_shifted():

@@ -14,7 +14,7 @@ from fedbench.transport.inbox import Limits
 from fedbench.transport.network import guest as guests
 from fedbench.transport.network.connection import Host, Meeting, NetworkConnection
 from fedbench.transport.network.guest import Event, Guest, LoopLink
-from fedbench.transport.network.liveness import Lazily, Liveness
+from fedbench.transport.network.liveness import Lazily
 from tests.fakes.clock import FakeClock
 
 WINDOW_S = 60.0
@@ -28,8 +28,8 @@ async def settle():
 @pytest.fixture
 def made():
     clock = FakeClock()
-    host = Host(clock, HEAP, Liveness(clock, 1e6), Lazily(clock), WINDOW_S)
-    meeting = Meeting(1, b"secret", 0)
+    host = Host(clock, HEAP, Lazily(clock))
+    meeting = Meeting(1, b"secret", 0, 30.0, WINDOW_S)
     near = NetworkConnection("curl", "server", Limits(), meeting, host)
     far = NetworkConnection("server", "curl", Limits(), meeting, host)
     got = []
@@ -117,6 +117,15 @@ async def test_a_link_that_is_cut_is_lost_on_both_ends(made):
     made.near.abort("killed")
     with pytest.raises(PeerLost):
         made.far.send(to_guest(Kind.DATA))
+
+
+async def test_a_link_within_one_process_needs_no_beats(made):
+    LoopLink.join(made.near, made.far, made.clock)
+    await settle()
+    assert made.clock.pending == 0
+    made.clock.advance(1e6)
+    assert made.near.linked
+    assert made.far.linked
 
 
 async def test_a_call_is_refused(made):
