@@ -50,6 +50,7 @@ for _kind in Kind:
 # Reading a member off its enum costs as much as a function call on 3.11: the way of every message uses these.
 BUSINESS = Channel.BUSINESS
 DATA = Kind.DATA
+MODEL_PUSH = Kind.MODEL_PUSH
 RPC_REQUEST = Kind.RPC_REQUEST
 RPC_RESPONSE = Kind.RPC_RESPONSE
 

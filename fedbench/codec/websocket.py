@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fedbench.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MASK_BYTES = 4
 MAX_CONTROL_BYTES = 125
@@ -21,6 +24,7 @@ CLOSE_NORMAL = (1000).to_bytes(2, "big")
 _FEW_BYTES = 512  # up to here one integer is faster than numpy
 _FINAL, _MASKED, _RESERVED = 0x80, 0x80, 0x70
 _TINY, _SHORT, _LONG = Struct(">BB"), Struct(">BBH"), Struct(">BBQ")
+_LEAST_BYTES = _SHORT.size + MASK_BYTES
 
 
 class Opcode(IntEnum):
@@ -61,18 +65,34 @@ def encode_header(opcode: int, nbytes: int, mask: bytes = b"") -> bytes:
     return _LONG.pack(first, masked | 127, nbytes) + mask
 
 
+def encode_masked(opcode: int, parts: Sequence[bytes | memoryview], mask: bytes) -> bytes | memoryview:
+    """Return a message in one frame, header and masked payload."""
+    nbytes = sum(map(len, parts))
+    header = encode_header(opcode, nbytes, mask)
+    if nbytes <= _FEW_BYTES:
+        return header + _masked_few(b"".join(parts), mask)
+    frame = memoryview(bytearray().join((header, *parts)))
+    apply_mask(frame[len(header) :], mask)
+    return frame
+
+
 def apply_mask(data: memoryview, mask: bytes) -> None:
     """Mask writable bytes in place, or unmask them."""
     nbytes = len(data)
     if nbytes <= _FEW_BYTES:
-        repeated = int.from_bytes((mask * (nbytes // MASK_BYTES + 1))[:nbytes], "little")
-        data[:] = (int.from_bytes(data, "little") ^ repeated).to_bytes(nbytes, "little")
+        data[:] = _masked_few(data, mask)
         return
     whole = nbytes & -MASK_BYTES
     words = np.frombuffer(data[:whole], np.uint32)
     np.bitwise_xor(words, np.frombuffer(mask, np.uint32)[0], out=words)
     for at in range(whole, nbytes):
         data[at] ^= mask[at - whole]
+
+
+def _masked_few(data: bytes | memoryview, mask: bytes) -> bytes:
+    nbytes = len(data)
+    repeated = int.from_bytes((mask * (nbytes // MASK_BYTES + 1))[:nbytes], "little")
+    return (int.from_bytes(data, "little") ^ repeated).to_bytes(nbytes, "little")
 
 
 class Deframer:
@@ -105,6 +125,30 @@ class Deframer:
         self._fill(nbytes, done)
         return done
 
+    def whole(self, data: memoryview) -> memoryview | None:
+        """Return the payload of a short binary message that is all that came, as most are.
+
+        None if it is anything else, which :meth:`feed` is to take; nothing has changed then.
+        """
+        if self._frame is not None or self._rest or self._fragments is not None:
+            return None
+        nbytes = len(data)
+        if nbytes < _LEAST_BYTES or data[0] != _WHOLE:
+            return None
+        masked = self._masked
+        size, at = data[1] - _MASKED if masked else data[1], 2
+        if size == 126:
+            size, at = data[2] << 8 | data[3], 4
+        elif size > 126:  # a long one, or masked where none may be
+            return None
+        start = at + MASK_BYTES if masked else at
+        if size != nbytes - start or size > self._most_bytes:
+            return None
+        payload = data[start:]
+        if masked:
+            apply_mask(payload, bytes(data[at:start]))
+        return payload
+
     def feed(self, data: memoryview) -> list[Received]:
         """Take writable bytes, which are changed, and return every message that they complete.
 
@@ -114,8 +158,6 @@ class Deframer:
         """
         done: list[Received] = []
         frame = self._frame
-        if frame is None and not self._rest and self._take_whole(data, done):
-            return done
         if frame is not None:
             part = min(len(frame) - self._filled, len(data))
             frame[self._filled : self._filled + part] = data[:part]
@@ -138,26 +180,6 @@ class Deframer:
             self._complete(data[start : start + nbytes], done)
             start += nbytes
         return done
-
-    def _take_whole(self, data: memoryview, done: list[Received]) -> bool:
-        """Take a short binary message that is all that came, as most are; tell whether it was one."""
-        nbytes = len(data)
-        if nbytes < _SHORT.size + MASK_BYTES or data[0] != _WHOLE or self._fragments is not None:
-            return False
-        size = data[1] - _MASKED if self._masked else data[1]
-        at = _TINY.size
-        if size == 126:
-            size, at = data[2] << 8 | data[3], _SHORT.size
-        elif size > 126:  # a long one, or masked where none may be
-            return False
-        start = at + MASK_BYTES if self._masked else at
-        if size != nbytes - start or size > self._most_bytes:
-            return False
-        payload = data[start:]
-        if self._masked:
-            apply_mask(payload, bytes(data[at:start]))
-        done.append(Received(Opcode.BINARY, payload))
-        return True
 
     def _fill(self, nbytes: int, done: list[Received]) -> None:
         frame = self._frame

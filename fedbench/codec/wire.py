@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
-from typing import NamedTuple
+
+import msgspec
 
 from fedbench.errors import RemoteProtocolError
 
@@ -26,6 +27,7 @@ MAGIC = 0xFC
 # magic, type, lane, (pad), number, offset, received per lane, applied of control and business, consumed
 _HEADER = Struct("<BBBxQQQQQQQq")
 HEADER_BYTES = _HEADER.size
+_pack, _unpack_from = _HEADER.pack, _HEADER.unpack_from
 
 
 class FrameType(IntEnum):
@@ -43,24 +45,15 @@ HEAD, CHUNK, TOLD, GOODBYE, BEAT = (int(kind) for kind in FrameType)
 _MOST_BYTES = {HEAD: MAX_HEAD_BYTES, CHUNK: CHUNK_BYTES, TOLD: 0, GOODBYE: MAX_REASON_BYTES, BEAT: 0}
 
 
-class Told(NamedTuple):
-    """What every frame tells, in totals since the session began.
-
-    Attributes:
-        received: Items of each lane that came in full.
-        control: Control messages of which all up to here were applied without an error.
-        business: Business messages, likewise.
-        consumed: ``DATA`` messages that somebody took out of the inbox, less those that lay in it at the
-            start.
-    """
-
-    received: tuple[int, int, int] = (0, 0, 0)
-    control: int = 0
-    business: int = 0
-    consumed: int = 0
+Told = tuple[int, int, int, int, int, int]
+"""What every frame tells, in totals since the session began: control items, news and business items that came
+in full; up to which control and which business message all were applied without an error; and ``DATA``
+messages that somebody took out of the inbox, less those that lay in it at the start.
+"""
+NOTHING_TOLD: Told = (0, 0, 0, 0, 0, 0)
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One frame.
 
     Attributes:
@@ -88,7 +81,6 @@ def encode_frame(
     kind: int,
     told: Told,
     payload: bytes | memoryview = b"",
-    *,
     lane: int = 0,
     number: int = 0,
     offset: int = 0,
@@ -100,14 +92,11 @@ def encode_frame(
     """
     if len(payload) > _MOST_BYTES[kind]:
         raise ValueError(f"a payload of {len(payload)} bytes does not fit: {_MOST_BYTES[kind]} is the most")
-    header = _HEADER.pack(
-        MAGIC, kind, lane, number, offset, *told.received, told.control, told.business, told.consumed
-    )
-    return header, payload
+    return _pack(MAGIC, kind, lane, number, offset, *told), payload
 
 
-def decode_frame(data: bytes | memoryview) -> Frame:
-    """Return the frame that ``data`` is.
+def decode_frame(data: memoryview) -> Frame:
+    """Return the frame that ``data`` is; its payload is a view.
 
     Raises:
         RemoteProtocolError: It is none: truncated, oversized, of a foreign kind or lane, or a chunk of
@@ -115,19 +104,20 @@ def decode_frame(data: bytes | memoryview) -> Frame:
     """
     if len(data) < HEADER_BYTES:
         raise RemoteProtocolError(f"a frame of {len(data)} bytes is truncated: a header has {HEADER_BYTES}")
-    magic, kind, lane, number, offset, control, news, business, *applied = _HEADER.unpack_from(data)
+    header = _unpack_from(data)
+    magic, kind, lane, number, offset = header[:5]
     if magic != MAGIC or kind not in _MOST_BYTES or lane >= LANES:
         raise RemoteProtocolError(
             f"no frame begins with {data[:4].hex()}: the peer is another version or broken"
         )
-    payload = memoryview(data).toreadonly()[HEADER_BYTES:]
-    if len(payload) > _MOST_BYTES[kind]:
+    payload = data[HEADER_BYTES:]
+    nbytes = len(payload)
+    if nbytes > _MOST_BYTES[kind]:
         raise RemoteProtocolError(
-            f"a {FrameType(kind).name} of {len(payload)} bytes is oversized: {_MOST_BYTES[kind]} is the most"
+            f"a {FrameType(kind).name} of {nbytes} bytes is oversized: {_MOST_BYTES[kind]} is the most"
         )
-    if (kind in (HEAD, CHUNK)) != (number > 0) or (kind == CHUNK and not payload):
+    if (number > 0) != (kind <= CHUNK) or (kind == CHUNK and not nbytes):
         raise RemoteProtocolError(
-            f"a {FrameType(kind).name} of {len(payload)} bytes with number {number} means nothing"
+            f"a {FrameType(kind).name} of {nbytes} bytes with number {number} means nothing"
         )
-    told = Told((control, news, business), *applied)
-    return Frame(kind, lane, number, offset, told, payload)
+    return Frame(kind, lane, number, offset, header[5:], payload)

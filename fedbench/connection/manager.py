@@ -129,31 +129,28 @@ class ConnectionManager:
 
     def _receiver(self, link: Link) -> Receiver:
         """Return what takes the messages of one link, those of owned kinds, too, where a session has them."""
-        owners, received = self._owners, self.router.received
+        owners, handlers, received = self._owners, self._handlers, self.router.received
+        run = self._dispatcher.run
 
         def receive(message: Message, delivery: Delivery) -> None:
             received(link, message)
-            owner = owners.get(message.kind)
-            if owner is None:
-                self._dispatch(message, delivery)
-            else:
-                owner(message)
+            kind = message.kind
+            if kind in owners:
+                owners[kind](message)
                 delivery.apply()
+            elif some := handlers.get(kind):
+                run(tuple(some), message, delivery)
+            elif kind.channel is Channel.CONTROL:
+                self._control(message, delivery)
+            else:
+                self._transport.deliver(message, delivery)
 
         return receive
 
-    def _dispatch(self, message: Message, delivery: Delivery) -> None:
-        kind = message.kind
-        if kind.channel is Channel.CONTROL:
-            token = current_node.set(self.node_id)
-            try:
-                self._listener.handle(message)
-            finally:
-                current_node.reset(token)
-            delivery.apply()
-            return
-        handlers = self._handlers.get(kind)
-        if handlers:
-            self._dispatcher.run(tuple(handlers), message, delivery)
-        else:
-            self._transport.deliver(message, delivery)
+    def _control(self, message: Message, delivery: Delivery) -> None:
+        token = current_node.set(self.node_id)
+        try:
+            self._listener.handle(message)
+        finally:
+            current_node.reset(token)
+        delivery.apply()

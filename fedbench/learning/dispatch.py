@@ -62,6 +62,7 @@ class LearnerDispatcher:
         self.at_once = {method: run for method, run in own.items() if method in self._allowed_set}
         self._executor: ThreadPoolExecutor | None = None
         self._closed = False
+        self._hears_of_models = type(learner).on_model_update is not Learner.on_model_update
         check_methods(type(learner), self._allowed)
 
     def call(self, method: str, body: Any, tensors: ModelState | None) -> Awaitable[Answer]:
@@ -101,28 +102,31 @@ class LearnerDispatcher:
             return _later(at_once, body, tensors)
         return self._call_own(method, body, tensors)
 
-    async def model_update(self, model: ModelState) -> bool:
-        """Take a pushed model; the learner's ``on_model_update`` has returned when this does.
+    def model_update(self, model: ModelState) -> Awaitable[None] | None:
+        """Take a pushed model; one that is not newer than the current one is counted in ``stale`` only.
 
         Returns:
-            False, and counted in ``stale``, if the model was not newer than the current one.
+            What is to be awaited until the learner's ``on_model_update`` has returned, None if it has none.
 
-        Raises:
+        Raises (when awaited):
             Exception: Whatever the learner raises; the current model is then what it was before.
         """
         previous = self.current_model
         if previous is not None and model.version <= previous.version:
             self.stale += 1
-            return False
+            return None
         self.current_model = model
-        if type(self.learner).on_model_update is not Learner.on_model_update:
-            try:
-                await self._run(self.learner.on_model_update, model, model.version)
-            except BaseException:
-                if self.current_model is model:
-                    self.current_model = previous
-                raise
-        return True
+        if not self._hears_of_models:
+            return None
+        return self._hand_on(model, previous)
+
+    async def _hand_on(self, model: ModelState, previous: ModelState | None) -> None:
+        try:
+            await self._run(self.learner.on_model_update, model, model.version)
+        except BaseException:
+            if self.current_model is model:
+                self.current_model = previous
+            raise
 
     async def event(self, event_type: str, data: Any) -> None:
         """Hand a notification to the learner's ``on_event``.

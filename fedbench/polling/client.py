@@ -98,7 +98,9 @@ class PollingClient:
             return await self.dispatcher.call(message.method, message.body, message.tensors)
         if message.kind is Kind.MODEL_PUSH and message.method == "model":
             assert message.tensors is not None
-            await self.dispatcher.model_update(message.tensors)
+            taking = self.dispatcher.model_update(message.tensors)
+            if taking is not None:
+                await taking
         else:
             await self.dispatcher.event(
                 message.method, message.body if message.tensors is None else message.tensors

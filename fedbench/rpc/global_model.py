@@ -49,7 +49,7 @@ class GlobalModel:
             raise LookupError("there is no global model yet: training has not begun")
         return None, self.model
 
-    async def model_update(self, model: ModelState) -> bool:
+    def model_update(self, model: ModelState) -> None:
         """Refuse: a server makes models, it is not pushed any.
 
         Raises:

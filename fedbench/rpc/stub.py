@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
 
-from fedbench.errors import ConnectionClosed, DeadlineExceeded, LocalProtocolError, Overloaded, TransportError
-from fedbench.messages import RPC_RESPONSE, Kind, Message
+from fedbench.errors import ConnectionClosed, LocalProtocolError, Overloaded, TransportError
+from fedbench.messages import MODEL_PUSH, RPC_RESPONSE, Kind, Message
 from fedbench.rpc.deadlines import DeadlineTimer
 from fedbench.rpc.endpoint import ERROR, RpcEndpoint
+from fedbench.rpc.outcomes import Outcomes
 from fedbench.values import is_pushed
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Target(Protocol):
         """Run any method; await its result as plain data and a model or None."""
         ...
 
-    async def model_update(self, model: ModelState) -> bool:
-        """Take a pushed model of :data:`MODEL_EVENT`; False if it was not newer than the last."""
+    def model_update(self, model: ModelState) -> Awaitable[None] | None:
+        """Take a pushed model of :data:`MODEL_EVENT`; it is taken when what is returned has been awaited."""
         ...
 
     async def event(self, event_type: str, data: Any) -> None:
@@ -112,15 +113,11 @@ class LearnerStub:
         Raises:
             TransportError: As for :meth:`CommunicationManager.send_business_message`.
         """
-        return self._comm.send_business_message(
-            Message(
-                Kind.MODEL_PUSH,
-                self._comm.node_id,
-                client_id,
-                event_type,
-                tensors=model,
-                sent_ns=time.monotonic_ns(),
-            )
+        return self._push(client_id, model, event_type, time.monotonic_ns())
+
+    def _push(self, client_id: str, model: ModelState, event_type: str, now_ns: int) -> Receipt:
+        return self._send(
+            Message(MODEL_PUSH, self._comm.node_id, client_id, event_type, tensors=model, sent_ns=now_ns)
         )
 
     async def broadcast_model(
@@ -147,28 +144,17 @@ class LearnerStub:
         """
         if self._comm.role != "server":
             raise LocalProtocolError(f"{self._comm.node_id} is a client: only a server broadcasts models")
-        outcomes: dict[str, Exception | None] = {}
-        waiting: dict[asyncio.Future[None], str] = {}
-        for client_id in list(self.subscribers.get(event_type, ())):
-            if client_id in leave_out:
-                continue
-            outcomes[client_id] = None
+        clients = [c for c in self.subscribers.get(event_type, ()) if c not in leave_out]
+        outcomes = Outcomes(clients)
+        now_ns = time.monotonic_ns()  # the same for all: it is one message
+        for client_id in clients:
             try:
-                waiting[asyncio.ensure_future(self.push(client_id, model, event_type).applied)] = client_id
+                receipt = self._push(client_id, model, event_type, now_ns)
             except TransportError as error:
-                outcomes[client_id] = error.with_traceback(None)  # it holds this frame, which holds it
-        if not waiting:
-            return outcomes
-        done, pending = await asyncio.wait(waiting, timeout=deadline_s)
-        for future in done:
-            raised = future.exception()
-            outcomes[waiting[future]] = raised if isinstance(raised, Exception) else None
-        for future in pending:
-            client_id = waiting[future]
-            outcomes[client_id] = DeadlineExceeded(
-                f"{client_id} did not apply the model within {deadline_s} s"
-            )
-        return outcomes
+                outcomes.note(client_id, error.with_traceback(None))  # it holds this frame, which holds it
+            else:
+                receipt.on_applied(functools.partial(outcomes.note, client_id))
+        return await outcomes.wait(deadline_s)
 
     # Answering -----------------------------------------------------------------------------------------
 
@@ -249,7 +235,9 @@ class LearnerStub:
             await self._comm.connections.apply(_push_within(message))
             return
         try:
-            await self._target.model_update(model)
+            taking = self._target.model_update(model)
+            if taking is not None:
+                await taking
         except Exception as error:
             log.warning(
                 "%s: a handler of model_push from %s raised %s: %s",

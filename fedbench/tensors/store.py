@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from ctypes import addressof, c_char
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +14,9 @@ from fedbench.tensors.layout import ALIGNMENT_BYTES
 if TYPE_CHECKING:
     from fedbench.tensors.layout import Layout
     from fedbench.tensors.model import ModelState
+
+
+_Nothing = c_char * 0
 
 
 class Handle(msgspec.Struct, frozen=True, array_like=True):
@@ -84,8 +88,9 @@ class HeapStore(TensorStore):
     def allocate(self, layout: Layout) -> Block:
         """Return fresh memory."""
         raw = np.empty(layout.nbytes + ALIGNMENT_BYTES, np.uint8)
-        start = -raw.ctypes.data % ALIGNMENT_BYTES
-        return Block(raw[start : start + layout.nbytes].data, self)
+        buffer = raw.data
+        start = -addressof(_Nothing.from_buffer(buffer)) % ALIGNMENT_BYTES  # twice as fast as raw.ctypes.data
+        return Block(buffer[start : start + layout.nbytes], self)
 
     def adopt(self, model: ModelState) -> ModelState:
         """Return ``model``."""

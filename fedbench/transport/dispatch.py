@@ -59,9 +59,19 @@ class Dispatcher:
 
     def run(self, handlers: Sequence[Handler], message: Message, delivery: Delivery) -> None:
         """Call each handler in order and apply ``delivery`` when the last has returned."""
+        error: BaseException | None = None
+        pending: list[Awaitable[object]] = []
         token = current_node.set(message.target)
         try:
-            error, pending = _call(handlers, message)
+            for handler in handlers:
+                try:
+                    result = handler(message)
+                except (Exception, asyncio.CancelledError) as raised:
+                    error = error or raised
+                    _warn(message, raised)
+                else:
+                    if result is not None:
+                        pending.append(result)
             if pending:
                 task = asyncio.get_running_loop().create_task(
                     self._finish(pending, error, message, delivery), context=self._context
@@ -118,24 +128,6 @@ class Dispatcher:
             cause = ConnectionClosed(f"{message.target} was closed before its handler returned")
             delivery.finish()
             delivery.apply(describe(message.target, cause))
-
-
-def _call(
-    handlers: Sequence[Handler], message: Message
-) -> tuple[BaseException | None, list[Awaitable[object]]]:
-    """Call each handler; return the first error, and what is left to await."""
-    error: BaseException | None = None
-    pending: list[Awaitable[object]] = []
-    for handler in handlers:
-        try:
-            result = handler(message)
-        except (Exception, asyncio.CancelledError) as raised:
-            error = error or raised
-            _warn(message, raised)
-        else:
-            if result is not None:
-                pending.append(result)
-    return error, pending
 
 
 async def _settle(pending: Sequence[Awaitable[object]], message: Message) -> BaseException | None:

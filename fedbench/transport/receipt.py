@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
+
+    Watcher = Callable[[Exception | None], None]
 
 
 class Outcome(Enum):
@@ -116,7 +119,7 @@ class Receipt:
     _running_bytes = 0
     _handler_error: Exception | None = None
     _delivered: tuple[asyncio.Future[None], ...] = ()
-    _applied: tuple[asyncio.Future[None], ...] = ()
+    _watchers: tuple[Watcher, ...] = ()
 
     def __init__(self, ledger: Ledger, outcome: Outcome = IN_FLIGHT) -> None:
         """Count one more accepted message in ``ledger``: in flight, or acked if the peer has it already."""
@@ -159,14 +162,21 @@ class Receipt:
             Exception: :attr:`error`, if the message never reached it.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self.handled:
-            _complete(future, self._handler_error)
-        elif self.error is not None or self._ledger.over is not None:
-            _complete(future, self.error or self._ledger.over)
-        else:
-            self._applied = (*self._applied, future)
-            self._ledger.awaited.add(self)
+        self.on_applied(functools.partial(_complete, future))
         return future
+
+    def on_applied(self, watcher: Watcher) -> None:
+        """Call ``watcher`` once when the peer's handler has returned, at once if it has.
+
+        It gets None, or what awaiting :attr:`applied` would raise. It must not raise.
+        """
+        if self.handled:
+            watcher(self._handler_error)
+        elif self.error is not None or self._ledger.over is not None:
+            watcher(self.error or self._ledger.over)
+        else:
+            self._watchers = (*self._watchers, watcher)
+            self._ledger.awaited.add(self)
 
     def ack(self) -> None:
         """The peer has taken the message. No effect once it has ended."""
@@ -179,15 +189,22 @@ class Receipt:
 
     def settle(self) -> None:
         """The peer has taken the message, and its handlers have returned: :meth:`ack` and :meth:`apply`."""
-        if self._delivered or self._applied or self._running or self.outcome is not IN_FLIGHT:
-            self.ack()
-            self.finish()
-            self.apply()
-            return
-        self.outcome = ACKED
-        self.handled = True
-        self._ledger.in_flight -= 1
-        self._ledger.acked += 1
+        ledger = self._ledger
+        if self.outcome is IN_FLIGHT:
+            self.outcome = ACKED
+            ledger.in_flight -= 1
+            ledger.acked += 1
+            for future in self._delivered:
+                _complete(future, None)
+        if self._running:
+            self._running = False
+            ledger.running -= 1
+            ledger.running_bytes -= self._running_bytes
+        if self.error is None and not self.handled:
+            self.handled = True
+            if self._watchers:
+                ledger.awaited.discard(self)
+                self._tell(None)
 
     def end(self, outcome: Outcome, error: Exception) -> None:
         """The message ended without being taken. No effect once it has ended."""
@@ -198,8 +215,9 @@ class Receipt:
         self._ledger.in_flight -= 1
         setattr(self._ledger, outcome.value, getattr(self._ledger, outcome.value) + 1)
         self._ledger.awaited.discard(self)
-        for future in (*self._delivered, *self._applied):
+        for future in self._delivered:
             _complete(future, error)
+        self._tell(error)
 
     def begin(self, nbytes: int) -> None:
         """The peer's handlers run as a task from now on, and hold ``nbytes`` bytes."""
@@ -224,10 +242,14 @@ class Receipt:
             return
         self.handled = True
         self._handler_error = error
-        if self._applied:
+        if self._watchers:
             self._ledger.awaited.discard(self)
-            for future in self._applied:
-                _complete(future, error)
+            self._tell(error)
+
+    def _tell(self, error: Exception | None) -> None:
+        watchers, self._watchers = self._watchers, ()
+        for watcher in watchers:
+            watcher(error)
 
 
 def _complete(future: asyncio.Future[None], error: Exception | None) -> None:

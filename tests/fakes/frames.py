@@ -10,6 +10,16 @@ def encode_frame(*args, **named):
     return b"".join(wire.encode_frame(*args, **named))
 
 
+def told(received=(0, 0, 0), control=0, business=0, consumed=0):
+    """Return what a frame tells."""
+    return (*received, control, business, consumed)
+
+
+def decode_frame(data):
+    """Return the frame that bytes are."""
+    return wire.decode_frame(memoryview(data))
+
+
 class FakeOwner:
     """Has frames sent, in order, and keeps those that come."""
 

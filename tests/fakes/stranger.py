@@ -33,7 +33,8 @@ def frame(kind, payload=b"", *, magic=0xFC, lane=0, number=0, offset=0, told=(0,
 
 def head(kind, method="", body=None, *, call=0, model=()):
     """Return the payload of a head; ``model`` is its encoded layout, version and size in bytes."""
-    return bytes(8) + msgspec.msgpack.encode([kind, method, call, 0, 0, 0, body, *model])
+    data = msgspec.msgpack.encode([kind, method, call, 0, 0, 0, body, *model])
+    return struct.pack("<II", len(data), 0) + data
 
 
 def layout(*entries):
@@ -135,7 +136,8 @@ class Stranger:
     async def call(self):
         """Return method and number of the next call."""
         _, payload = await self.receive(lambda kind, lane, payload: kind == HEAD and lane == BUSINESS)
-        _, method, call, *_ = msgspec.msgpack.decode(payload[8:])
+        size = int.from_bytes(payload[:4], "little")
+        _, method, call, *_ = msgspec.msgpack.decode(payload[8 : 8 + size])
         return method, call
 
     async def cut(self):

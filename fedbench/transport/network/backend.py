@@ -25,6 +25,7 @@ from fedbench.transport.network import capacity, handshake, security
 from fedbench.transport.network.backoff import FIRST_S, Backoff
 from fedbench.transport.network.connection import Host, Meeting, NetworkConnection
 from fedbench.transport.network.dialling import Answer, Dialler, SessionOver
+from fedbench.transport.network.encoding import Encoder
 from fedbench.transport.network.guest import Guest, LoopLink
 from fedbench.transport.network.handshake import Hello, Welcome
 from fedbench.transport.network.liveness import Lazily, Pacemaker, Watchdog
@@ -92,7 +93,7 @@ class NetworkTransport(TransportBase):
         self.port = self.settings.port
         self.first_delay_s = FIRST_S
         clock = clock or LoopClock()
-        self._host = Host(clock, store, Lazily(clock))
+        self._host = Host(clock, store, Lazily(clock), Encoder())
         self._pacemaker = Pacemaker(clock, self.settings.heartbeat_s)  # of links that were answered
         self._watchdog = Watchdog(clock)  # of links that were dialled
         self._clock_id = _clock_id()

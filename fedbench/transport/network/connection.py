@@ -7,7 +7,6 @@ import logging
 import math
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from fedbench.codec import heads
 from fedbench.errors import (
     ConnectionBroken,
     ConnectionClosed,
@@ -16,21 +15,11 @@ from fedbench.errors import (
     RemoteProtocolError,
     TensorStoreFull,
 )
-from fedbench.messages import (
-    ATOMS,
-    DATA,
-    RPC_REQUEST,
-    RPC_RESPONSE,
-    Channel,
-    Kind,
-    Message,
-    snapshot,
-    weight_bytes,
-)
+from fedbench.messages import DATA, Channel, Kind, Message
 from fedbench.transport.connection import Connection
 from fedbench.transport.network.exchange import Came, Exchange, Goodbye
 from fedbench.transport.network.reports import TakenMessage
-from fedbench.transport.network.session import NO_BULK, Bulk, Item, Lane, Position
+from fedbench.transport.network.session import Item, Lane, Position
 from fedbench.transport.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -39,6 +28,7 @@ if TYPE_CHECKING:
     from fedbench.clock import Clock, Timer
     from fedbench.tensors.store import TensorStore
     from fedbench.transport.inbox import Limits
+    from fedbench.transport.network.encoding import Encoder
     from fedbench.transport.network.link import Carrier
     from fedbench.transport.network.liveness import Lazily, Liveness
 
@@ -53,6 +43,7 @@ LEEWAY = 4
 """Times its own bound of running handlers that a peer, whose bound may be another, is allowed."""
 
 CONTROL = Channel.CONTROL
+CONTROL_LANE, BUSINESS_LANE = Lane.CONTROL, Lane.BUSINESS
 _BOUNDED = (Kind.MODEL_PUSH, Kind.CLIENT_NOTIFY)
 
 
@@ -63,11 +54,13 @@ class Host(NamedTuple):
         clock: Time.
         store: Where received models come to lie.
         lazily: Does what nobody waits for.
+        encoder: Encodes what they send.
     """
 
     clock: Clock
     store: TensorStore
     lazily: Lazily
+    encoder: Encoder
 
 
 class Meeting(NamedTuple):
@@ -226,24 +219,27 @@ class NetworkConnection(Connection):
             log.info("%s has no link to %s any more", self.local_id, self.peer_id)
             self._window = self._host.clock.call_later(self._window_s, self._window_over)
 
-    def frame_came(self, link: Carrier, data: bytes | memoryview) -> None:
+    def frame_came(self, link: Carrier, data: memoryview) -> None:
         """Take a frame; a peer that breaks the protocol is cut off."""
         if link is not self._link:
             return
+        exchange = self._exchange
         try:
-            came = self._exchange.take(data)
+            came = exchange.take(data)
         except (RemoteProtocolError, TensorStoreFull) as error:
             self._refuse(error)
             return
-        if self._exchange.room:
-            self._exchange.room = False
+        if exchange.room:
+            exchange.room = False
             if self._room:
                 self._wake_room()
         if link.heard_ns >= self._speak_ns:
             self._speak_ns = link.heard_ns + self._quiet_ns
-            self._exchange.urgent = True
-        if self._exchange.urgent:
+            exchange.urgent = True
+        if exchange.urgent:
             self._tell_soon()
+        if came is None:
+            return
         if type(came) is Came:
             self._deliver(came)
         elif type(came) is Goodbye:
@@ -258,29 +254,25 @@ class NetworkConnection(Connection):
     # Sending -----------------------------------------------------------------------------------------
 
     def _write(self, message: Message) -> Receipt:
-        kind = message.kind
+        kind, exchange = message.kind, self._exchange
         bounded = kind in _BOUNDED
         if bounded:
             self._check_running(message)
-        if kind is DATA and self._data_full():
+        elif kind is DATA and self._data_full():
             raise Overloaded(f"nobody at {self.peer_id} receives from {self.local_id}: its queue is full")
-        if self._exchange.full:
-            raise Overloaded(f"{self._exchange} wait for {self.peer_id} to take them: let it catch up first")
-        body = message.body if type(message.body) in ATOMS else snapshot(message.body)
-        head, parts = heads.encode(message, body)
+        if exchange.full:
+            raise Overloaded(f"{exchange} wait for {self.peer_id} to take them: let it catch up first")
+        head, bulk, nbytes = self._host.encoder.encode(message)
         receipt = Receipt(self.ledger)
-        bulk = Bulk(*parts) if parts else NO_BULK
-        nbytes = len(head) + len(bulk)
-        if kind is not RPC_REQUEST and kind is not RPC_RESPONSE:
-            nbytes = max(nbytes, weight_bytes(message))
-            if bounded:
-                receipt.begin(nbytes)
-            elif kind is DATA:
-                self._exchange.sent.add_data(nbytes)
-        lane = Lane.CONTROL if kind.channel is CONTROL else Lane.BUSINESS
-        self._exchange.add(lane, Item(head, bulk, nbytes, receipt))
-        if self._link is not None:
-            self._link.wake()
+        if bounded:
+            receipt.begin(nbytes)
+        elif kind is DATA:
+            exchange.sent.add_data(nbytes)
+        lane = CONTROL_LANE if kind.channel is CONTROL else BUSINESS_LANE
+        exchange.add(lane, Item(head, bulk, nbytes, receipt))
+        link = self._link
+        if link is not None:
+            link.flush()
         return receipt
 
     def _data_full(self) -> bool:
@@ -311,24 +303,26 @@ class NetworkConnection(Connection):
     # Receiving ---------------------------------------------------------------------------------------
 
     def _deliver(self, came: Came) -> None:
-        assembly = came.assembly
-        owner = self.owners.get(assembly.kind)
-        message = assembly.message(self.local_id, self.peer_id, self.epoch, self._shift_ns)
+        arrived = came.arrived
+        message = arrived.message(self.local_id, self.peer_id, self.epoch, self._shift_ns)
+        owner = self.owners.get(message.kind)
         if owner is None:
             if self._exchange.taken.running >= LEEWAY * self.limits.messages:
                 self._refuse(RemoteProtocolError("more was sent than handlers are allowed to work on"))
                 return
             delivery = TakenMessage(self.local_id, self._exchange.taken, self._tell_soon)
             self._hand_over(message, delivery)
-            delivery.taken(came.lane, came.number)
-            self._tell_soon()
+            if delivery.taken(came.lane, came.number):
+                self._tell_soon()
+            else:  # handlers that return in their first turn are told of in the same frame
+                asyncio.get_running_loop().call_soon(self._tell_soon)
             return
         self.received[message.kind] += 1
         try:
             owner(message)
         except (Exception, asyncio.CancelledError) as error:
             self._warn_not_taken(message, error)
-        if assembly.size >= PROMPT_BYTES:
+        if arrived.nbytes >= PROMPT_BYTES:
             self._tell_soon()
         else:
             self._host.lazily.add(self._tell_late)  # the answer, or the next call, tells it earlier

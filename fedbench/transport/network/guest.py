@@ -56,6 +56,8 @@ class LoopLink:
             self._woken = True
             asyncio.get_running_loop().call_soon(self._carry)
 
+    flush = wake
+
     def finish(self, last: list[Parts]) -> None:
         """Bring the last frames to the other end."""
         asyncio.get_running_loop().call_soon(self._bring, last)
@@ -75,7 +77,7 @@ class LoopLink:
         assert other is not None
         for frame in frames:
             other.heard_ns = self._clock.now_ns()
-            other._owner.frame_came(other, b"".join(frame))
+            other._owner.frame_came(other, memoryview(b"".join(frame)))
 
 
 class Event(NamedTuple):

@@ -23,6 +23,10 @@ class Carrier(Protocol):
     heard_ns: int
 
     def wake(self) -> None:
+        """There is something to be sent, with what comes until the end of this turn of the loop."""
+        ...
+
+    def flush(self) -> None:
         """There is something to be sent."""
         ...
 
@@ -56,7 +60,7 @@ class Owner(Protocol):
         """Return what is to be sent next; None if there is nothing: the link is woken when there is."""
         ...
 
-    def frame_came(self, link: Carrier, data: bytes | memoryview) -> None:
+    def frame_came(self, link: Carrier, data: memoryview) -> None:
         """Take a frame, whose bytes are valid during the call only. It must not raise."""
         ...
 

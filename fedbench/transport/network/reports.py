@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fedbench.errors import RemoteError, RemoteProtocolError
-from fedbench.transport.network.session import Lane
+from fedbench.transport.network.session import BUSINESS, CONTROL, LANES, Lane
 from fedbench.transport.receipt import Outcome
 
 if TYPE_CHECKING:
@@ -66,59 +66,64 @@ def decode_news(payload: bytes | memoryview) -> News:
 
 
 class Taken:
-    """The receiving side: which handlers have not returned without an error, and what is to be told of it."""
+    """The receiving side: which handlers have not returned without an error, and what is to be told of it.
+
+    Attributes:
+        changed: Set when :meth:`applied` may give something else; whoever has asked unsets it.
+        waiting: Entries of news that are not on their way yet.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[Lane, dict[int, None]] = {Lane.CONTROL: {}, Lane.BUSINESS: {}}
-        self._news: deque[Entry] = deque()
+        self.changed = False
+        self.waiting: deque[Entry] = deque()
+        self._open: dict[Lane, dict[int, None]] = {CONTROL: {}, BUSINESS: {}}
 
     @property
     def running(self) -> int:
         """Messages that were taken and of which the peer does not know that they were applied."""
-        return sum(map(len, self._open.values()))
-
-    @property
-    def has_news(self) -> bool:
-        """Whether :meth:`news` returns any."""
-        return bool(self._news)
+        return len(self._open[CONTROL]) + len(self._open[BUSINESS])
 
     def applied(self, received: Numbers) -> tuple[int, int]:
         """Return up to which control and business message everything was applied, of those received."""
         control, business = self._open.values()
         return (
-            next(iter(control)) - 1 if control else received[Lane.CONTROL],
-            next(iter(business)) - 1 if business else received[Lane.BUSINESS],
+            next(iter(control)) - 1 if control else received[CONTROL],
+            next(iter(business)) - 1 if business else received[BUSINESS],
         )
 
     def take(self, lane: Lane, number: int, *, applied: bool, error: RemoteError | None = None) -> None:
         """Note a message that was handed over; ``applied`` says whether its handlers have returned."""
-        if not applied or error is not None:
-            self._open[lane][number] = None
+        if applied and error is None:
+            return
+        self.changed = True
+        self._open[lane][number] = None
         if error is not None:
-            self._news.append(Entry(lane, number, _failure(error)))
+            self.waiting.append(Entry(lane, number, _failure(error)))
 
     def finish(self, lane: Lane, number: int, error: RemoteError | None = None) -> None:
         """The handlers of a message that was not applied when it was taken have returned."""
-        waiting = self._open[lane]
+        running = self._open[lane]
+        self.changed = True
         if error is not None:
-            self._news.append(Entry(lane, number, _failure(error)))
+            self.waiting.append(Entry(lane, number, _failure(error)))
             return
-        first = next(iter(waiting))
-        del waiting[number]
+        first = next(iter(running))
+        del running[number]
         if number != first:
-            self._news.append(Entry(lane, number, None))
+            self.waiting.append(Entry(lane, number, None))
 
     def news(self) -> News:
         """Return the next news, as many as fit into a frame; none if there are none."""
-        return tuple(islice(self._news, MAX_ENTRIES))
+        return tuple(islice(self.waiting, MAX_ENTRIES))
 
     def sent(self, news: News) -> None:
         """These, which :meth:`news` has returned, are on their way, and will arrive if anything does."""
         for _ in news:
-            self._news.popleft()
+            self.waiting.popleft()
 
     def told(self, news: News) -> None:
         """The peer has acknowledged news."""
+        self.changed = True
         for entry in news:
             if entry.failure is not None:
                 del self._open[entry.lane][entry.number]
@@ -133,8 +138,8 @@ class Sent:
 
     def __init__(self, peer_id: str) -> None:
         self._peer_id = peer_id
-        self._count = {Lane.CONTROL: 0, Lane.BUSINESS: 0}
-        self._running: dict[Lane, dict[int, Receipt]] = {Lane.CONTROL: {}, Lane.BUSINESS: {}}
+        self._count = [0] * len(LANES)
+        self._running: tuple[dict[int, Receipt], ...] = tuple({} for _ in LANES)  # by lane and number
         self._data: deque[int] = deque()
         self._data_bytes = 0
         self._consumed = 0
@@ -149,25 +154,28 @@ class Sent:
         self._data.append(nbytes)
         self._data_bytes += nbytes
 
-    def told(self, taken: Sequence[tuple[Lane, Receipt]], control: int, business: int) -> None:
-        """The peer has taken these messages, and applied everything up to two totals.
+    def take(self, lane: Lane, receipt: Receipt, total: int) -> None:
+        """The peer has taken the next message of a lane, and applied everything up to a total."""
+        number = self._count[lane] = self._count[lane] + 1
+        running = self._running[lane]
+        if number <= total and not running:
+            receipt.settle()  # applied in order when it was taken, as most are
+        else:
+            running[number] = receipt
+            receipt.ack()
+
+    def applied(self, control: int, business: int) -> None:
+        """The peer has applied everything up to two totals.
 
         Raises:
-            RemoteProtocolError: It has applied what it has not taken.
+            RemoteProtocolError: It has not taken all of that.
         """
-        for lane, receipt in taken:
-            number = self._count[lane] = self._count[lane] + 1
-            total = control if lane is Lane.CONTROL else business
-            if number <= total and not self._running[lane]:
-                receipt.settle()  # applied in order when it was taken, as most are
-            else:
-                self._running[lane][number] = receipt
-                receipt.ack()
-        self._settle(Lane.CONTROL, control)
-        self._settle(Lane.BUSINESS, business)
+        if control > self._count[CONTROL] or self._running[CONTROL]:
+            self._applied(CONTROL, control)
+        if business > self._count[BUSINESS] or self._running[BUSINESS]:
+            self._applied(BUSINESS, business)
 
-    def _settle(self, lane: Lane, total: int) -> None:
-        """Everything of a lane was applied up to a total."""
+    def _applied(self, lane: Lane, total: int) -> None:
         if total > self._count[lane]:
             raise RemoteProtocolError(
                 f"{total} {lane.name} messages are reported as applied, {self._count[lane]} were taken"
@@ -183,9 +191,9 @@ class Sent:
             RemoteProtocolError: Of messages that it has not taken, or whose end it has told before.
         """
         for entry in news:
-            receipt = self._running.get(entry.lane, {}).pop(entry.number, None)
+            receipt = self._running[entry.lane].pop(entry.number, None)
             if receipt is None:
-                if entry.failure is None and 0 < entry.number <= self._count.get(entry.lane, 0):
+                if entry.failure is None and 0 < entry.number <= self._count[entry.lane]:
                     continue  # a total has told it first
                 raise RemoteProtocolError(
                     f"{entry.lane.name} message {entry.number} is reported as applied and was not running"
@@ -222,7 +230,7 @@ class Sent:
         """The connection is over: what is not acknowledged is lost."""
         for receipt in unacknowledged:
             receipt.end(Outcome.LOST, reason)
-        for running in self._running.values():
+        for running in self._running:
             running.clear()
 
 
@@ -263,10 +271,11 @@ class TakenMessage:
             self._taken.finish(*self._place, self._error)
             self._on_finish()
 
-    def taken(self, lane: Lane, number: int) -> None:
-        """It has been handed over as the message of that number."""
+    def taken(self, lane: Lane, number: int) -> bool:
+        """It was handed over as the message of that number; return whether its handlers have returned."""
         self._place = (lane, number)
         self._taken.take(lane, number, applied=self._applied, error=self._error)
+        return self._applied
 
 
 def _failure(error: RemoteError) -> Failure:

@@ -86,6 +86,8 @@ class StreamLink:
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)
 
+    flush = wake
+
     def finish(self, last: list[Parts]) -> None:
         """Send these frames, then close in order. The owner is neither asked nor told any more."""
         self._owner = None
@@ -125,7 +127,7 @@ class StreamLink:
             while (frame := await self._stream.receive()) is not None:
                 self.heard_ns = self._clock.now_ns()
                 if self._owner is not None:
-                    self._owner.frame_came(self, frame)
+                    self._owner.frame_came(self, memoryview(frame))
         except RemoteProtocolError as error:
             if self._owner is not None:
                 self._owner.frame_refused(self, str(error))

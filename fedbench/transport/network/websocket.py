@@ -22,8 +22,8 @@ from fedbench.codec.websocket import (
     MASK_BYTES,
     Deframer,
     Opcode,
-    apply_mask,
     encode_header,
+    encode_masked,
 )
 from fedbench.codec.wire import CHUNK_BYTES, MAX_FRAME_BYTES
 from fedbench.errors import RemoteProtocolError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from aiohttp.base_protocol import BaseProtocol
 
     from fedbench.clock import Clock
+    from fedbench.codec.websocket import Received
     from fedbench.codec.wire import Parts
     from fedbench.transport.network.link import Owner
 
@@ -44,6 +45,7 @@ CLOSE_S = 1.0
 DIRECT_BYTES = 32 << 10
 """The rest of a payload of at least this size is received where it comes to lie."""
 
+_BINARY = int(Opcode.BINARY)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES = 16
 _scratch = memoryview(bytearray(CHUNK_BYTES + LARGE_BYTES))
@@ -187,14 +189,14 @@ class WebSocketLink(asyncio.BufferedProtocol):
         self.over: asyncio.Future[None] = loop.create_future()
         self.heard_ns = clock.now_ns()
         self._loop = loop
-        self._clock = clock
+        self._now_ns = clock.now_ns
         self._owner: Owner | None = owner
         self._client = client
         self._transport = upgraded.transport
         self._came = upgraded.came
         self._deframer = Deframer(masked=not client, most_bytes=MAX_FRAME_BYTES)
         self._running = self._scheduled = self._full = self._closing = False
-        self._direct = self._deaf = False
+        self._direct = self._deaf = self._taking = False
         self._last: deque[Parts] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._transport.set_protocol(self)
@@ -205,10 +207,10 @@ class WebSocketLink(asyncio.BufferedProtocol):
     def run(self) -> None:
         """Begin to read and write; idempotent."""
         if not self._running and not self.over.done():
-            self._running = True
             if self._came:
                 self._take(memoryview(bytearray(self._came)))
                 self._came = b""
+            self._running = True
             if not self._transport.is_closing():
                 self._transport.resume_reading()
             self.wake()
@@ -217,7 +219,15 @@ class WebSocketLink(asyncio.BufferedProtocol):
         """There is something to be sent: it is, in the next turn of the loop, with what comes until then."""
         if not self._scheduled and not self._full and self._running:
             self._scheduled = True
-            self._loop.call_soon(self._pump)
+            if not self._taking:
+                self._loop.call_soon(self._pump)
+
+    def flush(self) -> None:
+        """There is something to be sent: it is, now, or when everything was taken that has been received."""
+        if self._taking:
+            self._scheduled = True
+        elif self._running and not self._full:
+            self._pump()
 
     def finish(self, last: list[Parts]) -> None:
         """Send these frames, then close in order. The owner is neither asked nor told any more."""
@@ -245,9 +255,20 @@ class WebSocketLink(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes have come."""
-        self.heard_ns = self._clock.now_ns()
-        if not self._deaf:
-            self._take(nbytes if self._direct else _scratch[:nbytes])
+        self.heard_ns = self._now_ns()
+        if self._deaf:
+            return
+        self._taking = not self._scheduled
+        try:
+            if self._direct:
+                self._take_each(self._deframer.filled(nbytes))
+            else:
+                self._take(_scratch[:nbytes])
+        finally:
+            if self._taking:
+                self._taking = False
+                if self._scheduled:  # one frame tells of all that has come
+                    self._pump()
 
     def pause_writing(self) -> None:
         """The socket takes no more for now."""
@@ -268,11 +289,17 @@ class WebSocketLink(asyncio.BufferedProtocol):
 
     # Reading -----------------------------------------------------------------------------------------
 
-    def _take(self, came: int | memoryview) -> None:
-        """Take bytes, or so many that the deframer has already."""
-        deframer = self._deframer
+    def _take(self, came: memoryview) -> None:
+        payload = self._deframer.whole(came)
+        if payload is None:
+            self._take_each(came)
+        elif self._owner is not None:
+            self._owner.frame_came(self, payload)
+
+    def _take_each(self, came: memoryview | list[Received]) -> None:
+        """Take bytes, or the messages that they are."""
         try:
-            for opcode, payload in deframer.filled(came) if isinstance(came, int) else deframer.feed(came):
+            for opcode, payload in came if isinstance(came, list) else self._deframer.feed(came):
                 if opcode == Opcode.BINARY:
                     if self._owner is not None:
                         self._owner.frame_came(self, payload)
@@ -293,43 +320,38 @@ class WebSocketLink(asyncio.BufferedProtocol):
 
     def _pump(self) -> None:
         self._scheduled = False
+        next_frame = self._next_last if self._owner is None else self._owner.next_frame
         while not self._full:
-            frame = self._next()
+            frame = next_frame()
             if frame is None:
                 return
-            self._write(Opcode.BINARY, frame)
+            self._write(_BINARY, frame)
             if len(frame[-1]) > LARGE_BYTES:
                 self.wake()
                 return
 
-    def _next(self) -> Parts | None:
+    def _next_last(self) -> Parts | None:
         if self._last is None:
-            return None if self._owner is None else self._owner.next_frame()
+            return None
         if self._last:
             return self._last.popleft()
         self._close()
         return None
 
     def _write(self, opcode: int, parts: Parts) -> None:
-        if self._transport.is_closing():
+        transport = self._transport
+        if transport.is_closing():
             return
         if self._client:
-            self._write_masked(opcode, parts)
+            transport.write(encode_masked(opcode, parts, next(_masks)))
             return
-        *small, large = parts
+        large = parts[-1]
         header = encode_header(opcode, sum(map(len, parts)))
         if len(large) <= LARGE_BYTES:
-            self._transport.write(b"".join((header, *parts)))
+            transport.write(b"".join((header, *parts)))
         else:
-            self._transport.write(b"".join((header, *small)))
-            self._transport.write(large)
-
-    def _write_masked(self, opcode: int, parts: Parts) -> None:
-        mask = next(_masks)
-        header = encode_header(opcode, sum(map(len, parts)), mask)
-        frame = memoryview(bytearray().join((header, *parts)))
-        apply_mask(frame[len(header) :], mask)
-        self._transport.write(frame)
+            transport.write(b"".join((header, *parts[:-1])))
+            transport.write(large)
 
     def _close(self) -> None:
         """Say that this side sends no more, and give the other one a second to say so, too."""

@@ -47,7 +47,7 @@ MALFORMED = {
     "work that was not given": (message(frame(TOLD, told=(0, 0, 0, 9, 9, 0))), "reported as applied"),
     "a number of 64 bits": (message(frame(HEAD, NOTE, lane=BUSINESS, number=2**64 - 1)), "is the next"),
     "a head that is no msgpack": (
-        message(frame(HEAD, bytes(8) + b"\xc1", lane=BUSINESS, number=1)),
+        message(frame(HEAD, b"\1" + bytes(7) + b"\xc1", lane=BUSINESS, number=1)),
         "cannot be read",
     ),
     "a kind that does not exist": (

@@ -9,7 +9,7 @@ from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbench.codec.websocket import Deframer, Opcode, apply_mask, encode_header
+from fedbench.codec.websocket import Deframer, Opcode, apply_mask, encode_header, encode_masked
 from fedbench.errors import RemoteProtocolError
 
 MOST = 70_000
@@ -36,7 +36,13 @@ def received(data, *, masked=False, cuts=()):
             space[: len(piece)] = piece
             came = deframer.filled(len(piece))
         else:
-            came = deframer.feed(memoryview(bytearray(piece)))
+            buffer = memoryview(bytearray(piece))
+            whole = deframer.whole(buffer)
+            if whole is not None:
+                came = [(Opcode.BINARY, whole)]
+            else:
+                assert buffer == piece  # it has left everything to be fed
+                came = deframer.feed(buffer)
         got += [(opcode, bytes(payload)) for opcode, payload in came]
     return got
 
@@ -59,6 +65,12 @@ def test_a_mask_is_applied_byte_by_byte(data, mask):
     masked = bytearray(data)
     apply_mask(memoryview(masked), mask)
     assert bytes(masked) == bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
+
+
+@given(st.lists(st.binary(max_size=700), max_size=3), st.binary(min_size=4, max_size=4))
+def test_a_masked_message_of_several_parts_is_one_frame(parts, mask):
+    data = b"".join(parts)
+    assert encode_masked(Opcode.BINARY, parts, mask) == framed(Opcode.BINARY, data, mask=mask)
 
 
 @given(messages, st.booleans())

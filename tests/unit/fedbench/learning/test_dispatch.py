@@ -245,19 +245,20 @@ async def test_exceptions_of_the_learner_reach_the_caller(sync):
 
 async def test_only_newer_pushed_models_are_taken(sync):
     first, second = model(1.0, 1), model(2.0, 3)
-    assert await sync.model_update(first)
-    assert await sync.model_update(second)
-    assert not await sync.model_update(model(9.0, 3))
-    assert not await sync.model_update(model(9.0, 2))
+    await sync.model_update(first)
+    await sync.model_update(second)
+    assert sync.model_update(model(9.0, 3)) is None
+    assert sync.model_update(model(9.0, 2)) is None
     assert sync.stale == 2
     assert sync.current_model is second
     assert sync.learner.taken == [(first, 1), (second, 3)]
 
 
-async def test_a_learner_without_hooks_costs_no_thread():
+async def test_a_learner_without_hooks_costs_neither_a_thread_nor_a_task():
     dispatcher = LearnerDispatcher(Plain(CLIENT), "node")
     threads = threading.active_count()
-    assert await dispatcher.model_update(model(version=1))
+    assert dispatcher.model_update(model(version=1)) is None
+    assert dispatcher.current_model.version == 1
     await dispatcher.event("e", None)
     assert threading.active_count() == threads
     await dispatcher.close()
@@ -274,7 +275,8 @@ async def test_a_model_that_was_not_applied_may_be_pushed_again():
         await dispatcher.model_update(pushed)
     assert dispatcher.current_model is before
     learner.error = None
-    assert await dispatcher.model_update(pushed)
+    await dispatcher.model_update(pushed)
+    assert dispatcher.current_model is pushed
     assert dispatcher.stale == 0
 
 
@@ -287,7 +289,7 @@ async def test_a_failing_older_update_does_not_undo_a_newer_one():
     await asyncio.sleep(0)
     older.cancel()
     dispatcher.learner.gate.set()
-    assert await later
+    await later
     with pytest.raises(asyncio.CancelledError):
         await older
     assert dispatcher.current_model is newer

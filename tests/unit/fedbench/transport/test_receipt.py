@@ -136,3 +136,42 @@ def test_what_runs_counts_until_it_is_finished():
     assert (ledger.running, ledger.running_bytes) == (1, 400)
     second.finish()
     assert (ledger.running, ledger.running_bytes) == (0, 0)
+
+
+def test_watchers_are_told_once_of_the_application_whenever_they_come():
+    for fact in (Receipt.settle, lambda r: (r.ack(), r.apply())):
+        receipt, told = Receipt(Ledger()), []
+        receipt.on_applied(told.append)
+        assert told == []
+        fact(receipt)
+        fact(receipt)
+        receipt.on_applied(told.append)
+        assert told == [None, None]
+
+
+def test_watchers_are_told_why_it_will_not_be_applied():
+    ledger, told = Ledger(), []
+    failed, lost, taken = Receipt(ledger), Receipt(ledger), Receipt(ledger)
+    for receipt in (failed, lost, taken):
+        receipt.on_applied(told.append)
+    error = RemoteError("n", "KeyError", "k")
+    failed.ack()
+    failed.apply(error)
+    lost.end(Outcome.LOST, LOST)
+    taken.ack()
+    over = ConnectionClosed("closed")
+    ledger.end(over)
+    late = Receipt(ledger)
+    late.on_applied(told.append)
+    assert told == [error, LOST, over, over]
+    assert not ledger.awaited
+
+
+def test_a_settled_receipt_gives_back_what_its_handlers_held():
+    ledger = Ledger()
+    receipt = Receipt(ledger)
+    receipt.begin(100)
+    receipt.settle()
+    receipt.settle()
+    assert (ledger.running, ledger.running_bytes, ledger.acked, ledger.in_flight) == (0, 0, 1, 0)
+    assert receipt.handled

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbench.codec import heads, wire
-from fedbench.codec.wire import Told
 from fedbench.errors import ConnectionBroken, Overloaded, RemoteProtocolError
 from fedbench.messages import Kind, Message
 from fedbench.tensors.model import ModelState
@@ -21,7 +20,7 @@ from fedbench.transport.network.exchange import Came, Exchange, Goodbye
 from fedbench.transport.network.reports import TakenMessage
 from fedbench.transport.network.session import NO_BULK, Bulk, Item, Lane
 from fedbench.transport.receipt import Ledger, Outcome, Receipt
-from tests.fakes.frames import encode_frame
+from tests.fakes.frames import decode_frame, encode_frame, told
 
 KINDS = {Lane.CONTROL: Kind.HEARTBEAT, Lane.BUSINESS: Kind.CLIENT_NOTIFY}
 
@@ -46,9 +45,9 @@ class End:
         self.receipts.append(receipt)
 
     def take(self, frame):
-        came = self.exchange.take(frame)
+        came = self.exchange.take(memoryview(frame))
         if isinstance(came, Came):
-            message = came.assembly.message("b", "a", 1)
+            message = came.arrived.message("b", "a", 1)
             self.got[came.lane].append((message.method, message.body, message.tensors))
             delivery = TakenMessage("b", self.exchange.taken, self.tell)
             if message.body == "runs on":
@@ -169,7 +168,7 @@ def test_a_goodbye_comes_behind_what_waited():
 def kinds_of(end):
     """Return the types of all frames that an end has to send."""
     frames = iter(end.exchange.next_frame, None)
-    return [wire.decode_frame(b"".join(frame)).kind for frame in frames]
+    return [decode_frame(b"".join(frame)).kind for frame in frames]
 
 
 def test_a_beat_goes_before_a_model_and_tells_what_is_to_be_told():
@@ -186,9 +185,9 @@ def test_a_beat_is_answered_by_one_frame_whatever_it_holds():
         if held:
             end.send(Lane.BUSINESS)
         for _ in range(3):
-            assert end.take(encode_frame(wire.BEAT, Told())) is None
+            assert end.take(encode_frame(wire.BEAT, told())) is None
         assert kinds_of(end) == [kind]
-        assert end.take(encode_frame(wire.TOLD, Told())) is None
+        assert end.take(encode_frame(wire.TOLD, told())) is None
         assert kinds_of(end) == []
 
 
@@ -236,18 +235,18 @@ BULKY = heads.encode(Message(Kind.MODEL_PUSH, "a", "b", tensors=MODEL), None)[0]
     ("frames", "reason"),
     [
         ([b""], "truncated"),
-        ([encode_frame(wire.HEAD, Told(), HEAD, lane=2, number=2)], "1 is the next"),
-        ([encode_frame(wire.CHUNK, Told(), b"x", lane=2, number=1)], "without a head"),
-        ([encode_frame(wire.CHUNK, Told(), b"x", lane=1, number=1)], "in chunks"),
-        ([encode_frame(wire.HEAD, Told(), b"x", lane=1, number=1)], "news cannot be read"),
-        ([encode_frame(wire.HEAD, Told(), b"x", lane=2, number=1)], "truncated"),
-        ([encode_frame(wire.HEAD, Told(), BULKY, lane=2, number=1)] * 2, "in the middle of a bulk"),
-        ([encode_frame(wire.TOLD, Told((1, 0, 0)))], "are acknowledged"),
-        ([encode_frame(wire.TOLD, Told(control=1))], "are reported as applied"),
-        ([encode_frame(wire.TOLD, Told(consumed=1))], "are reported as received"),
-        ([encode_frame(wire.BEAT, Told((1, 0, 0)))], "are acknowledged"),
-        ([encode_frame(wire.BEAT, Told()) + b"x"], "a BEAT of 1 bytes is oversized"),
-        ([encode_frame(wire.BEAT, Told(), number=1)], "a BEAT of 0 bytes with number 1 means nothing"),
+        ([encode_frame(wire.HEAD, told(), HEAD, lane=2, number=2)], "1 is the next"),
+        ([encode_frame(wire.CHUNK, told(), b"x", lane=2, number=1)], "without a head"),
+        ([encode_frame(wire.CHUNK, told(), b"x", lane=1, number=1)], "in chunks"),
+        ([encode_frame(wire.HEAD, told(), b"x", lane=1, number=1)], "news cannot be read"),
+        ([encode_frame(wire.HEAD, told(), b"x", lane=2, number=1)], "truncated"),
+        ([encode_frame(wire.HEAD, told(), BULKY, lane=2, number=1)] * 2, "in the middle of a bulk"),
+        ([encode_frame(wire.TOLD, told((1, 0, 0)))], "are acknowledged"),
+        ([encode_frame(wire.TOLD, told(control=1))], "are reported as applied"),
+        ([encode_frame(wire.TOLD, told(consumed=1))], "are reported as received"),
+        ([encode_frame(wire.BEAT, told((1, 0, 0)))], "are acknowledged"),
+        ([encode_frame(wire.BEAT, told()) + b"x"], "a BEAT of 1 bytes is oversized"),
+        ([encode_frame(wire.BEAT, told(), number=1)], "a BEAT of 0 bytes with number 1 means nothing"),
     ],
 )
 def test_a_peer_that_breaks_the_protocol_is_told_how(frames, reason):

@@ -13,6 +13,7 @@ from fedbench.tensors.store import HEAP
 from fedbench.transport.inbox import Limits
 from fedbench.transport.network import guest as guests
 from fedbench.transport.network.connection import Host, Meeting, NetworkConnection
+from fedbench.transport.network.encoding import Encoder
 from fedbench.transport.network.guest import Event, Guest, LoopLink
 from fedbench.transport.network.liveness import Lazily
 from tests.fakes.clock import FakeClock
@@ -28,7 +29,7 @@ async def settle():
 @pytest.fixture
 def made():
     clock = FakeClock()
-    host = Host(clock, HEAP, Lazily(clock))
+    host = Host(clock, HEAP, Lazily(clock), Encoder())
     meeting = Meeting(1, b"secret", 0, 30.0, WINDOW_S)
     near = NetworkConnection("curl", "server", Limits(), meeting, host)
     far = NetworkConnection("server", "curl", Limits(), meeting, host)

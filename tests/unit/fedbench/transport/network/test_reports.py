@@ -81,26 +81,27 @@ def test_anything_that_is_no_news_is_refused_by_name(data):
 def sent_with(count):
     sent, ledger = Sent("peer"), Ledger()
     receipts = [Receipt(ledger) for _ in range(count)]
-    sent.told([(BUSINESS, receipt) for receipt in receipts], 0, 0)
+    for receipt in receipts:
+        sent.take(BUSINESS, receipt, 0)
     return sent, receipts, ledger
 
 
 async def test_what_was_taken_is_acknowledged_and_what_was_applied_is_settled():
     sent, (first, second), ledger = sent_with(2)
     assert [first.outcome, second.outcome] == [Outcome.ACKED] * 2
-    sent.told([], 0, 1)
+    sent.applied(0, 1)
     await first.applied
     assert not second.handled
     sent.heard((Entry(BUSINESS, 2, Failure("KeyError", "boom", "tb")),))
     with pytest.raises(RemoteError, match="peer raised KeyError: boom"):
         await second.applied
-    sent.told([], 0, 2)
+    sent.applied(0, 2)
     assert ledger.balanced()
 
 
 def test_a_success_that_a_total_has_told_first_is_no_error():
     sent, _, _ = sent_with(2)
-    sent.told([], 0, 2)
+    sent.applied(0, 2)
     sent.heard((Entry(BUSINESS, 2, None),))
 
 
@@ -116,7 +117,7 @@ def test_a_success_that_a_total_has_told_first_is_no_error():
 )
 def test_news_of_what_was_not_running_are_refused(entry):
     sent, _, _ = sent_with(2)
-    sent.told([], 0, 1)
+    sent.applied(0, 1)
     with pytest.raises(RemoteProtocolError, match="was not running"):
         sent.heard((entry,))
 
@@ -126,9 +127,9 @@ def test_totals_beyond_what_was_taken_are_refused():
     with pytest.raises(
         RemoteProtocolError, match="2 BUSINESS messages are reported as applied, 1 were taken"
     ):
-        sent.told([], 0, 2)
+        sent.applied(0, 2)
     with pytest.raises(RemoteProtocolError, match="CONTROL"):
-        sent.told([], 1, 1)
+        sent.applied(1, 1)
 
 
 def test_data_is_counted_until_somebody_has_received_it():

@@ -11,11 +11,11 @@ import pytest
 import trustme
 
 from fedbench.codec import wire
-from fedbench.codec.wire import MAX_FRAME_BYTES, Told
+from fedbench.codec.wire import MAX_FRAME_BYTES
 from fedbench.errors import ConnectionBroken, RoutingError
 from fedbench.transport.network import handshake, server
 from fedbench.transport.network.handshake import PROTOCOL, Hello, to_header
-from tests.fakes.frames import encode_frame
+from tests.fakes.frames import decode_frame, encode_frame, told
 from tests.unit.fedbench.transport.network.conftest import CLIENT, OTHER, SERVER, within
 
 
@@ -188,9 +188,9 @@ def test_old_tls_is_not_spoken(authority):
 BAD = [
     (b"\x00" * 80, "no frame begins with"),
     (b"short", "truncated"),
-    (encode_frame(wire.HEAD, Told(), b"junk", lane=2, number=1), "truncated"),
-    (encode_frame(wire.HEAD, Told(), b"junk", lane=2, number=5), "1 is the next"),
-    (encode_frame(wire.TOLD, Told((9, 9, 9))), "are acknowledged"),
+    (encode_frame(wire.HEAD, told(), b"junk", lane=2, number=1), "truncated"),
+    (encode_frame(wire.HEAD, told(), b"junk", lane=2, number=5), "1 is the next"),
+    (encode_frame(wire.TOLD, told((9, 9, 9))), "are acknowledged"),
     (b"x" * (MAX_FRAME_BYTES + 1), "is oversized"),
     ("a text", "a text came instead of a frame"),
 ]
@@ -211,7 +211,7 @@ async def test_a_client_that_breaks_the_protocol_is_cut_off_and_the_others_stay(
         last = b""
         while (message := await within(socket.receive())).type is aiohttp.WSMsgType.BINARY:
             last = message.data
-        assert reason in wire.decode_frame(last).payload.tobytes().decode()
+        assert reason in decode_frame(last).payload.tobytes().decode()
         await socket.close()
     assert reason in caplog.text
     assert await within((await good.push_event(OTHER, SERVER, "x", 1)).applied) is None

@@ -44,13 +44,14 @@ class End:
         return None if piece is None else (piece, self.session.position.received)
 
     def take(self, frame):
-        (lane, number, offset, data), acknowledged = frame
+        piece, acknowledged = frame
+        lane, number, offset, data = piece.lane, piece.number, piece.offset, piece.data
         self.done += [done.tag for _, done in self.session.acknowledge(acknowledged)]
         if not self.session.expects(lane, number):
             return
         if lane is not Lane.BUSINESS:
             self.got[lane].append((bytes(data), b""))
-            self.session.received(lane)
+            self.session.complete(lane)
             return
         if offset < 0:
             self.head, self.bulk, self.size = bytes(data), bytearray(), int(data.split()[-1])
@@ -59,7 +60,7 @@ class End:
             self.bulk += data
         if len(self.bulk) == self.size:
             self.got[lane].append((self.head, bytes(self.bulk)))
-            self.session.received(lane)
+            self.session.complete(lane)
         else:
             self.session.progressed(len(self.bulk))
 
@@ -214,7 +215,7 @@ def test_a_position_that_cannot_be_is_refused(position, reason):
 def test_a_gap_is_refused_and_a_repetition_dropped():
     session = make()
     assert session.expects(Lane.CONTROL, 1)
-    session.received(Lane.CONTROL)
+    session.complete(Lane.CONTROL)
     assert not session.expects(Lane.CONTROL, 1)
     assert session.expects(Lane.CONTROL, 2)
     with pytest.raises(RemoteProtocolError, match="CONTROL item 3 came, 2 is the next"):
@@ -224,9 +225,9 @@ def test_a_gap_is_refused_and_a_repetition_dropped():
 def test_control_in_the_middle_of_a_bulk_leaves_its_progress():
     session = make()
     session.progressed(7)
-    session.received(Lane.CONTROL)
+    session.complete(Lane.CONTROL)
     assert session.position == Position((1, 0, 0), 7)
-    session.received(Lane.BUSINESS)
+    session.complete(Lane.BUSINESS)
     assert session.position == Position((1, 0, 1), -1)
 
 
@@ -242,7 +243,7 @@ def test_after_a_resume_a_bulk_goes_on_where_it_was():
 
 def test_a_bulk_of_several_parts_is_cut_where_they_meet():
     bulk = Bulk(memoryview(b""), memoryview(b"abc"), memoryview(b"defgh"))
-    assert len(bulk) == 8
+    assert bulk.size == 8
     assert [bytes(bulk.chunk(offset, 4)) for offset in (0, 1, 3, 5)] == [b"abc", b"bc", b"defg", b"fgh"]
     with pytest.raises(IndexError):
         bulk.chunk(8, 4)

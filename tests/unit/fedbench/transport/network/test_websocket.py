@@ -110,6 +110,42 @@ async def test_nothing_is_read_or_written_before_it_runs():
         assert (end.owner.came, len(end.owner.frames)) == ([], 1)
 
 
+async def test_what_is_flushed_goes_before_anything_else_runs():
+    async with linked() as end:
+        end.owner.frames = [(b"early",)]
+        end.link.flush()
+        assert end.owner.frames  # it does not run yet
+        end.link.run()
+        assert await end.peer.receive() == (Opcode.BINARY, b"early")
+        end.owner.frames = [(b"one",), (b"two",)]
+        end.link.flush()
+        assert not end.owner.frames
+        assert [await end.peer.receive() for _ in range(2)] == [
+            (Opcode.BINARY, b"one"),
+            (Opcode.BINARY, b"two"),
+        ]
+
+
+@pytest.mark.parametrize("verb", ["flush", "wake"])
+async def test_what_is_sent_while_something_is_taken_goes_when_all_of_it_was_taken(verb):
+    async with linked() as end:
+        left = []
+
+        def answer(link, data):
+            end.owner.frames = [(b"answer to " + bytes(data),)]  # takes the place of the one before
+            getattr(link, verb)()
+            left.append(len(end.owner.frames))
+
+        end.owner.frame_came = answer
+        end.link.run()
+        await asyncio.sleep(0)
+        both = bytearray(encode_header(Opcode.BINARY, 1, bytes(4)) + b"1")
+        end.peer.writer.write(both + encode_header(Opcode.BINARY, 1, bytes(4)) + b"2")
+        assert await end.peer.receive() == (Opcode.BINARY, b"answer to 2")
+        assert left == [1, 1]
+        assert not end.owner.frames
+
+
 async def test_what_is_urgent_goes_before_what_waits_for_room():
     async with linked() as end:
         big = b"x" * CHUNK_BYTES
