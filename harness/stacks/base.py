@@ -28,6 +28,7 @@ class FederationSpec:
         methods: Methods of the learner's own that are asked.
         seed: Seed of the federation.
         per_process: Clients that share a process where clients have processes.
+        heartbeat_s: Heartbeat of the server in seconds, where there is one; 0 for the usual one.
 
     Raises:
         ValueError: There is no client in a process.
@@ -40,6 +41,7 @@ class FederationSpec:
     seed: int = 7
     methods: tuple[str, ...] = ()
     per_process: int = 1
+    heartbeat_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.per_process < 1:

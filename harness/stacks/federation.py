@@ -148,7 +148,10 @@ class FederationStack:
             "seed": spec.seed,
             "mode": self._mode,
             "architecture": self.name,
-            "server": {"trainer": {"args": dict(spec.trainer_args)}},
+            "server": {
+                "trainer": {"args": dict(spec.trainer_args)},
+                **({"transport": {"heartbeat_s": spec.heartbeat_s}} if spec.heartbeat_s else {}),
+            },
             "clients": {
                 "count": spec.clients,
                 "learner": {"type": spec.learner, "args": dict(spec.learner_args)},

@@ -19,10 +19,18 @@ if TYPE_CHECKING:
 
 
 class IdleFederation(Workload):
-    """A federation that is up and has nothing to do. Timed from outside."""
+    """A federation that is up and has nothing to do. Timed from outside.
+
+    With ``heartbeat_s`` its server has that heartbeat, by which a short window holds several.
+    """
 
     kind = "idle_federation"
-    defaults: ClassVar[Mapping[str, Any]] = {"clients": 100, "idle_s": 2.0, "settle_s": 0.4}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "clients": 100,
+        "idle_s": 2.0,
+        "settle_s": 0.4,
+        "heartbeat_s": 0.0,
+    }
 
     def expected_s(self, *, poll_s: float) -> float:
         """Return how long it idles, and a poller to answer once afterwards."""
@@ -31,7 +39,9 @@ class IdleFederation(Workload):
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Do nothing; afterwards every client must still answer."""
         clients = self.params["clients"]
-        async with running(stack, FederationSpec(clients, f"{LEARNERS}:EchoLearner")):
+        heartbeat_s = float(self.params["heartbeat_s"])
+        spec = FederationSpec(clients, f"{LEARNERS}:EchoLearner", heartbeat_s=heartbeat_s)
+        async with running(stack, spec):
             await session.hold(self.params["settle_s"])
             async with session.measured():
                 await session.hold(self.params["idle_s"])

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 class Broadcast(Workload):
     """A model to every client, again and again. Latency: call to the last acknowledgement.
 
-    Every client reads the model's first and last value before it acknowledges. With ``in_place`` the model
-    lies where the server keeps its models before the time is taken; otherwise it is on the heap. The
-    ``floor``, if it names one, is timed before each broadcast; beside the ``warmup`` neither counts.
+    If ``watched``, every client reads the model's first and last value before it acknowledges. Otherwise it
+    keeps the model and no code of a learner runs, as nobody looks at what a bare floor sends; each client is
+    asked at the end for the model that it holds. With ``in_place`` the model lies where the server keeps its
+    models before the time is taken; otherwise it is on the heap. The ``floor``, if it names one, is timed
+    before each broadcast; beside the ``warmup`` neither counts.
     """
 
     kind = "broadcast"
@@ -47,6 +49,7 @@ class Broadcast(Workload):
         "duration_s": 1.0,
         "warmup": 0,
         "in_place": False,
+        "watched": True,
         "floor": "",
     }
 
@@ -66,20 +69,19 @@ class Broadcast(Workload):
         """Broadcast until the operations or the duration are used up; every client must apply each once."""
         clients, model_bytes = self.params["clients"], self.params["model_bytes"]
         floor = open_transfers(self.params["floor"], model_bytes, clients)
+        watched = self.params["watched"]
         spec = FederationSpec(
             clients,
-            f"{LEARNERS}:WatchingLearner",
+            f"{LEARNERS}:{'WatchingLearner' if watched else 'EchoLearner'}",
             {"model_bytes": model_bytes},
-            methods=("applied",),
+            methods=("applied",) if watched else (),
             per_process=self.params["per_process"],
         )
         async with running(stack, spec), floor as transfers:
             async with session.measured():
                 latency, floor_ns, last, wrong = await self._broadcasts(stack, transfers)
-            versions = list(range(1, last + 1))
-            expected = {"versions": versions, "ends": [[v, v] for v in versions]}
-            applied = [await stack.ask(client, "applied") for client in range(clients)]
-            wrong += [f"client {i} applied {found}" for i, found in enumerate(applied) if found != expected]
+            for client in range(clients):
+                wrong += await (_misapplied if watched else _unheld)(stack, client, last)
         missing = of_the_window(FLOOR_WITHIN) if self.params["floor"] else {}
         return _outcome(latency, floor_ns, clients, missing, wrong)
 
@@ -155,6 +157,24 @@ class Fetch(Workload):
                     break
         missing = of_the_window("its window holds the making of the models, too")
         return _outcome(latency, floor_ns, 1, missing, wrong)
+
+
+async def _misapplied(stack: Stack, client: int, last: int) -> list[str]:
+    """Return what tells the models that a client has looked at from versions 1 to ``last``."""
+    versions = list(range(1, last + 1))
+    found = await stack.ask(client, "applied")
+    if found == {"versions": versions, "ends": [[v, v] for v in versions]}:
+        return []
+    return [f"client {client} applied {found}"]
+
+
+async def _unheld(stack: Stack, client: int, last: int) -> list[str]:
+    """Return what tells the model that a client holds from version ``last``."""
+    model = await stack.ask(client, "get_model")
+    values = model["values"]
+    if (model.version, values[0], values[-1]) == (last, last, last):
+        return []
+    return [f"client {client} holds version {model.version} from {values[0]} to {values[-1]}, not {last}"]
 
 
 def _unlike(model: ModelState, model_bytes: int, number: int) -> list[str]:

@@ -56,6 +56,21 @@ async def test_a_broadcast_that_is_acknowledged_and_not_applied_is_found(tapped,
     ]
 
 
+async def test_broadcasts_that_nobody_looks_at_are_held_by_every_client(stack, drive) -> None:
+    outcome = await drive("broadcast", stack, clients=3, model_bytes=64, operations=4, watched=False)
+    assert (outcome.operations, outcome.wrong) == (4, [])
+
+
+async def test_a_client_that_does_not_hold_the_last_broadcast_is_found(tapped, drive) -> None:
+    class Forgetful(tapped):
+        async def ask(self, client: int, method: str) -> Any:
+            model = await super().ask(client, method)
+            return model.with_version(2) if client == 1 else model
+
+    outcome = await drive("broadcast", Forgetful(), clients=2, model_bytes=64, operations=3, watched=False)
+    assert outcome.wrong == ["client 1 holds version 2 from 3.0 to 3.0, not 3"]
+
+
 @pytest.mark.parametrize("more", [{"warmup": 3}, {"floor": "memcpy"}])
 def test_a_broadcast_is_expected_with_its_warm_up_and_its_floor(more: dict[str, Any]) -> None:
     bulk = {"clients": 4, "model_bytes": 100_000_000, "operations": 10}
