@@ -156,7 +156,7 @@ class NetworkTransport(TransportBase):
                 where = f"{self.settings.host}:{self.settings.port}"
                 why = error.strerror or error
                 if error.errno == EADDRINUSE:
-                    why = "it is in use; end what listens there, or choose another port"
+                    why = "it is in use; stop what listens there, or choose another server.transport.port"
                 reason = f"it cannot listen at {where}: {why}"
                 raise RoutingError(node_id, node_id, reason) from None
         self._served.add(node_id)

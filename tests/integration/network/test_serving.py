@@ -39,7 +39,8 @@ async def test_a_port_in_use_is_named_and_its_user_left_alone(tmp_path, config):
         failure = server.said.splitlines()[-1]
         assert failure.startswith("failed: ")
         assert f"cannot listen at 127.0.0.1:{port}: " in failure
-        assert "in use; end what listens there" in failure
+        assert failure.count(str(port)) == 1
+        assert "in use; stop what listens there, or choose another server.transport.port" in failure
         assert "Traceback" not in server.said
 
 

@@ -192,7 +192,7 @@ async def test_a_port_in_use_is_named(net):
     net.made.append(other)
     with pytest.raises(
         RoutingError,
-        match=f"cannot listen at 127.0.0.1:{net.server.port}: it is in use; end what listens there",
+        match=f"cannot listen at 127.0.0.1:{net.server.port}: it is in use; stop what listens there",
     ):
         await other.start_event_listener()
 
