@@ -101,8 +101,8 @@ class Stranger:
             answered[name.title()] = value
         return int(status.split()[1]), answered
 
-    async def upgrade(self, client_id, said, *, step=None, **headers):
-        """Ask for a WebSocket; return the status of the answer and why it was refused."""
+    async def upgrade(self, client_id, said, *, step=None, body=None, **headers):
+        """Ask for a WebSocket, and send ``body`` right behind; return the status and why it was refused."""
         wanted = {
             "Upgrade": "websocket",
             "Connection": "Upgrade",
@@ -110,7 +110,7 @@ class Stranger:
             "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
             "X-Fedbench-Hello": said,
         }
-        status, answered = await self.ask(f"/ws/{client_id}", step=step, **{**wanted, **headers})
+        status, answered = await self.ask(f"/ws/{client_id}", step=step, body=body, **{**wanted, **headers})
         return status, answered.get("X-Fedbench-Refused", "")
 
     async def register(self, *, step=None):

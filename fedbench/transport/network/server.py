@@ -7,7 +7,7 @@ import logging
 from hmac import compare_digest
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from fedbench.codec.wire import MAX_HANDSHAKE_BYTES
 from fedbench.errors import RemoteProtocolError, RoutingError
@@ -194,14 +194,15 @@ class Server:
 
     async def _ws(self, request: web.Request) -> web.StreamResponse:
         """Give a client its WebSocket. It outlives the request: nothing of that is kept."""
+        try:
+            accepted = accept_headers(request.headers)
+            _check_upgrade(request)
+        except RemoteProtocolError as error:
+            # Not by name: something on the way may have changed what it asked.
+            raise web.HTTPBadRequest(text=str(error), headers={hdrs.CONNECTION: "close"}) from None
         admission = self._admit(request)
         welcome = {handshake.WELCOME_HEADER: handshake.to_header(admission.welcome)}
-        try:
-            answer = web.StreamResponse(status=101, headers={**accept_headers(request.headers), **welcome})
-        except RemoteProtocolError as error:
-            raise web.HTTPBadRequest(
-                text=str(error)
-            ) from None  # something on the way has changed what it asked
+        answer = web.StreamResponse(status=101, headers={**accepted, **welcome})
         await answer.prepare(request)
         upgraded = Upgraded.of_request(request)
         if upgraded is not None:
@@ -278,11 +279,27 @@ class Server:
         return web.json_response(self._admits.status())
 
 
+def _check_upgrade(request: web.Request) -> None:
+    """Refuse a request behind which what comes would not be read as a WebSocket's, but as HTTP.
+
+    Raises:
+        RemoteProtocolError: Its connection is not to be upgraded, or it brings a body.
+    """
+    wanted = request.headers.get(hdrs.CONNECTION, "").lower().split(",")
+    if "upgrade" not in map(str.strip, wanted):
+        raise RemoteProtocolError("it asks for a WebSocket and not for its connection to be upgraded")
+    if request.headers.keys() & {hdrs.CONTENT_LENGTH, hdrs.TRANSFER_ENCODING}:
+        raise RemoteProtocolError("it asks for a WebSocket and brings a body")
+
+
 def _refusal(kind: type[web.HTTPException], reason: str) -> web.HTTPException:
-    """Return an answer whose reason travels in a header: that of a refused WebSocket has no body."""
+    """Return an answer whose reason travels in a header: that of a refused WebSocket has no body.
+
+    It ends the connection, on which a refused WebSocket would leave what came behind its request.
+    """
     shown = reason.encode("ascii", "backslashreplace").decode()
     text = "".join(letter if letter.isprintable() else "?" for letter in shown)[:500]
-    headers = {handshake.REFUSED_HEADER: text}
+    headers = {handshake.REFUSED_HEADER: text, hdrs.CONNECTION: "close"}
     if kind is web.HTTPRequestEntityTooLarge:
         return web.HTTPRequestEntityTooLarge(0, text=text, headers=headers)
     return kind(text=text, headers=headers)

@@ -102,7 +102,7 @@ class Upgraded:
     Args:
         transport: The socket.
         protocol: What aiohttp has for it: told that it is lost, it forgets all that it keeps for a request.
-        came: What came with the answer.
+        came: What came right behind the request, or the answer.
     """
 
     def __init__(self, transport: asyncio.Transport, protocol: BaseProtocol, came: bytes = b"") -> None:
@@ -115,11 +115,16 @@ class Upgraded:
 
     @classmethod
     def of_request(cls, request: web.Request) -> Upgraded | None:
-        """Take the socket of a request that was granted a WebSocket; None if the client has gone."""
+        """Take the socket of a request that was granted a WebSocket, and what came right behind it.
+
+        None if the client has gone.
+        """
         transport = request.transport
         if transport is None or transport.is_closing():
             return None
-        return cls(transport, request.protocol)
+        early = _Early()
+        request.protocol.set_parser(early)  # type: ignore[arg-type]
+        return cls(transport, request.protocol, early.data)
 
     @classmethod
     def of_response(cls, asked: Mapping[str, str], response: ClientResponse) -> Upgraded:
@@ -150,7 +155,7 @@ class Upgraded:
 
 
 class _Early:
-    """Takes what came right behind an answer."""
+    """Takes what came right behind a request or an answer."""
 
     def __init__(self) -> None:
         self.data = b""
