@@ -19,6 +19,7 @@ from fedbench.errors import (
     TransportError,
 )
 from fedbench.messages import Kind, Message
+from fedbench.throttle import Throttle
 
 if TYPE_CHECKING:
     from fedbench.clock import Clock
@@ -59,6 +60,7 @@ class ControlService:
         self._registering = PendingReplies("registration")
         self._asking = PendingReplies("status query")
         self._heartbeat = Heartbeat(clock, self._beat)
+        self._throttle = Throttle(log, clock)
         self._closing = False
         self._handlers: dict[Kind, Callable[[Message], None]] = {
             Kind.REGISTER: self._on_register,
@@ -169,6 +171,7 @@ class ControlService:
     def close(self) -> None:
         """Stop the heartbeat; idempotent."""
         self._heartbeat.stop()
+        self._throttle.close()
 
     # Control messages ----------------------------------------------------------------------------------
 
@@ -182,7 +185,9 @@ class ControlService:
             introduction = self.introduce(client_id)
             self.admissions.admit(client_id, epoch)
         except RegistrationError as error:
-            log.warning("%s refused %s: %s", self.node_id, client_id, error)
+            self._throttle.warning(
+                ("refused", client_id), "%s refused %s: %s", self.node_id, client_id, error
+            )
             self._send(client_id, Kind.REGISTERED, {"accepted": False, "reason": str(error)})
             return
         self.monitor.registered(client_id, yes=True)

@@ -17,6 +17,7 @@ from fedbench.messages import MODEL_PUSH, RPC_RESPONSE, Kind, Message
 from fedbench.rpc.deadlines import DeadlineTimer
 from fedbench.rpc.endpoint import ERROR, RpcEndpoint
 from fedbench.rpc.outcomes import Outcomes
+from fedbench.throttle import Throttle
 from fedbench.values import is_pushed
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ class LearnerStub:
         self._within_turn = target.at_once if comm.connections.own_turn else {}
         self._context = comm.context
         self._subscribes = comm.role == "server"
-        self._deadlines = DeadlineTimer(RpcEndpoint.of(comm).clock, self._expire)
+        clock = RpcEndpoint.of(comm).clock
+        self._deadlines = DeadlineTimer(clock, self._expire)
+        self._throttle = Throttle(log, clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._last_number = 0
         self._running: dict[int, tuple[asyncio.Task[None], Message, int]] = {}
@@ -165,6 +168,7 @@ class LearnerStub:
         """
         self._closed = True
         self._deadlines.close()
+        self._throttle.close()
         own = asyncio.current_task()
         running = {number: entry for number, entry in self._running.items() if entry[0] is not own}
         tasks = [task for task, _, _ in running.values()]
@@ -249,7 +253,8 @@ class LearnerStub:
             )
 
     def _fail(self, request: Message, error: BaseException) -> None:
-        log.warning(
+        self._throttle.warning(
+            ("raised", request.source, request.method, type(error)),
             "%s: %s called by %s raised %s: %s",
             self._comm.node_id,
             request.method,
@@ -278,7 +283,8 @@ class LearnerStub:
         try:
             self._send(message)
         except (TransportError, LocalProtocolError) as error:
-            log.warning("%s could not answer %s: %s", request.target, request.source, error)
+            kind = ("answer", request.source)
+            self._throttle.warning(kind, "%s could not answer %s: %s", request.target, request.source, error)
             short = replace(message, method=ERROR, body=_describe(error, ""), tensors=None, seq=0)
             with contextlib.suppress(TransportError):  # then the connection is over, or full
                 self._send(short)

@@ -20,6 +20,7 @@ from fedbench.ids import parse
 from fedbench.loop import in_thread
 from fedbench.netsettings import NetworkSettings, TlsSettings
 from fedbench.tensors.store import HEAP, TensorStore
+from fedbench.throttle import Throttle
 from fedbench.transport.base import Limits, TransportBase
 from fedbench.transport.network import capacity, handshake, security
 from fedbench.transport.network.backoff import FIRST_S, Backoff
@@ -93,7 +94,7 @@ class NetworkTransport(TransportBase):
         self.port = self.settings.port
         self.first_delay_s = FIRST_S
         clock = clock or LoopClock()
-        self._host = Host(clock, store, Lazily(clock), Encoder())
+        self._host = Host(clock, store, Lazily(clock), Encoder(), Throttle(log, clock))
         self._pacemaker = Pacemaker(clock, self.settings.heartbeat_s)  # of links that were answered
         self._watchdog = Watchdog(clock)  # of links that were dialled
         self._clock_id = _clock_id()
@@ -138,6 +139,7 @@ class NetworkTransport(TransportBase):
         self._pacemaker.close()
         self._watchdog.close()
         self._host.lazily.close()
+        self._host.throttle.close()
 
     # Server's side -----------------------------------------------------------------------------------
 
@@ -146,7 +148,8 @@ class NetworkTransport(TransportBase):
             return
         if self._server is None:
             credentials = await in_thread(security.load, self.settings, server=True)
-            server = Server(self, credentials, await in_thread(capacity.allow_descriptors))
+            room = await in_thread(capacity.allow_descriptors)
+            server = Server(self, credentials, room, self._host.throttle)
             self._server = server
             try:
                 self.port = await server.listen(self.settings.host, self.settings.port)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fedbench.clock import Clock, Timer
     from fedbench.tensors.store import TensorStore
+    from fedbench.throttle import Throttle
     from fedbench.transport.inbox import Limits
     from fedbench.transport.network.encoding import Encoder
     from fedbench.transport.network.link import Carrier
@@ -55,12 +56,14 @@ class Host(NamedTuple):
         store: Where received models come to lie.
         lazily: Does what nobody waits for.
         encoder: Encodes what they send.
+        throttle: Logs what a peer can cause.
     """
 
     clock: Clock
     store: TensorStore
     lazily: Lazily
     encoder: Encoder
+    throttle: Throttle
 
 
 class Meeting(NamedTuple):
@@ -327,6 +330,12 @@ class NetworkConnection(Connection):
         else:
             self._host.lazily.add(self._tell_late)  # the answer, or the next call, tells it earlier
 
+    def _warn_not_taken(self, message: Message, error: BaseException) -> None:
+        kind = ("not taken", self.peer_id, message.kind)
+        text = "%s could not take %s from %s"
+        args = self.local_id, message.kind.value, self.peer_id
+        self._host.throttle.warning(kind, text, *args, exc_info=error)
+
     # Ending ------------------------------------------------------------------------------------------
 
     def _shut(self) -> None:
@@ -334,7 +343,9 @@ class NetworkConnection(Connection):
 
     def _refuse(self, error: Exception) -> None:
         """The peer broke the protocol: nothing it says can be trusted any more."""
-        log.warning("%s closes its connection to %s: %s", self.local_id, self.peer_id, error)
+        kind = ("refused", self.peer_id)
+        text = "%s closes its connection to %s: %s"
+        self._host.throttle.warning(kind, text, self.local_id, self.peer_id, error)
         reason = ConnectionBroken(f"{self.peer_id} broke the protocol: {error}")
         if self._mark(reason):
             self._leave(f": {error}")

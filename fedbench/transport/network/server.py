@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from hmac import compare_digest
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from fedbench.codec.wire import MAX_HANDSHAKE_BYTES
 from fedbench.errors import RemoteProtocolError, RoutingError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
+    from fedbench.throttle import Throttle
     from fedbench.transport.network.connection import NetworkConnection
     from fedbench.transport.network.guest import Guest
     from fedbench.transport.network.handshake import Hello, Welcome
@@ -79,6 +81,23 @@ class Admits(Protocol):
         ...
 
 
+class _HttpLog(logging.LoggerAdapter[logging.Logger]):
+    """What aiohttp logs of requests that are none, or cannot be answered: without end, if it were let."""
+
+    def __init__(self, throttle: Throttle) -> None:
+        super().__init__(log)
+        self._throttle = throttle
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **options: Any) -> None:
+        """Log one such request; where the peer is to blame, without a traceback."""
+        whose = args[:1]
+        if isinstance(exc_info, HttpProcessingError):
+            why = exc_info.message.partition("\n")[0].strip()
+            self._throttle.warning(("request", *whose), "refused a request from %s: %s", *whose, why)
+        else:
+            self._throttle.log(logging.ERROR, ("error", *whose), str(msg), *args, exc_info=exc_info)
+
+
 class Server:
     """An HTTP server. Nothing of a client that has not proven who it is is read but the head of one request.
 
@@ -86,10 +105,12 @@ class Server:
         admits: Who decides.
         credentials: TLS and tokens.
         capacity: Most clients at once; the next are told to come later.
+        throttle: Logs what anybody can cause.
     """
 
-    def __init__(self, admits: Admits, credentials: Credentials, capacity: int) -> None:
+    def __init__(self, admits: Admits, credentials: Credentials, capacity: int, throttle: Throttle) -> None:
         self._admits = admits
+        self._throttle = throttle
         self._credentials = credentials
         self._capacity = capacity
         self._held = 0
@@ -107,6 +128,7 @@ class Server:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_HttpLog(throttle),
             handle_signals=False,
             shutdown_timeout=SHUTDOWN_S,
             max_line_size=MAX_HANDSHAKE_BYTES,
@@ -267,12 +289,15 @@ class Server:
                 raise RemoteProtocolError(f"it is not {hello.source} whose place this is")
             return self._admits.admit(hello)
         except RoutingError as error:
-            log.info("refused a route from %s to %s: %s", error.source, error.target, error.reason)
+            told = error.source, error.target, error.reason
+            kind = ("route", request.remote)
+            self._throttle.log(logging.INFO, kind, "refused a route from %s to %s: %s", *told)
             raise _refusal(web.HTTPNotFound, error.reason) from None
         except LookupError as error:
             raise _refusal(web.HTTPGone, str(error)) from None
         except (RemoteProtocolError, ValueError) as error:
-            log.warning("refused a handshake from %s: %s", request.remote, error)
+            kind = ("handshake", request.remote)
+            self._throttle.warning(kind, "refused a handshake from %s: %s", request.remote, error)
             raise _refusal(web.HTTPBadRequest, str(error)) from None
 
     async def _status(self, request: web.Request) -> web.StreamResponse:

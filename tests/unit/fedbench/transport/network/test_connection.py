@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from fedbench.errors import ConnectionBroken, ConnectionClosed, Overloaded, Peer
 from fedbench.messages import Kind, Message
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.store import HEAP
+from fedbench.throttle import Throttle
 from fedbench.transport.inbox import Limits
 from fedbench.transport.network.connection import Host, Meeting, NetworkConnection
 from fedbench.transport.network.encoding import Encoder
@@ -48,7 +50,13 @@ class FakeLink:
 class Pair:
     def __init__(self, limits=None):
         self.clock = FakeClock()
-        self.host = Host(self.clock, HEAP, Lazily(self.clock), Encoder())
+        self.host = Host(
+            self.clock,
+            HEAP,
+            Lazily(self.clock),
+            Encoder(),
+            Throttle(logging.getLogger("fedbench.transport"), self.clock),
+        )
         meeting = Meeting(1, b"secret", 0, HEARTBEAT_S, WINDOW_S)
         self.near = NetworkConnection("alice", "server", limits or Limits(), meeting, self.host)
         self.far = NetworkConnection("server", "alice", limits or Limits(), meeting, self.host)

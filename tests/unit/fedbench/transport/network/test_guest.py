@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from fedbench.errors import ConnectionBroken, ConnectionClosed, PeerLost
 from fedbench.messages import Kind, Message
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.store import HEAP
+from fedbench.throttle import Throttle
 from fedbench.transport.inbox import Limits
 from fedbench.transport.network import guest as guests
 from fedbench.transport.network.connection import Host, Meeting, NetworkConnection
@@ -29,7 +31,9 @@ async def settle():
 @pytest.fixture
 def made():
     clock = FakeClock()
-    host = Host(clock, HEAP, Lazily(clock), Encoder())
+    host = Host(
+        clock, HEAP, Lazily(clock), Encoder(), Throttle(logging.getLogger("fedbench.transport"), clock)
+    )
     meeting = Meeting(1, b"secret", 0, 30.0, WINDOW_S)
     near = NetworkConnection("curl", "server", Limits(), meeting, host)
     far = NetworkConnection("server", "curl", Limits(), meeting, host)
