@@ -6,7 +6,9 @@ import os
 import resource
 
 SPARE_FDS = 128
-"""Left for files, other sockets, and for refusing who comes too many."""
+"""Left for files, other sockets, and connections of those who are not let in, or not yet."""
+STRANGER_FDS = 64
+"""Of these: for connections that do not say who they are. They may take what clients have not taken, too."""
 
 
 def allow_descriptors() -> int:

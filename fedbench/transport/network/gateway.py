@@ -57,10 +57,16 @@ class Gateway:
 
     Args:
         admit: Opens a connection for a client, to a node (None for the only one there is).
+        let_in: Called with a request that shows a session.
     """
 
-    def __init__(self, admit: Callable[[str, str | None], Guest]) -> None:
+    def __init__(
+        self,
+        admit: Callable[[str, str | None], Guest],
+        let_in: Callable[[web.Request], None],
+    ) -> None:
         self._admit = admit
+        self._let_in = let_in
         self._guests: dict[str, Guest] = {}
         self.events = self._answering(self._events)
         """Answers the request for a guest's events."""
@@ -171,6 +177,7 @@ class Gateway:
         if guest is None or not compare_digest(to_header(guest.connection.secret).encode(), shown.encode()):
             raise TransportError(f"{client_id!r} is not registered, or shows a wrong session")
         guest.touch()
+        self._let_in(request)
         return guest
 
     def _forget(self, client_id: str, guest: Guest) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -15,11 +14,12 @@ from fedbench.errors import RemoteProtocolError, RoutingError
 from fedbench.ids import check_name
 from fedbench.netsettings import is_loopback
 from fedbench.transport.network import handshake, security, streaming
+from fedbench.transport.network.capacity import STRANGER_FDS
+from fedbench.transport.network.doorway import Doorway, Terms
 from fedbench.transport.network.gateway import Gateway
 from fedbench.transport.network.websocket import Upgraded, accept_headers
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable
 
     from fedbench.throttle import Throttle
@@ -34,7 +34,6 @@ log = logging.getLogger("fedbench.transport")
 HANDSHAKE_S = 5.0
 SHUTDOWN_S = 5.0
 RETRY_AFTER_S = 10
-BACKLOG = 1024
 
 
 class Admission(NamedTuple):
@@ -114,16 +113,14 @@ class Server:
         self._credentials = credentials
         self._capacity = capacity
         self._held = 0
-        self._greeting: dict[web.RequestHandler, asyncio.TimerHandle] = {}
         self._loopback = False
         self._streams: dict[str, streaming.ServerStream] = {}
-        self._listening: asyncio.Server | None = None
         app = web.Application(middlewares=[self._guard], client_max_size=MAX_HANDSHAKE_BYTES)
         app.router.add_get("/ws/{client_id}", self._ws)
         app.router.add_get("/sse/{client_id}", self._sse)
         app.router.add_post("/api/message", self._message)
         app.router.add_get("/api/status", self._status)
-        self._gateway = Gateway(admits.admit_guest)
+        self._gateway = Gateway(admits.admit_guest, self._let_in)
         self._gateway.add_routes(app.router)
         self._runner = web.AppRunner(
             app,
@@ -137,6 +134,8 @@ class Server:
             lingering_time=0.0,
             keepalive_timeout=HANDSHAKE_S,
         )
+        terms = Terms(credentials.context, HANDSHAKE_S, self._room_for_strangers)
+        self._doorway = Doorway(self._protocol, terms, throttle)
 
     async def listen(self, host: str, port: int) -> int:
         """Take connections; return the port.
@@ -146,56 +145,37 @@ class Server:
         """
         self._loopback = is_loopback(host)
         await self._runner.setup()
-        context: ssl.SSLContext | None = self._credentials.context
-        loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(
-            self._protocol,
-            host,
-            port,
-            ssl=context,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=None if context is None else HANDSHAKE_S,
-        )
-        bound: int = self._listening.sockets[0].getsockname()[1]
-        return bound
+        return await self._doorway.listen(host, port)
 
     def stop(self) -> None:
         """Take no more connections; idempotent."""
-        if self._listening is not None:
-            self._listening.close()
+        self._doorway.stop()
 
     async def close(self) -> None:
         """Stop, and end every request that is still answered."""
-        self.stop()
-        for timer in self._greeting.values():
-            timer.cancel()
-        self._greeting.clear()
+        await self._doorway.close()
         await self._runner.cleanup()
 
     # Before a request --------------------------------------------------------------------------------
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _protocol(self) -> web.RequestHandler:
         """Return what speaks on a new connection; it is cut if no request has come within 5 seconds."""
         assert self._runner.server is not None
-        protocol = self._runner.server()
-        loop = asyncio.get_running_loop()
-        self._greeting[protocol] = loop.call_later(HANDSHAKE_S, self._expire, protocol)
-        return protocol
+        return self._runner.server()
 
-    def _expire(self, protocol: web.RequestHandler) -> None:
-        del self._greeting[protocol]
-        if protocol.transport is not None:
-            log.debug("a connection without a request is cut after %g s", HANDSHAKE_S)
-            protocol.transport.abort()
+    def _room_for_strangers(self) -> int:
+        return self._capacity - self._held + STRANGER_FDS
+
+    def _let_in(self, request: web.Request) -> None:
+        """Whoever is behind a request has shown a session, or begun one."""
+        self._doorway.let_in(request.protocol)
 
     @web.middleware
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Let through whoever proves who it is; a node shows its own name."""
-        timer = self._greeting.pop(request.protocol, None)
-        if timer is not None:
-            timer.cancel()
+        self._doorway.asked(request.protocol)
         if self._loopback and not is_loopback(request.url.host or ""):
             # A page in a browser that gave its own name this address: nobody else calls loopback by one.
             raise _refusal(web.HTTPMisdirectedRequest, "it is not called by that name")
@@ -226,6 +206,7 @@ class Server:
         welcome = {handshake.WELCOME_HEADER: handshake.to_header(admission.welcome)}
         answer = web.StreamResponse(status=101, headers={**accepted, **welcome})
         await answer.prepare(request)
+        self._let_in(request)
         upgraded = Upgraded.of_request(request)
         if upgraded is not None:
             self._begin(upgraded, admission)
@@ -243,6 +224,7 @@ class Server:
         self._streams[client_id] = stream
         try:
             await response.prepare(request)
+            self._let_in(request)
             await self._begin(stream, admission).over
         finally:
             if self._streams.get(client_id) is stream:
@@ -255,6 +237,7 @@ class Server:
         shown = request.headers.get(streaming.SESSION_HEADER, "")
         if stream is None or not compare_digest(stream.shown.encode(), shown.encode()):
             raise _refusal(web.HTTPGone, "there is no such stream of events")
+        self._let_in(request)
         try:
             await stream.feed(await streaming.read_frame(request))
         except RemoteProtocolError as error:

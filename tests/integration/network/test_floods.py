@@ -6,8 +6,19 @@ import logging
 
 import pytest
 
-from tests.fakes.stranger import CONTROL, HEAD, REGISTER, RPC_REQUEST, frame, head, hello, message
-from tests.integration.network.conftest import BAD, SERVER, within
+from tests.fakes.commands import started
+from tests.fakes.stranger import (
+    CONTROL,
+    HEAD,
+    REGISTER,
+    RPC_REQUEST,
+    Stranger,
+    frame,
+    head,
+    hello,
+    message,
+)
+from tests.integration.network.conftest import BAD, SERVER, free_port, member, within
 
 OFTEN = 30
 
@@ -79,3 +90,26 @@ async def test_calls_that_fail_without_end_are_warned_of_once(town, caplog):
     await impostor.reset()
     await town.end_of(BAD)
     await town.intact()
+
+
+@pytest.mark.slow
+async def test_connections_that_say_nothing_keep_nobody_out(tmp_path):
+    port = free_port()
+    config = tmp_path / "federation.yaml"
+    config.write_text(f"mode: network\nserver: {{transport: {{port: {port}}}}}\nclients: {{count: 3}}\n")
+    strangers = []
+    with started(tmp_path, "serve", "--config", config, descriptors=220) as command:
+        await command.says("listening at")
+        try:
+            first, _ = member("yaml_client_1", 3, port=port)
+            await within(first.start(SERVER))
+            strangers += [await Stranger.dial(port) for _ in range(260)]
+            second, _ = member("yaml_client_2", 3, port=port)
+            await within(second.start(SERVER), 2.0)
+            assert first.comm.get_connection_status()["peers"][SERVER]["state"] == "registered"
+            assert command.said.count("do not say who they are: the oldest is cut for the newest") == 1
+            await first.stop()
+            await second.stop()
+        finally:
+            for stranger in strangers:
+                await stranger.close()
