@@ -41,7 +41,7 @@ class NetworkSettings:
         port: Its port; 0 on a server for any that is free.
         tls: Certificates, None to speak without TLS.
         token_file: File of mode 0600 with the tokens that a server takes, one a line, or the one that a
-            client shows; None for none.
+            client shows; None for none. A line is ``[<client id>] <token> [expires=<ISO 8601 time>]``.
         insecure: Allows addresses other than loopback without TLS.
         heartbeat_s: A link that is silent for 1.5 times as long is cut, in seconds. The server's counts:
             clients are told it when they connect, and their own means nothing.

@@ -32,6 +32,7 @@ from fedbench.transport.network.handshake import Hello, Welcome
 from fedbench.transport.network.liveness import Lazily, Pacemaker, Watchdog
 from fedbench.transport.network.server import Admission, Server
 from fedbench.transport.network.streamlink import StreamLink
+from fedbench.transport.network.tokens import TokenWatch
 from fedbench.transport.network.websocket import Upgraded, WebSocketLink
 
 if TYPE_CHECKING:
@@ -150,6 +151,9 @@ class NetworkTransport(TransportBase):
             credentials = await in_thread(security.load, self.settings, server=True)
             room = await in_thread(capacity.allow_descriptors)
             server = Server(self, credentials, room, self._host.throttle)
+            path = self.settings.token_file
+            if path is not None:
+                server.tokens = TokenWatch(path, credentials.tokens, self._host.clock, self._host.throttle)
             self._server = server
             try:
                 self.port = await server.listen(self.settings.host, self.settings.port)

@@ -17,7 +17,7 @@ from aiohttp import (
 )
 
 from fedbench.errors import RemoteProtocolError, RoutingError
-from fedbench.transport.network import handshake, security, streaming
+from fedbench.transport.network import handshake, streaming, tokens
 from fedbench.transport.network.streaming import ClientStream
 from fedbench.transport.network.websocket import Upgraded, upgrade_headers
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("fedbench.transport")
 
 DIAL_S = 10.0
+_OVER = (401, 410)
+"""Statuses that end a session: its token does not count any more, or the server does not know it."""
 
 
 class Answer(NamedTuple):
@@ -61,7 +63,7 @@ class Dialler:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self.url = f"{scheme}://{host}:{settings.port}"
         self._streams = False
-        self._headers = security.bearer(credentials.tokens)
+        self._headers = tokens.bearer(credentials.tokens)
         self._http = ClientSession(
             connector=TCPConnector(limit=0, ssl=credentials.context or True, socket_factory=_socket_of),
             timeout=ClientTimeout(total=None, sock_connect=DIAL_S),
@@ -88,7 +90,7 @@ class Dialler:
                     self._streams = True
                     return answer
         except ClientResponseError as refused:
-            kind = SessionOver if refused.status == 410 else RoutingError
+            kind = SessionOver if refused.status in _OVER else RoutingError
             told = None if refused.headers is None else refused.headers.get(handshake.REFUSED_HEADER)
             reason = told or f"it answered with HTTP status {refused.status}"
             raise kind(source, target, f"{self.url} refuses: {reason}") from None

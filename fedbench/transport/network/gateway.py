@@ -29,6 +29,7 @@ from fedbench.messages import Kind
 from fedbench.transport.network.streaming import CLIENT_HEADER, EVENT_HEADERS, SESSION_HEADER, to_header
 
 if TYPE_CHECKING:
+    from fedbench.transport.network.connection import NetworkConnection
     from fedbench.transport.network.guest import Guest
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -57,13 +58,13 @@ class Gateway:
 
     Args:
         admit: Opens a connection for a client, to a node (None for the only one there is).
-        let_in: Called with a request that shows a session.
+        let_in: Called with a request that begins or shows a session, and with its connection.
     """
 
     def __init__(
         self,
         admit: Callable[[str, str | None], Guest],
-        let_in: Callable[[web.Request], None],
+        let_in: Callable[[web.Request, NetworkConnection], None],
     ) -> None:
         self._admit = admit
         self._let_in = let_in
@@ -118,6 +119,7 @@ class Gateway:
         if not answer.body.get("accepted"):
             guest.connection.close()
             return _json({"error": "RegistrationError", "message": answer.body.get("reason")}, 409)
+        self._let_in(request, guest.connection)
         told = {"server_id": guest.connection.peer_id, "epoch": guest.connection.epoch}
         return _json({**told, "session": to_header(guest.connection.secret)})
 
@@ -177,7 +179,7 @@ class Gateway:
         if guest is None or not compare_digest(to_header(guest.connection.secret).encode(), shown.encode()):
             raise TransportError(f"{client_id!r} is not registered, or shows a wrong session")
         guest.touch()
-        self._let_in(request)
+        self._let_in(request, guest.connection)
         return guest
 
     def _forget(self, client_id: str, guest: Guest) -> None:
@@ -197,8 +199,10 @@ async def _body(request: web.Request) -> dict[str, Any]:
         raise ValueError("a body must say how large it is")
     if length is not None and length > MAX_JSON_BYTES:
         raise ValueError(f"a body of {length} bytes is oversized: {MAX_JSON_BYTES} is the most")
-    async with asyncio.timeout(BODY_S):
-        data = await request.content.readexactly(length or 0)
+    data = b""
+    if length:
+        async with asyncio.timeout(BODY_S):
+            data = await request.content.readexactly(length)
     try:
         said = msgspec.json.decode(data or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from fedbench.transport.network.handshake import Hello, Welcome
     from fedbench.transport.network.link import Link
     from fedbench.transport.network.security import Credentials
+    from fedbench.transport.network.tokens import TokenWatch
 
 log = logging.getLogger("fedbench.transport")
 
 HANDSHAKE_S = 5.0
 SHUTDOWN_S = 5.0
 RETRY_AFTER_S = 10
+_BEGINNING = ("/api/register", "/api/status")
+"""Where who shows no session yet is answered, beside handshakes."""
 
 
 class Admission(NamedTuple):
@@ -105,12 +108,15 @@ class Server:
         credentials: TLS and tokens.
         capacity: Most clients at once; the next are told to come later.
         throttle: Logs what anybody can cause.
+
+    Attributes:
+        tokens: What everybody has to show one of, None for nothing.
     """
 
     def __init__(self, admits: Admits, credentials: Credentials, capacity: int, throttle: Throttle) -> None:
         self._admits = admits
         self._throttle = throttle
-        self._credentials = credentials
+        self.tokens: TokenWatch | None = None
         self._capacity = capacity
         self._held = 0
         self._loopback = False
@@ -154,6 +160,8 @@ class Server:
     async def close(self) -> None:
         """Stop, and end every request that is still answered."""
         await self._doorway.close()
+        if self.tokens is not None:
+            await self.tokens.close()
         await self._runner.cleanup()
 
     # Before a request --------------------------------------------------------------------------------
@@ -166,9 +174,12 @@ class Server:
     def _room_for_strangers(self) -> int:
         return self._capacity - self._held + STRANGER_FDS
 
-    def _let_in(self, request: web.Request) -> None:
-        """Whoever is behind a request has shown a session, or begun one."""
+    def _let_in(self, request: web.Request, connection: NetworkConnection) -> None:
+        """Whoever is behind a request has shown the session of ``connection``, or begun it."""
         self._doorway.let_in(request.protocol)
+        client_id = _client_of(request)
+        if self.tokens is not None and client_id is not None:
+            self.tokens.hold(connection, request.headers.get(hdrs.AUTHORIZATION), client_id)
 
     @web.middleware
     async def _guard(
@@ -179,10 +190,9 @@ class Server:
         if self._loopback and not is_loopback(request.url.host or ""):
             # A page in a browser that gave its own name this address: nobody else calls loopback by one.
             raise _refusal(web.HTTPMisdirectedRequest, "it is not called by that name")
-        client_id = request.match_info.get("client_id", request.headers.get(streaming.CLIENT_HEADER))
-        shown = request.headers.get("Authorization")
-        if not security.is_allowed(self._credentials.tokens, shown, client_id):
-            raise _refusal(web.HTTPUnauthorized, "no such token is known")
+        client_id = _client_of(request)
+        if self.tokens is not None:
+            await self._check_token(self.tokens, request, client_id)
         certificate = request.get_extra_info("peercert")
         if certificate and client_id is not None:
             names = security.certified_names(certificate)
@@ -191,6 +201,16 @@ class Server:
                     web.HTTPForbidden, f"the certificate is that of {', '.join(sorted(names)) or 'nobody'}"
                 )
         return await handler(request)
+
+    async def _check_token(self, tokens: TokenWatch, request: web.Request, client_id: str | None) -> None:
+        if handshake.HELLO_HEADER in request.headers or request.path in _BEGINNING:
+            await tokens.look()
+            if tokens.problem is not None:
+                raise _refusal(web.HTTPServiceUnavailable, "its token file cannot be used now")
+        shown = request.headers.get(hdrs.AUTHORIZATION)
+        refusal = tokens.refusal(shown, client_id, request.remote)
+        if refusal:
+            raise _refusal(web.HTTPUnauthorized, refusal)
 
     # Requests ----------------------------------------------------------------------------------------
 
@@ -206,10 +226,11 @@ class Server:
         welcome = {handshake.WELCOME_HEADER: handshake.to_header(admission.welcome)}
         answer = web.StreamResponse(status=101, headers={**accepted, **welcome})
         await answer.prepare(request)
-        self._let_in(request)
+        self._doorway.let_in(request.protocol)
         upgraded = Upgraded.of_request(request)
         if upgraded is not None:
             self._begin(upgraded, admission)
+            self._let_in(request, admission.connection)
         return answer
 
     async def _sse(self, request: web.Request) -> web.StreamResponse:
@@ -224,8 +245,9 @@ class Server:
         self._streams[client_id] = stream
         try:
             await response.prepare(request)
-            self._let_in(request)
-            await self._begin(stream, admission).over
+            link = self._begin(stream, admission)
+            self._let_in(request, admission.connection)
+            await link.over
         finally:
             if self._streams.get(client_id) is stream:
                 del self._streams[client_id]
@@ -237,7 +259,7 @@ class Server:
         shown = request.headers.get(streaming.SESSION_HEADER, "")
         if stream is None or not compare_digest(stream.shown.encode(), shown.encode()):
             raise _refusal(web.HTTPGone, "there is no such stream of events")
-        self._let_in(request)
+        self._doorway.let_in(request.protocol)
         try:
             await stream.feed(await streaming.read_frame(request))
         except RemoteProtocolError as error:
@@ -285,6 +307,11 @@ class Server:
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(self._admits.status())
+
+
+def _client_of(request: web.Request) -> str | None:
+    """Return who a request says it comes from, None for nobody."""
+    return request.match_info.get("client_id", request.headers.get(streaming.CLIENT_HEADER))
 
 
 def _check_upgrade(request: web.Request) -> None:

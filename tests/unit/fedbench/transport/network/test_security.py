@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import ssl
 
 import pytest
@@ -9,12 +8,9 @@ import trustme
 from fedbench.errors import ConfigError
 from fedbench.netsettings import NetworkSettings, TlsSettings, is_loopback
 from fedbench.transport.network.security import (
-    bearer,
     certified_names,
     check_exposure,
-    is_allowed,
     load,
-    read_tokens,
 )
 
 
@@ -42,46 +38,6 @@ def token_file(tmp_path):
         return str(path)
 
     return write
-
-
-def test_tokens_of_everybody_and_of_one(token_file):
-    tokens = read_tokens(token_file("# a comment\n\neverybodys\nalice hers\n"))
-    assert tokens == {b"everybodys": None, b"hers": "alice"}
-    assert is_allowed(tokens, "Bearer everybodys", "bob")
-    assert is_allowed(tokens, "Bearer hers", "alice")
-    assert is_allowed(tokens, "Bearer hers", None)
-    for header in (
-        "Bearer hers",
-        "Bearer nobodys",
-        "everybodys",
-        "Bearer ",
-        "Basic everybodys",
-        None,
-        "Bearer ü🙂",
-    ):
-        assert not is_allowed(tokens, header, "bob")
-    assert is_allowed({}, None, "bob")
-    assert bearer({b"hers": None}) == {"Authorization": "Bearer hers"}
-    assert bearer({}) == {}
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
-def test_a_file_that_others_may_read_is_refused(token_file, mode):
-    with pytest.raises(ConfigError, match="must be 0600"):
-        read_tokens(token_file("secret", mode))
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"), [("", "no tokens"), ("# none\n", "no tokens"), ("a b c\n", "more than a client id")]
-)
-def test_a_file_without_usable_tokens_is_refused(token_file, text, reason):
-    with pytest.raises(ConfigError, match=reason):
-        read_tokens(token_file(text))
-
-
-def test_a_file_that_is_missing_is_named():
-    with pytest.raises(ConfigError, match="/nowhere/tokens cannot be read: No such file"):
-        read_tokens("/nowhere/tokens")
 
 
 def test_a_client_shows_one_token(token_file):
@@ -128,11 +84,3 @@ def test_the_names_of_a_certificate():
     }
     assert certified_names(certificate) == {"alice", "alice.example"}
     assert certified_names({}) == set()
-
-
-def test_nobody_elses_file_is_trusted(token_file, monkeypatch):
-    path = token_file("secret")
-    monkeypatch.setattr(os, "getuid", lambda: 12345)
-    if os.stat(path).st_uid != 0:
-        with pytest.raises(ConfigError, match="must be yours"):
-            read_tokens(path)
