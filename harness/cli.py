@@ -115,6 +115,9 @@ def join(
         str | None, typer.Option(help="File of mode 0600 with this client's token.")
     ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Speak to others without TLS.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Join again when the server cannot be reached or was lost.")
+    ] = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -123,7 +126,7 @@ def join(
     from harness.join import join as be_client
 
     settings = settings_of(server, ca=ca, cert=cert, key=key, token_file=token_file, insecure=insecure)
-    joining = Joining(settings, server_id, client_id, learner, arguments(learner_args or []))
+    joining = Joining(settings, server_id, client_id, learner, arguments(learner_args or []), retry)
     be_client(joining, _console(quiet), verbose)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from fedbench.netsettings import NetworkSettings, TlsSettings
 from fedbench.push import PushClient, client_node
 from fedbench.rpc.proxy import LearnerProxy
 from fedbench.transport.network.backend import NetworkTransport
+from fedbench.transport.network.backoff import Backoff
 from fedbench.values import ClientInfo
 from harness.gate.outcome import ExitCode
 
@@ -40,6 +42,7 @@ class Joining(NamedTuple):
         client_id: Who this is.
         learner: Type of the learner.
         learner_args: Its arguments.
+        retry: Whether it joins again when the server cannot be reached or was lost.
     """
 
     settings: NetworkSettings
@@ -47,6 +50,7 @@ class Joining(NamedTuple):
     client_id: str
     learner: str
     learner_args: dict[str, Any]
+    retry: bool = False
 
 
 def settings_of(
@@ -93,7 +97,8 @@ def join(joining: Joining, console: Console, verbose: int) -> None:
 
     Raises:
         ConfigError: The learner or the terms are wrong.
-        typer.Exit: It was not admitted or the server was lost (3), or it was interrupted (130).
+        typer.Exit: It was not admitted or the server was lost (3; it tries again instead where it was told
+            to), or it was interrupted (130).
     """
     try:
         learner = resolve_learner(joining.learner)
@@ -113,10 +118,31 @@ def join(joining: Joining, console: Console, verbose: int) -> None:
 
 
 async def _serve(joining: Joining, learner: Any, console: Console) -> None:
+    """Be a client until the federation ends or SIGTERM comes; join again and again if it is told to."""
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[None] = loop.create_future()
+    loop.add_signal_handler(signal.SIGTERM, _end, stopped, None)
+    backoff = Backoff(random.random)
+    while not stopped.done():
+        try:
+            await _be_client(joining, learner, console, stopped, backoff)
+            return
+        except ConfigError:
+            raise
+        except FedbenchError as error:
+            if not joining.retry:
+                raise
+            delay_s = backoff.delay_s()
+            _say(console, f"{error}; joining again in {delay_s:.1f} s")
+        await asyncio.wait([stopped], timeout=delay_s)
+
+
+async def _be_client(
+    joining: Joining, learner: Any, console: Console, stopped: asyncio.Future[None], backoff: Backoff
+) -> None:
     client_id, server_id = joining.client_id, joining.server_id
     comm = client_node(client_id, NetworkTransport(client_id, joining.settings, role="client"))
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _end, over, None)
     client = None
     try:
         await comm.start()
@@ -130,9 +156,16 @@ async def _serve(joining: Joining, learner: Any, console: Console) -> None:
             lambda peer_id: _end(over, comm.control.monitor.peers[peer_id].error)
         )
         await client.start(server_id)
-        await over
-        _say(console, f"{server_id} ended the federation")
+        backoff.reset()
+        await asyncio.wait([over, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if over.done():
+            over.result()
+            _say(console, f"{server_id} ended the federation")
+        else:
+            _say(console, "stopped")
     finally:
+        if not over.cancel():
+            over.exception()  # told already, or of no interest any more: nobody is to miss it
         await (comm.close() if client is None else client.stop())
 
 

@@ -44,6 +44,36 @@ async def test_a_port_in_use_is_named_and_its_user_left_alone(tmp_path, config):
         assert "Traceback" not in server.said
 
 
+async def test_clients_that_are_to_join_again_come_before_their_server_and_go_on_with_the_next(
+    tmp_path, config
+):
+    port = free_port()
+    learner = "tests.fakes.fleet:Stepper"
+    with ExitStack() as undo:
+        where = ("join", "--server", f"http://127.0.0.1:{port}", "--learner", learner, "--retry")
+        clients = [
+            undo.enter_context(started(tmp_path, *where, "--id", f"yaml_client_{number}"))
+            for number in (1, 2, 3)
+        ]
+        for client in clients:
+            await client.says("cannot be reached")
+            await client.says("joining again in")
+        clients[2].process.terminate()
+        assert await clients[2].ends() == 0
+        first = undo.enter_context(started(tmp_path, "serve", "--config", config(port, 1_000_000)))
+        await first.says("round       2/1000000  2/2 clients")
+        first.process.kill()
+        await first.ends()
+        second = undo.enter_context(started(tmp_path, "serve", "--config", config(port)))
+        assert await second.ends() == 0
+        assert "round 2/2  2/2 clients" in second.said
+        for client in clients[:2]:
+            assert await client.ends() == 0
+            assert client.said.count("joined yaml_fed_server as client") == 2
+            assert client.said.endswith(f"{SERVER} ended the federation\n")
+            assert "Traceback" not in client.said
+
+
 async def test_clients_whose_server_was_killed_say_so_and_join_the_next(tmp_path, config):
     port = free_port()
 
