@@ -9,13 +9,16 @@ import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from fedbench.clock import LoopClock
 from fedbench.errors import ConnectionClosed, RemoteError
 from fedbench.ids import current_node
 from fedbench.messages import Message, weight_bytes
+from fedbench.throttle import Throttle
 
 if TYPE_CHECKING:
     from contextvars import Context
 
+    from fedbench.clock import Clock
     from fedbench.transport.receipt import Delivery
 
 log = logging.getLogger("fedbench.transport")
@@ -45,16 +48,19 @@ def add_handler(handlers: list[Handler], handler: Handler) -> Callable[[], None]
 class Dispatcher:
     """Runs one node's handlers. A message is applied when all of them have returned.
 
-    A handler that raises is reported to the sender as :class:`RemoteError` and leaves one WARNING here; the
-    other handlers run all the same. A ``CancelledError`` counts as raised unless the handler's task is being
-    cancelled. While one runs, :data:`fedbench.ids.current_node` is the receiving node.
+    A handler that raises is reported to the sender as :class:`RemoteError` and leaves one WARNING here, of
+    many alike one a minute; the other handlers run all the same. A ``CancelledError`` counts as raised unless
+    the handler's task is being cancelled. While one runs, :data:`fedbench.ids.current_node` is the receiving
+    node.
 
     Args:
         context: Context that coroutine handlers run in, None for a copy of the caller's.
+        clock: Time, None for that of the loop.
     """
 
-    def __init__(self, context: Context | None = None) -> None:
+    def __init__(self, context: Context | None = None, clock: Clock | None = None) -> None:
         self._context = context
+        self._throttle = Throttle(log, clock or LoopClock())
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self, handlers: Sequence[Handler], message: Message, delivery: Delivery) -> None:
@@ -68,7 +74,7 @@ class Dispatcher:
                     result = handler(message)
                 except (Exception, asyncio.CancelledError) as raised:
                     error = error or raised
-                    _warn(message, raised)
+                    self._warn(message, raised)
                 else:
                     if result is not None:
                         pending.append(result)
@@ -93,7 +99,7 @@ class Dispatcher:
                     await result
             except (Exception, asyncio.CancelledError) as raised:
                 _reraise_own_cancelling(raised)
-                _warn(message, raised)
+                self._warn(message, raised)
 
     async def close(self) -> None:
         """Cancel the handlers that still run and wait until they have ended; their messages count as failed.
@@ -104,6 +110,7 @@ class Dispatcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._throttle.close()
 
     async def _finish(
         self,
@@ -112,7 +119,7 @@ class Dispatcher:
         message: Message,
         delivery: Delivery,
     ) -> None:
-        late = await _settle(pending, message)
+        late = await self._settle(pending, message)
         error = error or late
         delivery.finish()
         delivery.apply(None if error is None else describe(message.target, error))
@@ -129,18 +136,29 @@ class Dispatcher:
             delivery.finish()
             delivery.apply(describe(message.target, cause))
 
+    async def _settle(self, pending: Sequence[Awaitable[object]], message: Message) -> BaseException | None:
+        """Await what handlers left to await, one after the other, and return the first error."""
+        error: BaseException | None = None
+        for awaitable in pending:
+            try:
+                await awaitable
+            except (Exception, asyncio.CancelledError) as raised:
+                _reraise_own_cancelling(raised)
+                error = error or raised
+                self._warn(message, raised)
+        return error
 
-async def _settle(pending: Sequence[Awaitable[object]], message: Message) -> BaseException | None:
-    """Await what handlers left to await, one after the other, and return the first error."""
-    error: BaseException | None = None
-    for awaitable in pending:
-        try:
-            await awaitable
-        except (Exception, asyncio.CancelledError) as raised:
-            _reraise_own_cancelling(raised)
-            error = error or raised
-            _warn(message, raised)
-    return error
+    def _warn(self, message: Message, error: BaseException) -> None:
+        self._throttle.warning(
+            (message.source, message.kind, type(error)),
+            "%s: a handler of %s from %s raised %s: %s",
+            message.target,
+            message.kind.value,
+            message.source,
+            type(error).__name__,
+            error,
+            exc_info=error,
+        )
 
 
 def _reraise_own_cancelling(raised: BaseException) -> None:
@@ -148,15 +166,3 @@ def _reraise_own_cancelling(raised: BaseException) -> None:
     task = asyncio.current_task()
     if isinstance(raised, asyncio.CancelledError) and task is not None and task.cancelling():
         raise raised
-
-
-def _warn(message: Message, error: BaseException) -> None:
-    log.warning(
-        "%s: a handler of %s from %s raised %s: %s",
-        message.target,
-        message.kind.value,
-        message.source,
-        type(error).__name__,
-        error,
-        exc_info=error,
-    )

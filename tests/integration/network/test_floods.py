@@ -6,8 +6,10 @@ import logging
 
 import pytest
 
+from fedbench.messages import Kind
 from tests.fakes.commands import started
 from tests.fakes.stranger import (
+    CLIENT_NOTIFY,
     CONTROL,
     HEAD,
     REGISTER,
@@ -18,7 +20,7 @@ from tests.fakes.stranger import (
     hello,
     message,
 )
-from tests.integration.network.conftest import BAD, SERVER, free_port, member, within
+from tests.integration.network.conftest import BAD, SERVER, free_port, member, until, within
 
 OFTEN = 30
 
@@ -76,6 +78,21 @@ async def test_a_client_that_may_not_register_and_tries_without_end_is_warned_of
         await within(stranger.receive(lambda kind, lane, payload: kind == HEAD and lane == CONTROL))
     assert len(lines(caplog, "eve is no client of this federation")) == 1
     await town.intact()
+
+
+async def test_notices_whose_handler_fails_without_end_are_warned_of_once(town, caplog):
+    def handler(message):
+        raise ValueError("no such notice")
+
+    town.comm.register_message_handler(Kind.CLIENT_NOTIFY, handler)
+    impostor = await town.impostor()
+    for number in range(1, OFTEN + 1):
+        notice = head(CLIENT_NOTIFY, "x", number)
+        await impostor.send(message(frame(HEAD, notice, lane=2, number=number)))
+    await until(lambda: town.heard("client_notify") == OFTEN)
+    assert len(lines(caplog, f"from {BAD} raised ValueError: no such notice")) == 1
+    await impostor.reset()
+    await town.end_of(BAD)
 
 
 async def test_calls_that_fail_without_end_are_warned_of_once(town, caplog):
