@@ -61,6 +61,7 @@ def test_the_polling_architecture_is_what_the_check_looks_for() -> None:
 
 TIMERS = {
     "clock.py",
+    "throttle.py",  # once after a minute in which more happened than was logged
     "control/heartbeat.py",
     "fleet/fleet.py",  # once, for an exit code that a dead fork server will not tell
     "learning/collection.py",
@@ -72,7 +73,8 @@ TIMERS = {
     "transport/network/guest.py",  # once after each request: when the guest counts as gone
     "transport/network/liveness.py",
     "transport/network/websocket.py",  # once for each link that closes: how long the peer may take to, too
-    "transport/network/server.py",  # once for each new connection: the deadline of its handshake
+    "transport/network/doorway.py",  # for each new connection: the deadline of its handshake
+    "transport/network/tokens.py",  # while clients are there that showed tokens: no editor tells us
     "transport/process/connection.py",  # once, when there is something to tell that nobody waits for
 }
 

@@ -198,11 +198,11 @@ class TokenWatch:
     async def _look_late(self) -> None:
         try:
             await self.look()
-            self._end_withdrawn()
-        finally:
+        finally:  # whatever became of the look, nobody stays beyond a token's time
             self._ticking = None
-        if self._held:
-            self._timer = self._clock.call_later(LOOK_S, self._tick)
+            self._end_withdrawn()
+            if self._held:
+                self._timer = self._clock.call_later(LOOK_S, self._tick)
 
     def _end_withdrawn(self) -> None:
         now_s = self.wall_s()
