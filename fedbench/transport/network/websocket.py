@@ -228,7 +228,10 @@ class WebSocketLink(asyncio.BufferedProtocol):
                 self._loop.call_soon(self._pump)
 
     def flush(self) -> None:
-        """There is something to be sent: it is, now, or when everything was taken that has been received."""
+        """There is something to be sent: it is, now, or when everything was taken that has been received.
+
+        Not before: a frame would tell of a message as applied whose handlers are still running.
+        """
         if self._taking:
             self._scheduled = True
         elif self._running and not self._full:
@@ -263,17 +266,16 @@ class WebSocketLink(asyncio.BufferedProtocol):
         self.heard_ns = self._now_ns()
         if self._deaf:
             return
-        self._taking = not self._scheduled
+        pumped_soon, self._taking = self._scheduled, True
         try:
             if self._direct:
                 self._take_each(self._deframer.filled(nbytes))
             else:
                 self._take(_scratch[:nbytes])
         finally:
-            if self._taking:
-                self._taking = False
-                if self._scheduled:  # one frame tells of all that has come
-                    self._pump()
+            self._taking = False
+            if self._scheduled and not pumped_soon:  # one frame tells of all that has come
+                self._pump()
 
     def pause_writing(self) -> None:
         """The socket takes no more for now."""

@@ -255,3 +255,26 @@ def test_the_example_of_the_standard_is_granted():
 def test_masks_are_drawn_anew():
     drawn = [next(websocket._masks) for _ in range(3000)]
     assert len(set(drawn)) > 2990
+
+
+@pytest.mark.parametrize("verb", ["flush", "wake"])
+async def test_nothing_goes_while_something_is_taken_even_if_more_was_to_go_in_this_turn(verb):
+    async with linked() as end:
+        left = []
+
+        def answer(link, data):
+            end.owner.frames = [(b"answer to " + bytes(data),)]
+            getattr(link, verb)()
+            left.append(len(end.owner.frames))
+
+        end.owner.frame_came = answer
+        end.link.run()
+        await asyncio.sleep(0)
+        both = bytearray(encode_header(Opcode.BINARY, 1, bytes(4)) + b"1")
+        both += encode_header(Opcode.BINARY, 1, bytes(4)) + b"2"
+        end.link.wake()  # another node's handler has returned, say: its turn comes behind this read
+        end.link.get_buffer(-1)[: len(both)] = both
+        end.link.buffer_updated(len(both))
+        assert left == [1, 1]
+        assert await end.peer.receive() == (Opcode.BINARY, b"answer to 2")
+        assert not end.owner.frames
