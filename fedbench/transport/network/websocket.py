@@ -212,9 +212,9 @@ class WebSocketLink(asyncio.BufferedProtocol):
     def run(self) -> None:
         """Begin to read and write; idempotent."""
         if not self._running and not self.over.done():
-            if self._came:
-                self._take(memoryview(bytearray(self._came)))
-                self._came = b""
+            came, self._came = self._came, b""
+            if came:
+                self._take(memoryview(bytearray(came)))
             self._running = True
             if not self._transport.is_closing():
                 self._transport.resume_reading()

@@ -101,6 +101,25 @@ async def test_what_came_with_the_answer_comes_first():
         assert end.owner.came == [b"early", b"late"]
 
 
+async def test_what_came_with_the_answer_is_taken_once_even_if_it_ends_the_connection():
+    early = encode_header(Opcode.BINARY, 4) + b"last" + encode_header(Opcode.BINARY, 9) + b"half"
+    async with linked(client=True, came=early) as end:
+
+        def leave(link, data):
+            end.owner.came.append(bytes(data))
+            link.finish([(b"goodbye",)])
+
+        end.owner.frame_came = leave
+        end.link.run()
+        assert await end.peer.receive() == (Opcode.BINARY, b"goodbye")
+        assert await end.peer.receive() == (Opcode.CLOSE, CLOSE_NORMAL)
+        assert end.owner.came == [b"last"]
+        end.peer.writer.write(b" more")
+        end.peer.send(Opcode.CLOSE, CLOSE_NORMAL)
+        async with asyncio.timeout(0.5):  # it is read in order: the link is not cut for want of an answer
+            await end.link.over
+
+
 async def test_nothing_is_read_or_written_before_it_runs():
     async with linked() as end:
         end.owner.frames = [(b"x",)]
