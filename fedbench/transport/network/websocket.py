@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import os
+import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,6 @@ DIRECT_BYTES = 32 << 10
 _BINARY = int(Opcode.BINARY)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES = 16
-_scratch = memoryview(bytearray(CHUNK_BYTES + LARGE_BYTES))
-"""What all links receive into: every read is taken before the next."""
 
 
 def _draw_masks() -> Iterator[bytes]:
@@ -59,7 +58,20 @@ def _draw_masks() -> Iterator[bytes]:
         yield from (drawn[at : at + MASK_BYTES] for at in range(0, len(drawn), MASK_BYTES))
 
 
-_masks = _draw_masks()
+class _OfThread(threading.local):
+    """What all links of a thread share, as its loop takes every read before the next.
+
+    Attributes:
+        scratch: What they receive into.
+        masks: What they mask with.
+    """
+
+    def __init__(self) -> None:
+        self.scratch = memoryview(bytearray(CHUNK_BYTES + LARGE_BYTES))
+        self.masks = _draw_masks()
+
+
+_of_thread = _OfThread()
 
 
 def upgrade_headers() -> dict[str, str]:
@@ -194,6 +206,7 @@ class WebSocketLink(asyncio.BufferedProtocol):
         self.over: asyncio.Future[None] = loop.create_future()
         self.heard_ns = clock.now_ns()
         self._loop = loop
+        self._scratch, self._masks = _of_thread.scratch, _of_thread.masks
         self._now_ns = clock.now_ns
         self._owner: Owner | None = owner
         self._client = client
@@ -257,7 +270,7 @@ class WebSocketLink(asyncio.BufferedProtocol):
         space = self._deframer.space()
         self._direct = False
         if space is None or len(space) < DIRECT_BYTES:
-            return _scratch
+            return self._scratch
         self._direct = True
         return space
 
@@ -271,7 +284,7 @@ class WebSocketLink(asyncio.BufferedProtocol):
             if self._direct:
                 self._take_each(self._deframer.filled(nbytes))
             else:
-                self._take(_scratch[:nbytes])
+                self._take(self._scratch[:nbytes])
         finally:
             self._taking = False
             if self._scheduled and not pumped_soon:  # one frame tells of all that has come
@@ -350,7 +363,7 @@ class WebSocketLink(asyncio.BufferedProtocol):
         if transport.is_closing():
             return
         if self._client:
-            transport.write(encode_masked(opcode, parts, next(_masks)))
+            transport.write(encode_masked(opcode, parts, next(self._masks)))
             return
         large = parts[-1]
         header = encode_header(opcode, sum(map(len, parts)))

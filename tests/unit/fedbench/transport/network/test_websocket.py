@@ -11,6 +11,7 @@ import pytest
 from fedbench.codec.websocket import CLOSE_NORMAL, Deframer, Opcode, apply_mask, encode_header
 from fedbench.codec.wire import CHUNK_BYTES, MAX_FRAME_BYTES
 from fedbench.errors import RemoteProtocolError
+from fedbench.loop import in_thread
 from fedbench.transport.network import websocket
 from fedbench.transport.network.link import LARGE_BYTES
 from fedbench.transport.network.websocket import WebSocketLink, accept_headers, upgrade_headers
@@ -272,7 +273,7 @@ def test_the_example_of_the_standard_is_granted():
 
 
 def test_masks_are_drawn_anew():
-    drawn = [next(websocket._masks) for _ in range(3000)]
+    drawn = [next(websocket._of_thread.masks) for _ in range(3000)]
     assert len(set(drawn)) > 2990
 
 
@@ -297,3 +298,15 @@ async def test_nothing_goes_while_something_is_taken_even_if_more_was_to_go_in_t
         assert left == [1, 1]
         assert await end.peer.receive() == (Opcode.BINARY, b"answer to 2")
         assert not end.owner.frames
+
+
+async def test_loops_of_several_threads_receive_into_memory_of_their_own():
+    async def scratch():
+        async with linked() as end:
+            return end.link.get_buffer(-1)
+
+    here = await scratch()
+    there = await in_thread(asyncio.run, scratch())
+    assert here is await scratch()
+    there[:4], here[:4] = b"them", b"this"
+    assert bytes(there[:4]) == b"them"
