@@ -13,7 +13,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from fedbench.codec.wire import CHUNK_BYTES
 from fedbench.errors import (
@@ -112,7 +112,8 @@ class Gateway:
         if len(self._guests) >= MAX_GUESTS:
             raise Overloaded(f"{MAX_GUESTS} guests are there already")
         wanted = await _body(request)
-        guest = self._admit(client_id, wanted.get("server_id"))
+        named = wanted.get("server_id") is not None
+        guest = self._admit(client_id, _text(wanted, "server_id") if named else None)
         self._guests[client_id] = guest
         guest.connection.on_closed(lambda *_: self._forget(client_id, guest))
         answer = await guest.ask(Kind.REGISTER, "", {}, DEADLINE_S)
@@ -191,7 +192,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
     """Return the JSON object that a request brings, an empty one if it brings nothing.
 
     Raises:
-        ValueError: It is larger than 1 MiB, does not say how large it is, or is no JSON object.
+        ValueError: It is larger than 1 MiB, of an unknown size, compressed, or no JSON object.
         TimeoutError: It did not come within 5 seconds.
     """
     length = request.content_length
@@ -199,6 +200,8 @@ async def _body(request: web.Request) -> dict[str, Any]:
         raise ValueError("a body must say how large it is")
     if length is not None and length > MAX_JSON_BYTES:
         raise ValueError(f"a body of {length} bytes is oversized: {MAX_JSON_BYTES} is the most")
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
+        raise ValueError("a body must not be compressed")
     data = b""
     if length:
         async with asyncio.timeout(BODY_S):

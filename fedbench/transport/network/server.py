@@ -187,7 +187,7 @@ class Server:
     ) -> web.StreamResponse:
         """Let through whoever proves who it is; a node shows its own name."""
         self._doorway.asked(request.protocol)
-        if self._loopback and not is_loopback(request.url.host or ""):
+        if self._loopback and not is_loopback(_host_of(request)):
             # A page in a browser that gave its own name this address: nobody else calls loopback by one.
             raise _refusal(web.HTTPMisdirectedRequest, "it is not called by that name")
         client_id = _client_of(request)
@@ -307,6 +307,14 @@ class Server:
 
     async def _status(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(self._admits.status())
+
+
+def _host_of(request: web.Request) -> str:
+    """Return what a request calls the server, empty for nothing; it is refused if that can be no name."""
+    try:
+        return request.url.host or ""
+    except ValueError as error:
+        raise _refusal(web.HTTPBadRequest, f"it is called by no name: {error}") from None
 
 
 def _client_of(request: web.Request) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import os
 import threading
@@ -94,7 +93,7 @@ def accept_headers(asked: Mapping[str, str]) -> dict[str, str]:
     wanted = asked.get(hdrs.UPGRADE, "").lower(), asked.get(hdrs.SEC_WEBSOCKET_VERSION)
     try:
         valid = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
-    except binascii.Error:
+    except ValueError:
         valid = False
     if wanted != ("websocket", VERSION) or not valid:
         raise RemoteProtocolError(f"it asks for no WebSocket of version {VERSION}")

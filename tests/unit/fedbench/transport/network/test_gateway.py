@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import aiohttp
 import msgspec
@@ -170,6 +170,7 @@ async def test_an_answer_that_does_not_come_is_a_timeout(there):
 def test_junk_is_no_json():
     class Request:
         can_read_body = True
+        headers = MappingProxyType({})
         content_length = 4
 
         class content:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import ssl
 
 import aiohttp
@@ -16,6 +17,7 @@ from fedbench.errors import ConnectionBroken, RoutingError
 from fedbench.transport.network import handshake, server
 from fedbench.transport.network.handshake import PROTOCOL, Hello, to_header
 from tests.fakes.frames import decode_frame, encode_frame, told
+from tests.fakes.stranger import Stranger
 from tests.unit.fedbench.transport.network.conftest import CLIENT, OTHER, SERVER, within
 
 
@@ -61,6 +63,29 @@ async def test_a_name_that_was_bound_to_loopback_is_refused(net):
     status, headers = await refused(net, Host="evil.example")
     assert (status, headers[handshake.REFUSED_HEADER]) == (421, "it is not called by that name")
     assert (await refused(net, said="", Host="localhost:80"))[0] == 400
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /api/status HTTP/1.1\r\nHost: 127.0.0.1:99999999\r\n\r\n",
+        b"GET /api/status HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n",
+        b"GET /ws/alice HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \xff\xff\r\n\r\n",
+        b"POST /api/register HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Fedbench-Client: curl-1\r\n"
+        b'Content-Length: 15\r\n\r\n{"server_id":{}',
+        b"POST /api/register HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Fedbench-Client: curl-1\r\n"
+        b'Content-Length: 16\r\n\r\n{"server_id":{}}',
+        b"POST /api/register HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Fedbench-Client: curl-1\r\n"
+        b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+)
+async def test_whatever_a_stranger_asks_is_its_fault_and_not_the_servers(net, request_, caplog):
+    stranger = await Stranger.dial(net.server.port)
+    await stranger.send(request_)
+    assert (await within(stranger.answer()))[0] == 400
+    await stranger.close()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_an_id_that_may_not_name_a_node_is_refused(net):
