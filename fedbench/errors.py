@@ -70,7 +70,15 @@ class ConnectionClosed(TransportError):
 
 
 class ConnectionBroken(TransportError):
-    """The connection was ended from outside: by the peer or by the link."""
+    """The connection was ended from outside: by the peer or by the link.
+
+    Attributes:
+        reason: Why; empty if the peer closed it in order.
+    """
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(text)
 
 
 class PeerLost(ConnectionBroken):
@@ -83,8 +91,7 @@ class PeerLost(ConnectionBroken):
 
     def __init__(self, peer_id: str, reason: str) -> None:
         self.peer_id = peer_id
-        self.reason = reason
-        super().__init__(f"lost {peer_id}: {reason}")
+        super().__init__(f"lost {peer_id}: {reason}", reason)
 
 
 class Overloaded(TransportError):

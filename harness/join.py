@@ -13,13 +13,14 @@ import typer
 import yaml
 from rich.console import Console
 
-from fedbench.errors import ConfigError, FedbenchError, PeerLost, Problem
+from fedbench.errors import ConfigError, ConnectionBroken, FedbenchError, Problem
 from fedbench.learning.dispatch import LearnerDispatcher
 from fedbench.learning.learner import resolve_learner
 from fedbench.loop import run
 from fedbench.netsettings import NetworkSettings, TlsSettings
 from fedbench.push import PushClient, client_node
 from fedbench.rpc.proxy import LearnerProxy
+from fedbench.transport.connection import FENCED
 from fedbench.transport.network.backend import NetworkTransport
 from fedbench.transport.network.backoff import Backoff
 from fedbench.values import ClientInfo
@@ -98,7 +99,7 @@ def join(joining: Joining, console: Console, verbose: int) -> None:
     Raises:
         ConfigError: The learner or the terms are wrong.
         typer.Exit: It was not admitted or the server was lost (3; it tries again instead where it was told
-            to), or it was interrupted (130).
+            to), another client of its id has come (3), or it was interrupted (130).
     """
     try:
         learner = resolve_learner(joining.learner)
@@ -130,8 +131,8 @@ async def _serve(joining: Joining, learner: Any, console: Console) -> None:
         except ConfigError:
             raise
         except FedbenchError as error:
-            if not joining.retry:
-                raise
+            if not joining.retry or getattr(error, "reason", "") == FENCED:
+                raise  # two of one id that both came back would go on for ever
             delay_s = backoff.delay_s()
             _say(console, f"{error}; joining again in {delay_s:.1f} s")
         await asyncio.wait([stopped], timeout=delay_s)
@@ -178,9 +179,10 @@ def _made(learner: Any, info: ClientInfo, args: dict[str, Any]) -> Any:
 
 
 def _end(over: asyncio.Future[None], error: Exception | None) -> None:
+    """It is over, in order unless there is an error that bears a reason."""
     if over.done():
         return
-    if isinstance(error, PeerLost):
+    if isinstance(error, ConnectionBroken) and error.reason:
         over.set_exception(error)
     else:
         over.set_result(None)

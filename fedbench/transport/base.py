@@ -21,7 +21,7 @@ from fedbench.errors import (
 from fedbench.ids import Role, check_name, parse
 from fedbench.messages import Kind, Message
 from fedbench.tensors.model import ModelState
-from fedbench.transport.connection import Connection
+from fedbench.transport.connection import FENCED, Connection
 from fedbench.transport.events import Events
 from fedbench.transport.inbox import Inbox, Limits
 from fedbench.transport.receipt import Delivery, Ledger, Outcome, Receipt
@@ -314,7 +314,7 @@ class TransportBase(ABC):
         connection.inbox = self._inbox(*pair)
         connection.inbox.reopen()
         if older is not None:
-            older.close()
+            older.close(FENCED)
         connection.on_closed(self._forget)
         callback = self._on_connection.get(connection.local_id)
         if callback is not None:

@@ -18,8 +18,16 @@ from fedbench.transport.receipt import Delivery, Ledger, Receipt
 
 log = logging.getLogger("fedbench.transport")
 
+FENCED = "another node of that id has connected in its place"
+"""Why a connection is closed when there is a newer one of the same pair."""
+
 Receiver = Callable[[Message, Delivery], None]
 ClosedCallback = Callable[["Connection", ConnectionBroken | ConnectionClosed], None]
+
+
+def closing(node_id: str, peer_id: str, why: str) -> str:
+    """Return the text for a connection that a node has closed."""
+    return f"{node_id} closed its connection to {peer_id}{': ' if why else ''}{why}"
 
 
 class Connection(ABC):
@@ -106,10 +114,14 @@ class Connection(ABC):
             )
         return self._write(message)
 
-    def close(self) -> None:
-        """End the connection from this side; idempotent. The peer sees :class:`ConnectionBroken`."""
-        if self._mark(ConnectionClosed(f"{self.local_id} closed its connection to {self.peer_id}")):
-            self._shut()
+    def close(self, why: str = "") -> None:
+        """End the connection from this side; idempotent. The peer sees :class:`ConnectionBroken`.
+
+        Args:
+            why: What both sides are told, empty if there is nothing to tell.
+        """
+        if self._mark(ConnectionClosed(closing(self.local_id, self.peer_id, why))):
+            self._shut(why)
             self._tell()
 
     @abstractmethod
@@ -124,8 +136,8 @@ class Connection(ABC):
         """Queue ``message`` and return its receipt; whatever cannot be queued raises and is not counted."""
 
     @abstractmethod
-    def _shut(self) -> None:
-        """Tell the other end that this one is closing, and end what is in flight."""
+    def _shut(self, why: str) -> None:
+        """Tell the other end that this one is closing, and why, and end what is in flight."""
 
     def _check_running(self, message: Message) -> None:
         """Refuse a push or notification when the peer's handlers have enough to do; :meth:`_write` calls it.

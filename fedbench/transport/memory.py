@@ -12,7 +12,7 @@ import msgspec
 from fedbench.errors import ConnectionBroken, ConnectionClosed, Overloaded, PeerLost, RoutingError
 from fedbench.messages import ATOMS, DATA, RPC_REQUEST, RPC_RESPONSE, Channel, Message, snapshot, weight_bytes
 from fedbench.transport.base import Limits, TransportBase
-from fedbench.transport.connection import Connection
+from fedbench.transport.connection import Connection, closing
 from fedbench.transport.receipt import ACKED, Ledger, Outcome, Receipt
 
 if TYPE_CHECKING:
@@ -180,10 +180,10 @@ class MemoryConnection(Connection):
                 queue.popleft()[1].end(Outcome.LOST, reason)
         self._waiting_bytes = 0
 
-    def _shut(self) -> None:
+    def _shut(self, why: str) -> None:
         other = self._other
         assert other is not None
-        reason = ConnectionBroken(f"{self.local_id} closed its connection to {self.peer_id}")
+        reason = ConnectionBroken(closing(self.local_id, self.peer_id, why), why)
         self._drop_waiting(reason)
         other._drop_waiting(reason)
         other._finish(reason)

@@ -15,7 +15,7 @@ from msgspec.structs import force_setattr
 from fedbench.errors import ConnectionBroken, ConnectionClosed, Overloaded, PeerLost, RoutingError
 from fedbench.messages import Channel, Kind, Message, snapshot, weight_bytes
 from fedbench.transport.base import Limits, TransportBase
-from fedbench.transport.connection import Connection
+from fedbench.transport.connection import Connection, closing
 from fedbench.transport.receipt import Outcome, Receipt
 
 
@@ -105,8 +105,8 @@ class FakeConnection(Connection):
             receipt.ack()
             self._hand_over(message, receipt)
 
-    def _shut(self) -> None:
-        self._end(ConnectionBroken(f"{self.local_id} closed its connection to {self.peer_id}"), None)
+    def _shut(self, why: str) -> None:
+        self._end(ConnectionBroken(closing(self.local_id, self.peer_id, why), why), None)
 
     def _end(self, theirs: ConnectionBroken, ours: ConnectionClosed | None) -> None:
         for end in (self, self.other):

@@ -16,7 +16,7 @@ from fedbench.errors import (
     TensorStoreFull,
 )
 from fedbench.messages import DATA, Channel, Kind, Message
-from fedbench.transport.connection import Connection
+from fedbench.transport.connection import Connection, closing
 from fedbench.transport.network.exchange import Came, Exchange, Goodbye
 from fedbench.transport.network.reports import TakenMessage
 from fedbench.transport.network.session import Item, Lane, Position
@@ -246,8 +246,8 @@ class NetworkConnection(Connection):
         if type(came) is Came:
             self._deliver(came)
         elif type(came) is Goodbye:
-            who = f"{self.peer_id} closed its connection to {self.local_id}"
-            self._end(ConnectionBroken(who + came.reason))
+            why = came.reason
+            self._end(ConnectionBroken(closing(self.peer_id, self.local_id, why), why))
 
     def frame_refused(self, link: Carrier, reason: str) -> None:
         """What came is no frame at all: the peer is cut off."""
@@ -338,17 +338,17 @@ class NetworkConnection(Connection):
 
     # Ending ------------------------------------------------------------------------------------------
 
-    def _shut(self) -> None:
-        self._leave("")
+    def _shut(self, why: str) -> None:
+        self._leave(why)
 
     def _refuse(self, error: Exception) -> None:
         """The peer broke the protocol: nothing it says can be trusted any more."""
         kind = ("refused", self.peer_id)
         text = "%s closes its connection to %s: %s"
         self._host.throttle.warning(kind, text, self.local_id, self.peer_id, error)
-        reason = ConnectionBroken(f"{self.peer_id} broke the protocol: {error}")
+        reason = ConnectionBroken(f"{self.peer_id} broke the protocol: {error}", str(error))
         if self._mark(reason):
-            self._leave(f": {error}")
+            self._leave(str(error))
             self._tell()
 
     def _leave(self, why: str) -> None:

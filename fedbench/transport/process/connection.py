@@ -31,7 +31,7 @@ from fedbench.messages import (
     weight_bytes,
 )
 from fedbench.tensors.borrowed import Borrowed
-from fedbench.transport.connection import Connection
+from fedbench.transport.connection import Connection, closing
 from fedbench.transport.process.acks import Notes, Outstanding, Taken, decode_notes
 from fedbench.transport.process.delivery import TakenMessage
 from fedbench.transport.process.packing import pack, take_back, unpack
@@ -238,7 +238,7 @@ class ProcessConnection(Connection):
         if messages and not calls:
             self._urgent = True  # else the answer, or the next call, tells what was taken
         if goodbye is not None:
-            self._end(ConnectionBroken(f"{self.peer_id} closed its connection to {self.local_id}{goodbye}"))
+            self._end(ConnectionBroken(closing(self.peer_id, self.local_id, goodbye), goodbye))
 
     def _unpack(self, data: bytes) -> tuple[list[Envelope], str | None]:
         """Return the messages that are complete and the peer's last word; take what is told beside them."""
@@ -315,16 +315,16 @@ class ProcessConnection(Connection):
 
     # Ending ------------------------------------------------------------------------------------------
 
-    def _shut(self) -> None:
-        self._writer.say_goodbye("")
+    def _shut(self, why: str) -> None:
+        self._writer.say_goodbye(why)
         assert self._closed is not None
         self._release_resources(self._closed)
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         """The peer broke the protocol: nothing it says can be trusted any more."""
         log.warning("%s closes its connection to %s: %s", self.local_id, self.peer_id, error)
-        self._writer.say_goodbye(f": {error}")
-        self._end(ConnectionBroken(f"{self.peer_id} broke the protocol: {error}"))
+        self._writer.say_goodbye(str(error))
+        self._end(ConnectionBroken(f"{self.peer_id} broke the protocol: {error}", str(error)))
 
     def _hung_up(self) -> None:
         self._end(PeerLost(self.peer_id, f"its process {self._peer.pid} ended without closing"))

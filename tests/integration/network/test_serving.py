@@ -101,3 +101,25 @@ async def test_clients_whose_server_was_killed_say_so_and_join_the_next(tmp_path
         assert await second.ends() == 0
         assert [await client.ends() for client in again] == [0, 0]
         assert "round 2/2  2/2 clients" in second.said
+
+
+@pytest.mark.parametrize("retry", [(), ("--retry",)])
+async def test_a_client_whose_place_another_of_its_id_takes_says_so_and_does_not_fight_for_it(
+    tmp_path, config, retry
+):
+    port = free_port()
+    where, learner = f"http://127.0.0.1:{port}", "tests.fakes.fleet:Stepper"
+    words = ("join", "--server", where, "--id", "yaml_client_1", "--learner", learner, *retry)
+    with ExitStack() as undo:
+        server = undo.enter_context(started(tmp_path, "serve", "--config", config(port)))
+        await server.says("listening at")
+        first = undo.enter_context(started(tmp_path, *words))
+        await first.says("joined yaml_fed_server")
+        second = undo.enter_context(started(tmp_path, *words))
+        assert await first.ends() == 3
+        await second.says("joined yaml_fed_server")
+        closed = f"{SERVER} closed its connection to yaml_client_1"
+        taken = "another node of that id has connected in its place"
+        assert first.said.splitlines()[-1] == f"failed: {closed}: {taken}"
+        await server.says("lost client yaml_client_1: ")
+        assert taken in server.said

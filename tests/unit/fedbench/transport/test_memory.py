@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from fedbench.errors import Overloaded, PeerLost, RemoteError, RoutingError
+from fedbench.errors import ConnectionBroken, Overloaded, PeerLost, RemoteError, RoutingError
 from fedbench.messages import Kind, Message
 from fedbench.tensors.model import ModelState
 from fedbench.transport.base import Limits
+from fedbench.transport.connection import FENCED
 from fedbench.transport.memory import Hub, MemoryConnection, MemoryTransport
 from fedbench.transport.receipt import Outcome
 
@@ -170,7 +171,8 @@ async def test_a_newer_connection_of_a_pair_fences_off_the_older():
     await server.start_event_listener()
     first = await old.connect(B)
     second = await new.connect(B)
-    assert first.closed
+    with pytest.raises(ConnectionBroken, match=FENCED):
+        first.send(Message(Kind.DATA, A, B))
     assert not second.closed
     assert second.epoch == 2
     await new.send(A, B, "newer")

@@ -12,6 +12,7 @@ from fedbench.errors import ConfigError, ConnectionBroken, ConnectionClosed, Pee
 from fedbench.messages import Kind, Message
 from fedbench.netsettings import NetworkSettings, TlsSettings
 from fedbench.tensors.model import ModelState
+from fedbench.transport.connection import FENCED
 from fedbench.transport.network.backend import NetworkTransport
 from fedbench.transport.network.session import Position
 from fedbench.transport.receipt import Outcome
@@ -152,7 +153,11 @@ async def test_a_second_connection_of_an_identity_fences_the_first(net):
     _client, near, far = await net.pair()
     other = net.client()
     newer = await within(other.connect(SERVER))
-    assert type(await ended(near)) is ConnectionBroken
+    reason = await ended(near)
+    assert type(reason) is ConnectionBroken
+    assert reason.reason == FENCED
+    assert str(reason) == f"{SERVER} closed its connection to {CLIENT}: {FENCED}"
+    assert str(await ended(far)) == str(reason)
     assert type(await ended(far)) is not PeerLost
     assert newer.epoch == 2
     assert await within((await other.push_event(CLIENT, SERVER, "x", 1)).applied) is None
