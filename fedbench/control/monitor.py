@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from fedbench.errors import LocalProtocolError
+from fedbench.errors import LocalProtocolError, PeerLost
 
 log = logging.getLogger("fedbench.control")
 
@@ -63,7 +63,7 @@ class Peer:
         state: Its state.
         epoch: Epoch of its last connection.
         last_seen_ns: Monotonic time of its last sign of life.
-        reason: Why it was disconnected, empty while it is not.
+        reason: Why it was disconnected, without its name if it was lost; empty while it is not.
         error: The same as the error it was: :class:`ConnectionClosed` if this node closed the connection.
     """
 
@@ -108,7 +108,8 @@ class Monitor:
         """The connection is over."""
         peer = self.peers[peer_id]
         peer.state = step(peer.state, PeerEvent.DISCONNECT)
-        peer.reason, peer.error = str(error), error
+        peer.reason = error.reason if isinstance(error, PeerLost) else str(error)
+        peer.error = error
         self._tell("disconnect", peer_id)
 
     def registered(self, peer_id: str, *, yes: bool) -> None:

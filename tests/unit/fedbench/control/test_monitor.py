@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from fedbench.control.monitor import Monitor, Peer, PeerEvent, PeerState, step
-from fedbench.errors import ConnectionBroken, LocalProtocolError
+from fedbench.errors import ConnectionBroken, LocalProtocolError, PeerLost
 
 U, C, R, D = PeerState.UNKNOWN, PeerState.CONNECTED, PeerState.REGISTERED, PeerState.DISCONNECTED
 TABLE = {
@@ -46,6 +46,14 @@ def listened():
             lambda peer_id, name=name: heard.append((name, monitor.peers[peer_id].state))
         )
     return monitor, heard
+
+
+def test_the_reason_why_a_peer_was_lost_does_not_name_it_again():
+    monitor, _ = listened()
+    monitor.connected("a", 1, 100)
+    monitor.disconnected("a", PeerLost("a", "no link for 60 s"))
+    assert monitor.peers["a"].reason == "no link for 60 s"
+    assert str(monitor.peers["a"].error) == "lost a: no link for 60 s"
 
 
 def test_the_life_of_a_peer():

@@ -129,7 +129,7 @@ async def test_losing_a_client_is_a_warning_unless_the_node_closes(caplog, closi
         server.service.closing()
     server.service.disconnected(A, PeerLost(A, "killed"))
     assert caplog.messages == ([] if closing else [f"{B} lost client {A}: killed"])
-    assert server.service.monitor.peers[A].reason == f"lost {A}: killed"
+    assert server.service.monitor.peers[A].reason == "killed"
 
 
 async def test_losing_a_client_that_never_registered_is_no_news(caplog):
