@@ -50,6 +50,7 @@ class Collection:
         round_info: Which round it is.
         ids: Ids of the selected clients by position.
         deadline_s: Seconds after which no update counts.
+        absent: Ids of clients of whom was warned that they are not connected; kept up to date.
 
     Attributes:
         reduction: The mean of the updates so far.
@@ -57,7 +58,12 @@ class Collection:
     """
 
     def __init__(
-        self, model: ModelState, round_info: RoundInfo, ids: Sequence[str], deadline_s: float
+        self,
+        model: ModelState,
+        round_info: RoundInfo,
+        ids: Sequence[str],
+        deadline_s: float,
+        absent: set[str],
     ) -> None:
         self.reduction = Reduction(model, len(ids))
         self.results: dict[int, tuple[int, Mapping[str, float]]] = {}
@@ -66,6 +72,7 @@ class Collection:
         self._round_info = round_info
         self._ids = ids
         self._deadline_s = deadline_s
+        self._absent = absent
         self._expired = False
         self._calls: set[asyncio.Future[TrainResult]] = set()  # one that has ended would keep its update
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -76,8 +83,9 @@ class Collection:
         try:
             for position, learner in enumerate(learners):
                 if learner is None:
-                    self._fail(position, "not connected")
+                    self._miss(position)
                 else:
+                    self._absent.discard(self._ids[position])
                     self._ask(position, learner)
             if self._calls:
                 await self._over
@@ -110,6 +118,11 @@ class Collection:
             model_version=model_version,
         )
 
+    def _miss(self, position: int) -> None:
+        client_id = self._ids[position]
+        self._fail(position, "not connected", logging.DEBUG if client_id in self._absent else logging.WARNING)
+        self._absent.add(client_id)
+
     def _ask(self, position: int, learner: RemoteLearner) -> None:
         try:
             training = learner.begin_train(self._model, self._round_info, deadline_s=self._deadline_s)
@@ -137,10 +150,11 @@ class Collection:
         except Exception as error:
             self._fail(position, _reason(error))
 
-    def _fail(self, position: int, reason: str) -> None:
+    def _fail(self, position: int, reason: str, level: int = logging.WARNING) -> None:
         self._failures[position] = reason
         self.reduction.skip(position)
-        log.warning("round %d: %s gave no update: %s", self._round_info.number, self._ids[position], reason)
+        text = "round %d: %s gave no update: %s"
+        log.log(level, text, self._round_info.number, self._ids[position], reason)
 
     def _expire(self) -> None:
         self._expired = True

@@ -61,6 +61,7 @@ class FedAvgTrainer:
         self.deadline_s = deadline_s
         self._clock = clock or LoopClock()
         self._ids: dict[int, str] = {}
+        self._absent: set[str] = set()
 
     async def train(  # noqa: PLR0913  # the three hooks are the caller's and independent of each other
         self,
@@ -118,7 +119,8 @@ class FedAvgTrainer:
     ) -> tuple[ModelState, RoundRecord]:
         """Train one round, as :meth:`train` does, without the server's evaluation.
 
-        Each selected client that gives no update leaves one WARNING; the round goes on without it.
+        Each selected client that gives no update leaves one WARNING; the round goes on without it. Of one
+        that is not connected, and was not in the last round that it was selected for, nothing more is said.
 
         Args:
             learners: The clients that are connected.
@@ -139,7 +141,8 @@ class FedAvgTrainer:
         connected = _by_index(learners)
         self._ids.update((index, learner.client_id) for index, learner in connected.items())
         ids = [self._ids.get(index, f"client[{index}]") for index in selected]
-        collection = Collection(model, RoundInfo(number, self._rounds, round_seed), ids, self.deadline_s)
+        info = RoundInfo(number, self._rounds, round_seed)
+        collection = Collection(model, info, ids, self.deadline_s, self._absent)
         try:
             await collection.collect([connected.get(index) for index in selected], self._clock)
             required = max(1, math.ceil(self._quorum * len(selected) - 1e-9))  # 0.1 * 30 is above 3

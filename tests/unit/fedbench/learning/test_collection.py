@@ -30,7 +30,7 @@ def model(value=0.0):
 
 def collection(count):
     ids = [f"c{position}" for position in range(count)]
-    return Collection(model(), RoundInfo(3, 5, 0), ids, 10.0)
+    return Collection(model(), RoundInfo(3, 5, 0), ids, 10.0, set())
 
 
 async def test_updates_are_averaged_and_described():

@@ -190,6 +190,19 @@ async def test_a_failing_client_leaves_one_warning_and_the_round_goes_on(error, 
     assert warnings(caplog) == [f"round 1: c1 gave no update: {reason}"]
 
 
+async def test_a_client_that_is_away_is_warned_of_once_while_it_is(caplog):
+    both = [Client(0), Client(1)]
+    clients = both[:]
+
+    def come_and_go(record):
+        clients[:] = both if record.number in (1, 4, 5) else both[:1]  # in the next round
+
+    history = await train(clients, count=2, rounds=7, quorum=0.5, on_round=come_and_go)
+    away = {"c1": "not connected"}
+    assert [record.failures for record in history.rounds] == [{}, {}, away, away, {}, {}, away]
+    assert warnings(caplog) == [f"round {number}: c1 gave no update: not connected" for number in (3, 7)]
+
+
 async def test_an_update_of_another_layout_is_the_clients_failure(caplog):
     class Odd(Client):
         def update(self, given):
@@ -218,7 +231,7 @@ async def test_selected_clients_that_are_not_connected_are_failures(caplog):
     assert records[0].selected == records[1].selected == ("c0", "c1", "c2", "client[3]")
     assert records[0].failures == {"client[3]": "not connected"}
     assert records[1].failures == dict.fromkeys(("c1", "c2", "client[3]"), "not connected")
-    assert len(warnings(caplog)) == 4
+    assert len(warnings(caplog)) == 3  # the fourth is as it was
 
 
 async def test_two_learners_of_one_index_are_named():
