@@ -143,7 +143,13 @@ class Doorway:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(address)
+        try:
+            made.bind(address)
+        except OSError as error:
+            if error.errno != EADDRNOTAVAIL:
+                raise
+            self._listening.pop().close()  # not this machine's, like ::1 where IPv6 is switched off
+            return
         made.listen(BACKLOG)
 
     def _resume(self) -> None:

@@ -191,6 +191,25 @@ async def test_an_address_in_use_or_of_nobody_is_not_listened_at(open_house):
     await other.close()
 
 
+async def test_of_the_addresses_of_a_name_those_of_this_machine_are_listened_at(monkeypatch):
+    found = []
+
+    async def getaddrinfo(host, port, **options):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    house = House()
+    found[:] = ["192.0.2.1", "127.0.0.1"]  # as localhost has ::1 where IPv6 is switched off
+    port = await house.doorway.listen("twofold", 0)
+    (listening,) = house.doorway._listening
+    assert listening.getsockname() == ("127.0.0.1", port)
+    house.doorway.stop()
+    found[:] = ["192.0.2.1"]
+    with pytest.raises(OSError, match="no such address can be listened at"):
+        await house.doorway.listen("nobodys", 0)
+    await house.close()
+
+
 async def test_both_families_of_a_name_are_listened_at():
     house = House()
     await house.doorway.listen("", 0)
