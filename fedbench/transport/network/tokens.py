@@ -117,21 +117,23 @@ class TokenWatch:
         self._throttle = throttle
         self._stamp: _Stamp | None = None
         self._looking = asyncio.Lock()
-        self._looks = 0
+        self._begun = self._done = 0  # the last look that was begun, and that was not given up
         self._held: dict[Connection, tuple[NetworkConnection, bytes, str]] = {}
         self._timer: Timer | None = None
         self._ticking: asyncio.Task[None] | None = None
 
     async def look(self) -> None:
         """Read the file again if it has changed, and end connections that it does not allow any more."""
-        looks = self._looks
+        begun = self._begun
         async with self._looking:
-            if self._looks > looks:
+            if self._done > begun:
                 return  # somebody else has looked, and begun to after this was called
-            self._looks += 1
+            self._begun += 1
             try:
                 stamp, tokens = await in_thread(_read, self._path, self._stamp)
+                self._done = self._begun
             except ConfigError as error:
+                self._done = self._begun
                 self._stamp = None
                 self.problem = error
                 text = "nobody is let in until this is put right: %s"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,33 @@ async def test_those_who_wait_for_a_look_share_the_next(watched, monkeypatch):
     monkeypatch.setattr(tokens, "_read", lambda *args: looks.append(args) or read(*args))
     await asyncio.gather(*(watched.look() for _ in range(10)))
     assert len(looks) == 2  # one that was there first, and one for all who came meanwhile
+
+
+async def test_a_look_that_was_given_up_is_no_look_of_those_who_wait(watched, monkeypatch):
+    read, looks, going = tokens._read, [], threading.Event()
+
+    def slowly(*args):
+        looks.append(args)
+        going.wait(5)
+        return read(*args)
+
+    monkeypatch.setattr(tokens, "_read", slowly)
+    first = asyncio.create_task(watched.look())
+    async with asyncio.timeout(5):
+        while not looks:
+            await asyncio.sleep(0.001)
+        second, third = asyncio.create_task(watched.look()), asyncio.create_task(watched.look())
+        await asyncio.sleep(0)
+        going.set()
+        await first
+        going.clear()
+        while len(looks) < 2:
+            await asyncio.sleep(0.001)
+        second.cancel()
+        await asyncio.sleep(0)
+        going.set()
+        await third
+    assert len(looks) == 3
 
 
 SPOILED = {
