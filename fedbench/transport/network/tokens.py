@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import time
+from codecs import BOM_UTF8
 from contextlib import suppress
 from datetime import datetime
 from hmac import compare_digest
@@ -63,10 +64,11 @@ def read_tokens(path: str) -> Tokens:
     """Return the tokens of a file, each with who may show it.
 
     A line is ``token`` or ``client_id token``, and behind them ``expires=2030-01-31T12:00:00Z`` if it is to;
-    empty lines and those that begin with ``#`` mean nothing.
+    empty lines and those that begin with ``#`` mean nothing. A token of two lines is that of the last.
 
     Raises:
-        ConfigError: It cannot be read, somebody else could read it, a line is wrong, or it holds no token.
+        ConfigError: It cannot be read, somebody else could read it, a line is wrong or gives somebody the
+            token of somebody else, or it holds no token.
     """
     return _read(path)[1]
 
@@ -224,11 +226,11 @@ def _read(path: str, known: _Stamp | None = None) -> tuple[_Stamp | None, Tokens
     try:
         if known is not None and _stamp(os.stat(path)) == known:
             return known, {}
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
-                raise _open_to_others(path)
-            if status.st_uid not in (0, os.getuid()):
+            if not stat.S_ISREG(status.st_mode):
+                raise _wrong(f"{path} is no file")
+            if status.st_mode & 0o077 or status.st_uid not in (0, os.getuid()):
                 raise _open_to_others(path)
             data = file.read(MAX_TOKEN_FILE_BYTES + 1)
     except OSError as error:
@@ -236,15 +238,23 @@ def _read(path: str, known: _Stamp | None = None) -> tuple[_Stamp | None, Tokens
     if len(data) > MAX_TOKEN_FILE_BYTES:
         raise _wrong(f"{path} holds more than 1 MiB")
     tokens: Tokens = {}
-    for number, line in enumerate(data.splitlines(), 1):
-        words = [] if line.startswith(b"#") else line.split()
-        if words:
-            token, holder = _parse(words, f"line {number} of {path}")
+    for number, line in enumerate(data.removeprefix(BOM_UTF8).splitlines(), 1):
+        words = line.split()
+        if words and not words[0].startswith(b"#"):
+            where = f"line {number} of {path}"
+            token, holder = _parse(words, where)
+            if tokens.get(token, holder).owner != holder.owner:
+                raise _wrong(f"{where} has the token of another client: give each a token of its own")
             tokens[token] = holder
     if not tokens:
         raise _wrong(f"{path} holds no tokens: give a line with one to each client")
     settled = time.time() - status.st_ctime >= SETTLED_S
     return _stamp(status) if settled else None, tokens
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file; a pipe in its place is not waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _parse(words: list[bytes], where: str) -> tuple[bytes, Holder]:

@@ -96,11 +96,27 @@ def test_a_file_that_others_may_read_is_refused(token_file, mode):
         ("expires=2030-01-01T12:00:00Z\n", "line 1 of .* is not `<client id> <token>"),
         ("a b expires=2030-01-01T12:00:00Z c\n", "line 1 of .* is not `<client id> <token>"),
         ("a" * (1 << 20) + "b", "more than 1 MiB"),
+        ("\ufeff# none\n  # of these\n\t#neither\n", "holds no tokens: give"),
+        ("alice same\nbob same\n", "line 2 of .* has the token of another client: give each"),
+        ("same\nbob same\n", "line 2 of .* has the token of another client: give each"),
     ],
 )
 def test_a_file_without_usable_tokens_is_refused(token_file, text, reason):
     with pytest.raises(ConfigError, match=reason):
         read_tokens(token_file(text))
+
+
+def test_a_line_may_be_there_twice_and_end_as_on_other_systems(token_file):
+    known = read_tokens(token_file("\ufeffalice sesame\r\nalice sesame expires=2030-01-01T12:00:00Z\r\n"))
+    assert known == {b"sesame": Holder("alice", NOON_S)}
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "tokens", 0o600)
+    with pytest.raises(ConfigError, match="tokens is no file"):
+        read_tokens(str(tmp_path / "tokens"))
+    with pytest.raises(ConfigError, match="Is a directory"):
+        read_tokens(str(tmp_path))
 
 
 def test_a_file_that_is_missing_is_named():
