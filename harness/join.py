@@ -125,8 +125,17 @@ async def _serve(joining: Joining, learner: Any, console: Console) -> None:
     loop.add_signal_handler(signal.SIGTERM, _end, stopped, None)
     backoff = Backoff(random.random)
     while not stopped.done():
+        being = loop.create_task(_be_client(joining, learner, console, backoff))
         try:
-            await _be_client(joining, learner, console, stopped, backoff)
+            await asyncio.wait([being, stopped], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            being.cancel()
+            await asyncio.wait([being])
+        if being.cancelled():
+            _say(console, "stopped")
+            return
+        try:
+            being.result()
             return
         except ConfigError:
             raise
@@ -138,9 +147,8 @@ async def _serve(joining: Joining, learner: Any, console: Console) -> None:
         await asyncio.wait([stopped], timeout=delay_s)
 
 
-async def _be_client(
-    joining: Joining, learner: Any, console: Console, stopped: asyncio.Future[None], backoff: Backoff
-) -> None:
+async def _be_client(joining: Joining, learner: Any, console: Console, backoff: Backoff) -> None:
+    """Be a client until the federation ends, or until it is cancelled, at any point."""
     client_id, server_id = joining.client_id, joining.server_id
     comm = client_node(client_id, NetworkTransport(client_id, joining.settings, role="client"))
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -158,12 +166,9 @@ async def _be_client(
         )
         await client.start(server_id)
         backoff.reset()
-        await asyncio.wait([over, stopped], return_when=asyncio.FIRST_COMPLETED)
-        if over.done():
-            over.result()
-            _say(console, f"{server_id} ended the federation")
-        else:
-            _say(console, "stopped")
+        await asyncio.wait([over])  # whoever cancels this is not to cancel that
+        over.result()
+        _say(console, f"{server_id} ended the federation")
     finally:
         if not over.cancel():
             over.exception()  # told already, or of no interest any more: nobody is to miss it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import ExitStack
 
@@ -72,6 +73,37 @@ async def test_clients_that_are_to_join_again_come_before_their_server_and_go_on
             assert client.said.count("joined yaml_fed_server as client") == 2
             assert client.said.endswith(f"{SERVER} ended the federation\n")
             assert "Traceback" not in client.said
+
+
+@pytest.mark.parametrize("retry", [(), ("--retry",)])
+async def test_a_client_that_is_told_to_stop_does_not_wait_for_an_answer(tmp_path, retry):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute.setblocking(False)
+        where = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        with started(tmp_path, "join", "--server", where, "--id", "yaml_client_1", *retry) as client:
+            async with asyncio.timeout(15):
+                asking, _ = await asyncio.get_running_loop().sock_accept(mute)
+            with asking:
+                client.process.terminate()
+                assert await client.ends(5.0) == 0
+    assert client.said == "stopped\n"
+
+
+async def test_a_client_that_is_told_to_stop_takes_its_leave(tmp_path, config):
+    port = free_port()
+    where, learner = f"http://127.0.0.1:{port}", "tests.fakes.fleet:Stepper"
+    words = ("join", "--server", where, "--id", "yaml_client_1", "--learner", learner, "--retry")
+    with ExitStack() as undo:
+        server = undo.enter_context(started(tmp_path, "serve", "--config", config(port), "-v"))
+        await server.says("listening at")
+        client = undo.enter_context(started(tmp_path, *words))
+        await client.says("joined yaml_fed_server")
+        await server.says("registered yaml_client_1")
+        client.process.terminate()
+        assert await client.ends() == 0
+        assert client.said.endswith("stopped\n")
+        assert "Traceback" not in client.said
+        await server.says(f"{SERVER} unregistered yaml_client_1")
 
 
 async def test_clients_whose_server_was_killed_say_so_and_join_the_next(tmp_path, config):
