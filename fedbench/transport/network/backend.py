@@ -7,7 +7,6 @@ import logging
 import random
 import secrets
 import time
-from collections import defaultdict
 from dataclasses import replace
 from errno import EADDRINUSE
 from functools import lru_cache
@@ -102,18 +101,11 @@ class NetworkTransport(TransportBase):
         self._server: Server | None = None
         self._served: set[str] = set()
         self._dialler: Dialler | None = None
-        self._dialling: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._links: set[Link] = set()
         self._redialling: dict[Connection, asyncio.Task[None]] = {}
         self._epochs: dict[tuple[str, str], int] = {}
 
     # Owner's side ------------------------------------------------------------------------------------
-
-    async def connect(self, target: str, source: str | None = None) -> Connection:
-        """As :meth:`TransportBase.connect`; who connects meanwhile waits for the same connection."""
-        pair = (self.node_id if source is None else source, target)
-        async with self._dialling[pair]:
-            return await super().connect(target, source)
 
     def lose(self, peer_id: str, reason: str, node_id: str | None = None) -> None:
         """A peer is known to be gone: end its connection now instead of when its window is over."""
