@@ -99,6 +99,7 @@ class NetworkTransport(TransportBase):
         self._watchdog = Watchdog(clock)  # of links that were dialled
         self._clock_id = _clock_id()
         self._server: Server | None = None
+        self._opening_port = asyncio.Lock()
         self._served: set[str] = set()
         self._dialler: Dialler | None = None
         self._links: set[Link] = set()
@@ -139,26 +140,32 @@ class NetworkTransport(TransportBase):
     async def _listen(self, node_id: str) -> None:
         if self._roles[node_id] == "client":
             return
-        if self._server is None:
-            credentials = await in_thread(security.load, self.settings, server=True)
-            room = await in_thread(capacity.allow_descriptors)
-            server = Server(self, credentials, room, self._host.throttle)
-            path = self.settings.token_file
-            if path is not None:
-                server.tokens = TokenWatch(path, credentials.tokens, self._host.clock, self._host.throttle)
-            self._server = server
-            try:
-                self.port = await server.listen(self.settings.host, self.settings.port)
-            except OSError as error:
-                self._server = None
-                await server.close()
-                where = f"{self.settings.host}:{self.settings.port}"
-                why = error.strerror or error
-                if error.errno == EADDRINUSE:
-                    why = "it is in use; stop what listens there, or choose another server.transport.port"
-                reason = f"it cannot listen at {where}: {why}"
-                raise RoutingError(node_id, node_id, reason) from None
+        async with self._opening_port:
+            if self._server is None:
+                self._server = await self._open_port(node_id)
         self._served.add(node_id)
+
+    async def _open_port(self, node_id: str) -> Server:
+        credentials = await in_thread(security.load, self.settings, server=True)
+        room = await in_thread(capacity.allow_descriptors)
+        server = Server(self, credentials, room, self._host.throttle)
+        path = self.settings.token_file
+        if path is not None:
+            server.tokens = TokenWatch(path, credentials.tokens, self._host.clock, self._host.throttle)
+        try:
+            self.port = await server.listen(self.settings.host, self.settings.port)
+            self._check_open()
+        except OSError as error:
+            await server.close()
+            where = f"{self.settings.host}:{self.settings.port}"
+            why = error.strerror or error
+            if error.errno == EADDRINUSE:
+                why = "it is in use; stop what listens there, or choose another server.transport.port"
+            raise RoutingError(node_id, node_id, f"it cannot listen at {where}: {why}") from None
+        except BaseException:
+            await server.close()
+            raise
+        return server
 
     def _unlisten(self, node_id: str) -> None:
         self._served.discard(node_id)

@@ -14,6 +14,7 @@ from fedbench.netsettings import NetworkSettings, TlsSettings
 from fedbench.tensors.model import ModelState
 from fedbench.transport.connection import FENCED
 from fedbench.transport.network.backend import NetworkTransport
+from fedbench.transport.network.server import Server
 from fedbench.transport.network.session import Position
 from fedbench.transport.receipt import Outcome
 from tests.unit.fedbench.transport.network.conftest import CLIENT, OTHER, SERVER, within
@@ -190,6 +191,57 @@ async def test_more_than_a_hundred_connections_of_one_process(net):
     for receipt in receipts.values():
         await within(receipt.delivered)
     assert len(net.server.status()["connections"]) == 101
+
+
+async def test_nodes_that_begin_to_listen_at_once_share_one_port():
+    server = NetworkTransport(SERVER)
+    client = None
+    try:
+        others = [server.start_event_listener(f"{SERVER}{number}", role="server") for number in range(3)]
+        await within(asyncio.gather(server.start_event_listener(), *others))
+        client = NetworkTransport(CLIENT, role="client", port=server.port)
+        for number in range(3):
+            await within(client.connect(f"{SERVER}{number}"))
+    finally:
+        for transport in (client, server):
+            if transport is not None:
+                await transport.close()
+    with pytest.raises(OSError, match="Connect call failed"):
+        await asyncio.open_connection("127.0.0.1", server.port)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+async def test_listening_that_is_given_up_leaves_no_port_behind(how, monkeypatch):
+    made, going = [], asyncio.Event()
+    listen = Server.listen
+
+    async def slowly(server, host, port):
+        made.append(await listen(server, host, port))
+        await going.wait()
+        return made[-1]
+
+    monkeypatch.setattr(Server, "listen", slowly)
+    transport = NetworkTransport(SERVER)
+    listening = asyncio.create_task(transport.start_event_listener())
+    async with asyncio.timeout(5):
+        while not made:
+            await asyncio.sleep(0.001)
+    if how == "cancelled":
+        listening.cancel()
+    else:
+        await transport.close()
+        going.set()
+    with pytest.raises(asyncio.CancelledError if how == "cancelled" else ConnectionClosed):
+        await within(listening)
+    with pytest.raises(OSError, match="Connect call failed"):
+        await asyncio.open_connection("127.0.0.1", made[0])
+    if how == "cancelled":
+        going.set()
+        await within(transport.start_event_listener())
+        client = NetworkTransport(CLIENT, role="client", port=transport.port)
+        await within(client.connect(SERVER))
+        await client.close()
+    await transport.close()
 
 
 async def test_a_port_in_use_is_named(net):
