@@ -195,13 +195,21 @@ class NetworkTransport(TransportBase):
 
         return Admission(connection, self._welcome(connection), begin)
 
-    def _admit_again(self, hello: Hello) -> Admission:
+    def has_place(self, hello: Hello) -> bool:
+        """As :meth:`fedbench.transport.network.server.Admits.has_place`."""
+        connection = self._session_of(hello)
+        return connection is not None and connection.linked
+
+    def _session_of(self, hello: Hello) -> NetworkConnection | None:
+        """Return the session that a client proves to know, None if there is none."""
         connection = self._connections.get((hello.target, hello.source))
-        if (
-            not isinstance(connection, NetworkConnection)
-            or connection.closed
-            or not secrets.compare_digest(connection.secret, hello.session)
-        ):
+        if not isinstance(connection, NetworkConnection) or connection.closed:
+            return None
+        return connection if secrets.compare_digest(connection.secret, hello.session) else None
+
+    def _admit_again(self, hello: Hello) -> Admission:
+        connection = self._session_of(hello)
+        if connection is None:
             raise LookupError(f"{hello.target} knows no such session of {hello.source}")
         ticket = connection.resume(hello.position)
 

@@ -66,6 +66,10 @@ class Admits(Protocol):
         """
         ...
 
+    def has_place(self, hello: Hello) -> bool:
+        """Whether a client goes on with a session that still has a link, whose place the next one takes."""
+        ...
+
     def link(self, socket: Upgraded | streaming.ServerStream, to: NetworkConnection) -> Link:
         """Return a link over a socket."""
         ...
@@ -283,12 +287,12 @@ class Server:
         connection.detach(link)
 
     def _admit(self, request: web.Request) -> Admission:
-        if self._held >= self._capacity:
-            refusal = _refusal(web.HTTPServiceUnavailable, f"it holds {self._held} clients and no more")
-            refusal.headers["Retry-After"] = str(RETRY_AFTER_S)
-            raise refusal
         try:
             hello = handshake.read_hello(request.headers.get(handshake.HELLO_HEADER, ""))
+            if self._held >= self._capacity and not self._admits.has_place(hello):
+                refusal = _refusal(web.HTTPServiceUnavailable, f"it holds {self._held} clients and no more")
+                refusal.headers["Retry-After"] = str(RETRY_AFTER_S)
+                raise refusal
             check_name(hello.source)
             if hello.source != request.match_info["client_id"]:
                 raise RemoteProtocolError(f"it is not {hello.source} whose place this is")

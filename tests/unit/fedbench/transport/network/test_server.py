@@ -115,6 +115,27 @@ async def test_a_connection_that_dribbles_is_cut(make_net, monkeypatch):
     assert await within((await client.push_event(CLIENT, SERVER, "x", 1)).applied) is None
 
 
+async def test_who_goes_on_with_a_session_takes_its_own_place_where_all_are_taken(net):
+    net.server._server._capacity = 1
+    async with aiohttp.ClientSession() as http:
+        first = await joined(http, net)
+        (connection,) = net.server._connections.values()
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+            await joined(http, net)
+        again = await joined(http, net, hello(session=connection.secret))
+        while (await within(first.receive())).type is aiohttp.WSMsgType.BINARY:
+            pass
+        assert connection.linked
+        assert (await refused(net))[0] == 503
+        assert (await refused(net, said=hello(session=b"x" * 16)))[0] == 503
+        await again.close()
+        async with asyncio.timeout(5):
+            while connection.linked:
+                await asyncio.sleep(0.001)
+        await within(net.client(OTHER).connect(SERVER))
+        assert (await refused(net, said=hello(session=connection.secret)))[0] == 503  # its place was taken
+
+
 async def test_who_comes_too_many_is_told_to_come_later(net):
     net.server._server._capacity = 1
     client = net.client()
