@@ -14,6 +14,7 @@ import yaml
 from rich.console import Console
 
 from fedbench.errors import ConfigError, ConnectionBroken, FedbenchError, Problem
+from fedbench.ids import check_name
 from fedbench.learning.dispatch import LearnerDispatcher
 from fedbench.learning.learner import resolve_learner
 from fedbench.loop import run
@@ -97,10 +98,15 @@ def join(joining: Joining, console: Console, verbose: int) -> None:
     """Be a client until the server ends the federation, or Ctrl-C; print each global model that comes.
 
     Raises:
-        ConfigError: The learner or the terms are wrong.
+        ConfigError: An id, the learner or the terms are wrong.
         typer.Exit: It was not admitted or the server was lost (3; it tries again instead where it was told
             to), another client of its id has come (3), or it was interrupted (130).
     """
+    for option, name in (("--id", joining.client_id), ("--server-id", joining.server_id)):
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise ConfigError(option, [Problem("", str(error))]) from None
     try:
         learner = resolve_learner(joining.learner)
     except ValueError as error:

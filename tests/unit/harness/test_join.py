@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from fedbench.errors import ConfigError
 from fedbench.netsettings import NetworkSettings, TlsSettings
-from harness.join import arguments, settings_of
+from harness.join import Joining, arguments, join, settings_of
 
 NONE = {"ca": None, "cert": None, "key": None, "token_file": None, "insecure": False}
 COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
@@ -52,6 +53,14 @@ def test_arguments_are_read_as_yaml():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("option", "ids"), [("--id", ("bad id", "server")), ("--server-id", ("a", "../b"))])
+def test_what_can_be_no_id_is_refused_by_name(option, ids):
+    server_id, client_id = reversed(ids)
+    joining = Joining(NetworkSettings(), server_id, client_id, "SimpleLearner", {})
+    with pytest.raises(ConfigError, match=f"^{option}: .*cannot name a node: use 1 to 128 letters"):
+        join(joining, Console(), 0)
+
+
 def test_a_federation_put_together_by_hand_trains_the_model_of_one_command(tmp_path: Path):
     config = tmp_path / "federation.yaml"
     config.write_text(CONFIG)
