@@ -14,6 +14,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedbench.errors import ConfigError, Problem
+from fedbench.ids import NAME_PATTERN
 from fedbench.loop import in_thread
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ LOOK_S = 5.0
 SETTLED_S = 0.1
 """A file that was changed less than this before it was read may change again with the same times."""
 
+MISSING = "no token is shown"
 UNKNOWN = "no such token is known"
 EXPIRED = "the token has expired"
 WITHDRAWN = "its token is not known any more"
@@ -159,7 +161,10 @@ class TokenWatch:
         """
         token = find(self._tokens, header, client_id)
         if token is None:
-            return UNKNOWN
+            why = UNKNOWN if (header or "").startswith(SCHEME) else MISSING
+            who = client_id if NAME_PATTERN.fullmatch(client_id or "") else "somebody"
+            self._throttle.warning((UNKNOWN, remote), "refused %s at %s: %s", who, remote, why)
+            return why
         holder = self._tokens[token]
         if holder.is_expired(self.wall_s()):
             who = holder.owner or "a client"

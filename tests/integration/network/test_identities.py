@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from fedbench.errors import RegistrationError, RoutingError
+from fedbench.transport.network.tokens import MISSING, UNKNOWN
 from tests.fakes.proxy import Proxy
 from tests.fakes.stranger import hello
 from tests.integration.network.conftest import BAD, GOOD, SERVER, within
@@ -129,21 +130,22 @@ async def guarded(make_town, tokens):
 
 
 @pytest.mark.parametrize(
-    ("client_id", "shown"),
+    ("client_id", "shown", "reason"),
     [
-        (BAD, None),
-        (BAD, "Bearer wrong"),
-        (BAD, "Bearer "),
-        (BAD, "of-yaml_client_3"),
-        (BAD, "Basic of-yaml_client_3"),
-        (BAD, "Bearer of-yaml_client_1"),
-        (GOOD[0], "Bearer of-yaml_client_3"),
+        (BAD, None, MISSING),
+        (BAD, "Bearer wrong", UNKNOWN),
+        (BAD, "Bearer ", MISSING),
+        (BAD, "of-yaml_client_3", MISSING),
+        (BAD, "Basic of-yaml_client_3", MISSING),
+        (BAD, "Bearer of-yaml_client_1", UNKNOWN),
+        (GOOD[0], "Bearer of-yaml_client_3", UNKNOWN),
     ],
 )
-async def test_a_token_that_is_wrong_or_anothers_is_refused(guarded, caplog, client_id, shown):
+async def test_a_token_that_is_wrong_or_anothers_is_refused(guarded, caplog, client_id, shown, reason):
     headers = {} if shown is None else {"Authorization": shown}
     status, why = await refused(guarded, client_id, hello(client_id, SERVER), **headers)
-    assert (status, why) == (401, "no such token is known")
+    assert (status, why) == (401, reason)
+    assert f"refused {client_id} at 127.0.0.1: {reason}" in caplog.text
     assert "of-yaml" not in caplog.text
     await guarded.intact()
 

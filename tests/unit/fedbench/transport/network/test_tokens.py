@@ -14,6 +14,7 @@ from fedbench.transport.network import tokens
 from fedbench.transport.network.tokens import (
     EXPIRED,
     LOOK_S,
+    MISSING,
     UNKNOWN,
     WITHDRAWN,
     Holder,
@@ -264,6 +265,17 @@ async def test_while_a_file_cannot_be_used_that_is_said_and_those_inside_go_on(
     assert watched.problem is None
     assert alice.lost is None
     assert f"the tokens of {path} are read again" in caplog.text
+
+
+async def test_who_shows_no_token_or_a_wrong_one_is_refused_and_one_line_says_so(watched, caplog):
+    assert watched.refusal(None, "alice", "10.0.0.9") == MISSING
+    for header in ("Bearer guessed", "Bearer his"):
+        assert watched.refusal(header, "alice", "10.0.0.9") == UNKNOWN
+    assert watched.refusal("Basic his", "\x1b[1meve\n", "10.0.0.8") == MISSING
+    assert caplog.messages == [
+        "refused alice at 10.0.0.9: no token is shown",
+        "refused somebody at 10.0.0.8: no token is shown",
+    ]
 
 
 async def test_an_expired_token_is_refused_and_one_line_says_so(watched, token_file, caplog):
