@@ -121,6 +121,7 @@ class NetworkConnection(Connection):
         self._link: Carrier | None = None
         self._liveness: Liveness | None = None
         self._quiet_ns = self._speak_ns = math.inf
+        self._handing_over: Came | None = None
         self._tickets = 0
         self._window: Timer | None = None
         self._room: list[asyncio.Future[None]] = []
@@ -241,13 +242,10 @@ class NetworkConnection(Connection):
             exchange.urgent = True
         if exchange.urgent:
             self._tell_soon()
-        if came is None:
-            return
         if type(came) is Came:
             self._deliver(came)
         elif type(came) is Goodbye:
-            why = came.reason
-            self._end(ConnectionBroken(closing(self.peer_id, self.local_id, why), why))
+            self._end(ConnectionBroken(closing(self.peer_id, self.local_id, came.reason), came.reason))
 
     def frame_refused(self, link: Carrier, reason: str) -> None:
         """What came is no frame at all: the peer is cut off."""
@@ -310,11 +308,13 @@ class NetworkConnection(Connection):
         message = arrived.message(self.local_id, self.peer_id, self.epoch, self._shift_ns)
         owner = self.owners.get(message.kind)
         if owner is None:
+            self._handing_over = came
             if self._exchange.taken.running >= LEEWAY * self.limits.messages:
                 self._refuse(RemoteProtocolError("more was sent than handlers are allowed to work on"))
                 return
             delivery = TakenMessage(self.local_id, self._exchange.taken, self._tell_soon)
             self._hand_over(message, delivery)
+            self._handing_over = None
             if delivery.taken(came.lane, came.number):
                 self._tell_soon()
             else:  # handlers that return in their first turn are told of in the same frame
@@ -332,9 +332,8 @@ class NetworkConnection(Connection):
 
     def _warn_not_taken(self, message: Message, error: BaseException) -> None:
         kind = ("not taken", self.peer_id, message.kind)
-        text = "%s could not take %s from %s"
-        args = self.local_id, message.kind.value, self.peer_id
-        self._host.throttle.warning(kind, text, *args, exc_info=error)
+        args = "%s could not take %s from %s", self.local_id, message.kind.value, self.peer_id
+        self._host.throttle.warning(kind, *args, exc_info=error)
 
     # Ending ------------------------------------------------------------------------------------------
 
@@ -343,9 +342,8 @@ class NetworkConnection(Connection):
 
     def _refuse(self, error: Exception) -> None:
         """The peer broke the protocol: nothing it says can be trusted any more."""
-        kind = ("refused", self.peer_id)
         text = "%s closes its connection to %s: %s"
-        self._host.throttle.warning(kind, text, self.local_id, self.peer_id, error)
+        self._host.throttle.warning(("refused", self.peer_id), text, self.local_id, self.peer_id, error)
         reason = ConnectionBroken(f"{self.peer_id} broke the protocol: {error}", str(error))
         if self._mark(reason):
             self._leave(str(error))
@@ -354,7 +352,9 @@ class NetworkConnection(Connection):
     def _leave(self, why: str) -> None:
         """Let the link send the rest, and the last word."""
         assert self._closed is not None
-        link = self._link
+        link, came = self._link, self._handing_over
+        if came is not None:  # its handler closes the connection: nobody knows yet how it ends
+            self._exchange.taken.take(came.lane, came.number, applied=False)
         last = [] if link is None else self._exchange.last_frames(why, MAX_LAST_BYTES)
         self._release(self._closed)
         if link is not None:

@@ -187,6 +187,32 @@ async def test_closing_sends_the_rest_and_a_goodbye():
     assert pair.links[1].last == []
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_message_whose_handler_closes_the_connection_is_not_told_as_applied(fails, caplog):
+    pair = Pair()
+    before = pair.near.send(note("before"))
+
+    def leave(message, delivery):
+        if message.body == "last":
+            pair.far.close()
+            if fails:
+                raise ValueError("too late to be told")  # else it goes on in a task, say
+        else:
+            delivery.apply()
+
+    pair.far.receiver = leave
+    last = pair.near.send(note("last"))
+    for frame in (pair.near.next_frame(), pair.near.next_frame()):
+        pair.far.frame_came(pair.links[1], memoryview(b"".join(frame)))
+    for frame in pair.links[1].last:
+        pair.near.frame_came(pair.links[0], memoryview(b"".join(frame)))
+    assert [before.outcome, last.outcome] == [Outcome.ACKED, Outcome.ACKED]
+    await before.applied
+    with pytest.raises(ConnectionBroken, match="server closed its connection to alice"):
+        await last.applied
+    assert pair.near.ledger.balanced()
+
+
 async def test_a_peer_that_breaks_the_protocol_is_told_and_cut_off(caplog):
     pair = Pair()
     pair.far.frame_came(pair.links[1], memoryview(b"junk"))
