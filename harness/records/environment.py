@@ -9,7 +9,10 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PACKAGES = ("fedbench", "numpy", "uvloop", "msgspec", "psutil", "pandas", "matplotlib")
 RESOURCES = ("cpu", "memory", "io")
@@ -39,6 +42,18 @@ def fingerprint(root: Path = ROOT) -> dict[str, Any]:
 def pressure() -> dict[str, Any]:
     """Return the load now: run-queue averages over 1, 5 and 15 minutes, stalled shares over 10 s."""
     return {"load": list(os.getloadavg()), "stall_share": {name: _stalled(name) for name in RESOURCES}}
+
+
+def machine_class(environment: Mapping[str, Any]) -> str:
+    """Return what machines must have in common for their numbers to be compared, as one line.
+
+    That is the model of the CPU (not its clock, which is calibrated anew at each start), usable cores,
+    architecture and the minor version of Python.
+    """
+    python = ".".join(str(environment.get("python") or "?").split(".")[:2])
+    model = " ".join(str(environment.get("cpu_model") or "unknown CPU").split("@")[0].split())
+    cores, architecture = environment.get("cores_usable"), environment.get("architecture")
+    return f"{model}, {cores} cores, {architecture}, Python {python}"
 
 
 def short_commit(root: Path = ROOT) -> str:

@@ -17,6 +17,7 @@ SCHEMA_VERSION = 1
 
 Status = Literal["ok", "failed", "unsupported", "timeout"]
 Verdict = Literal["pass", "fail", "inconclusive", "contaminated"]
+ChangeVerdict = Literal["regressed", "improved", "unchanged", "inconclusive", "contaminated"]
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +152,96 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     spread: float | None
     difference: float
     n: int
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric of two runs, or of two versions in one run, as compared.
+
+    Attributes:
+        arm: Arm of both sides.
+        base: Median of the base, in the unit; times of stored runs as multiples of their floor.
+        candidate: Median of the candidate, likewise.
+        ratio: Candidate over base, as estimated; null where a sample is zero.
+        ci_low: Lower one-sided 95 % bound of the ratio, null where there is none.
+        ci_high: Upper one-sided 95 % bound of the ratio, null where there is none.
+        n: Samples of the side that has fewer.
+        margin: Share by which it may become worse; where a sample is zero, the difference.
+        p: Of the stronger of both suspicions, adjusted by Holm's method over all metrics.
+        reason: Why, in one sentence.
+    """
+
+    arm: str
+    workload: str
+    metric: str
+    unit: str
+    direction: str
+    base: float
+    candidate: float
+    ratio: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    margin: float
+    p: float
+    verdict: ChangeVerdict
+    reason: str = ""
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """How often the comparison errs on a class of machines, from A/A runs.
+
+    Attributes:
+        machine: Class of the machine, see :func:`harness.records.environment.machine_class`.
+        measured_utc: When the base runs were made.
+        comparisons: A/A comparisons that were drawn.
+        alarms: Those with any change that a fresh batch confirmed.
+        alarms_upper: Upper 95 % bound of that rate.
+        injected: Comparisons with a slow-down of twice the margin in one metric.
+        detected: Those that found it, confirmed.
+        detected_lower: Lower 95 % bound of that rate.
+        blocks: Blocks of each batch.
+    """
+
+    machine: str
+    measured_utc: str
+    comparisons: int
+    alarms: int
+    alarms_upper: float
+    injected: int
+    detected: int
+    detected_lower: float
+    blocks: int
+
+
+class ComparisonRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A comparison, as ``comparison.json`` holds it.
+
+    Attributes:
+        kind: Which command made it: ``compare``, ``check`` or ``ab``.
+        base: Name of the base: a run, a baseline, a revision.
+        candidate: Name of the candidate.
+        paired: Whether both sides were measured in the same blocks.
+        changes: Every gated metric that both sides have.
+        not_compared: What was not, and why.
+        warnings: What to know about it.
+        rates: How often it errs on this class of machines, null if it was not calibrated here.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["compare", "check", "ab"]
+    base: str
+    candidate: str
+    command: str
+    created_utc: str
+    paired: bool
+    environment: dict[str, Any]
+    changes: list[Change]
+    not_compared: list[str]
+    warnings: list[str]
+    rates: Rates | None
+    verdict: str
+    reason: str
+    exit_code: int
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -72,6 +73,26 @@ def signed_rank_interval(d: Sequence[float], confidence: float = 0.95) -> Estima
     if k == 0:
         return Estimate(value, -math.inf, math.inf, len(d), confidence)
     return Estimate(value, float(averages[k - 1]), float(averages[-k]), len(d), confidence)
+
+
+def signed_rank_p(d: Sequence[float], centre: float = 0.0) -> float:
+    """Return the exact one-sided p-value of ``d`` lying above ``centre``: small is evidence that it does.
+
+    It is ``P(T >= w)`` with w the number of Walsh averages above ``centre``, so it is at most
+    ``1 - confidence`` exactly where the lower bound of :func:`signed_rank_interval` is above ``centre``.
+    For evidence below ``centre``, negate both.
+
+    Args:
+        d: Differences, at least one, all finite.
+        centre: What the centre of ``d`` is compared with.
+
+    Raises:
+        ValueError: ``d`` is empty or not finite.
+    """
+    averages = _walsh_averages(d)
+    above = int(averages.size - np.searchsorted(averages, centre, side="right"))
+    patterns = _sign_patterns(len(d))
+    return float(sum(patterns[above:]) / 2 ** len(d))
 
 
 def log_ratios(base: Sequence[float], cand: Sequence[float]) -> list[float]:
@@ -151,16 +172,22 @@ def _walsh_averages(d: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _critical_rank(n: int, confidence: float) -> int:
-    """Return the largest k with ``P(T <= k - 1) <= 1 - confidence``, 0 where there is none.
-
-    The number of sign patterns with rank sum t is the coefficient of ``x**t`` in ``prod (1 + x**r)`` over
-    r = 1..n, built rank by rank in Python integers, so that the comparison is exact for every n.
-    """
+    """Return the largest k with ``P(T <= k - 1) <= 1 - confidence``, 0 where there is none."""
     if not 0.5 <= confidence < 1:
         raise ValueError(f"confidence is {confidence}: it must be at least 0.5 and below 1")
+    allowed = math.floor((1 - Fraction(confidence)) * 2**n)
+    return int(np.searchsorted(np.cumsum(_sign_patterns(n)), allowed, side="right"))
+
+
+@lru_cache(maxsize=64)
+def _sign_patterns(n: int) -> NDArray[np.object_]:
+    """Return how many of the ``2**n`` sign patterns have each rank sum from 0 on.
+
+    That is the coefficient of ``x**t`` in ``prod (1 + x**r)`` over r = 1..n, built rank by rank in Python
+    integers, so that comparisons are exact for every n.
+    """
     patterns = np.zeros(n * (n + 1) // 2 + 1, dtype=object)
     patterns[0] = 1
     for rank in range(1, n + 1):
         patterns[rank:] = patterns[rank:] + patterns[:-rank]
-    allowed = math.floor((1 - Fraction(confidence)) * 2**n)
-    return int(np.searchsorted(np.cumsum(patterns), allowed, side="right"))
+    return patterns

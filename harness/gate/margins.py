@@ -1,0 +1,75 @@
+"""What a change must reach to matter: a practical margin and an absolute floor for each gated metric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from fedbench.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Margin(NamedTuple):
+    """When a change of a metric matters: it must exceed both.
+
+    Attributes:
+        share: Share of the base by which the metric may become worse.
+        floor: Difference, in the metric's unit, below which nothing is said whatever the share.
+    """
+
+    share: float
+    floor: float
+
+
+MARGINS: dict[str, Margin] = {
+    "latency_p50_s": Margin(0.10, 5e-6),
+    "latency_p99_s": Margin(0.25, 100e-6),
+    "intended_p50_s": Margin(0.10, 50e-6),
+    "intended_p99_s": Margin(0.25, 500e-6),
+    "round_s": Margin(0.10, 50e-6),
+    "start_s": Margin(0.10, 0.020),
+    "floor_ratio": Margin(0.10, 0.05),
+    "latency_hops": Margin(0.10, 0.1),
+    "cpu_s_per_op": Margin(0.10, 3e-6),
+    "cpu_cores": Margin(0.10, 0.002),
+    "server_cpu_cores": Margin(0.10, 0.001),
+    "wakeups_per_op": Margin(0.10, 0.1),
+    "wakeups_per_client_per_s": Margin(0.10, 0.02),
+    "memory_peak_bytes": Margin(0.05, 1 << 20),
+    "memory_per_client_bytes": Margin(0.05, 64 << 10),
+    "uss_per_client_bytes": Margin(0.05, 64 << 10),
+    "server_per_client_bytes": Margin(0.05, 512),
+    "log_records_per_s": Margin(0.01, 0.05),
+    "log_records_per_op": Margin(0.01, 0.01),
+    "log_warnings_per_op": Margin(0.01, 0.001),
+}
+"""Metrics that are not here are reported and decide nothing. Where they come from: docs/measuring.md."""
+
+
+def overridden(assignments: Iterable[str]) -> Mapping[str, Margin]:
+    """Return the margins with some shares replaced.
+
+    Args:
+        assignments: ``METRIC=SHARE`` each, the share as ``0.2`` or ``20%``.
+
+    Raises:
+        ConfigError: A metric has no margin, or a share is no number above 0.
+    """
+    margins, problems = dict(MARGINS), []
+    for assignment in assignments:
+        name, _, text = assignment.partition("=")
+        if name not in MARGINS:
+            problems.append(Problem("", f"no metric {name!r} is gated: use one of {', '.join(MARGINS)}"))
+            continue
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = -1.0
+        if not 0 < share < float("inf"):
+            problems.append(Problem("", f"{assignment!r}: give the share as 0.2 or 20 %, above 0"))
+            continue
+        margins[name] = margins[name]._replace(share=share)
+    if problems:
+        raise ConfigError("--threshold", problems)
+    return margins

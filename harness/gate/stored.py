@@ -1,0 +1,154 @@
+"""Stored runs as what a comparison takes: samples by metric, as multiples of their floor. Pure.
+
+Two stored runs were made at different times, when the machine may have been faster or slower altogether. So
+what is a time is divided by the time of the floor in the same block; counts and sizes are taken as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness.gate.compare import Key, Sides
+from harness.records.metrics import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from harness.gate.margins import Margin
+    from harness.records.schema import Observation
+
+YARDSTICKS = ("floors", "grpc_aio", "polling")
+"""Stacks that others are measured against: a change of theirs is none of ours."""
+
+_TIMES = ("s", "s/op", "cores")
+FLOOR_METRIC = "latency_p50_s"
+
+Values = dict[int, float]
+"""Value of a metric by block."""
+
+
+class Cell(NamedTuple):
+    """What two runs must have in common to be compared."""
+
+    arm: str
+    workload: str
+
+
+class Stored(NamedTuple):
+    """A run by metric.
+
+    Attributes:
+        values: Of every metric, by block; times as multiples of the floor if ``floored``.
+        setups: What each cell ran, to be equal on both sides.
+        failed: Cells that did not end well, and why.
+        floored: Whether every block has a floor.
+        steps: Every block, in order.
+    """
+
+    values: dict[Key, Values]
+    setups: dict[Cell, tuple[object, ...]]
+    failed: dict[Cell, str]
+    floored: bool
+    steps: list[int]
+
+
+def stored(
+    observations: Iterable[Observation], gated: Mapping[str, Margin], *, floored: bool = True
+) -> Stored:
+    """Return what of a run is compared.
+
+    Args:
+        observations: All of its observations.
+        gated: Metrics that are compared.
+        floored: Whether to divide times by the floor, where every block has one.
+    """
+    found = list(observations)
+    floors = _floors(found)
+    steps = sorted({o.block for o in found})
+    subject = [o for o in found if o.stack not in YARDSTICKS]
+    floored = floored and bool(subject) and all((o.loop, o.block) in floors for o in subject)
+    values: dict[Key, Values] = {}
+    setups: dict[Cell, tuple[object, ...]] = {}
+    failed: dict[Cell, str] = {}
+    for o in subject:
+        cell = Cell(o.arm, o.workload)
+        setups[cell] = (
+            o.stack,
+            o.mode,
+            o.loop,
+            o.kind,
+            tuple(sorted((k, str(v)) for k, v in o.params.items())),
+        )
+        if o.status != "ok":
+            failed.setdefault(cell, f"{o.status} in block {o.block}: {'; '.join(o.reasons)}")
+            continue
+        for name in gated:
+            value = o.metrics.get(name)
+            if value is not None:
+                scale = floors[o.loop, o.block] if floored and METRICS[name].unit in _TIMES else 1.0
+                values.setdefault(Key(*cell, name), {})[o.block] = value / scale
+    return Stored(values, setups, failed, floored, steps)
+
+
+def unpaired(
+    base: Stored, candidate: Stored, blocks: Sequence[int], drifts: Mapping[Key, float | None]
+) -> tuple[dict[Key, Sides], list[str]]:
+    """Return the samples that both runs have, and what is not compared.
+
+    Args:
+        base: All of it is taken.
+        candidate: Of it, the blocks that are named.
+        blocks: Blocks of the candidate.
+        drifts: How far the same code lay apart, by metric.
+    """
+    sides, left_out = {}, _left_out(base, candidate)
+    for key, values in candidate.values.items():
+        cell = Cell(key.arm, key.workload)
+        if key not in base.values or base.setups[cell] != candidate.setups[cell]:
+            continue
+        if cell in base.failed or cell in candidate.failed:
+            continue
+        chosen = [values[block] for block in blocks if block in values]
+        if chosen:
+            sides[key] = Sides(list(base.values[key].values()), chosen, paired=False, drift=drifts.get(key))
+    return sides, left_out
+
+
+def paired(base: Stored, candidate: Stored) -> tuple[dict[Key, Sides], list[str]]:
+    """Return the samples of the blocks that both sides have; their blocks must be the same blocks."""
+    sides, left_out = {}, _left_out(base, candidate)
+    for key, values in candidate.values.items():
+        cell = Cell(key.arm, key.workload)
+        before = base.values.get(key, {})
+        common = sorted(before.keys() & values.keys())
+        if not common or cell in base.failed or cell in candidate.failed:
+            continue
+        if base.setups[cell] == candidate.setups[cell]:
+            sides[key] = Sides([before[b] for b in common], [values[b] for b in common])
+    return sides, left_out
+
+
+def _left_out(base: Stored, candidate: Stored) -> list[str]:
+    lines = []
+    for cell in dict.fromkeys((*base.setups, *candidate.setups)):
+        name = f"{cell.arm} {cell.workload}"
+        if cell not in candidate.setups:
+            lines.append(f"{name}: only the base has it")
+        elif cell not in base.setups:
+            lines.append(f"{name}: only the candidate has it")
+        elif base.setups[cell] != candidate.setups[cell]:
+            lines.append(f"{name}: it ran with other parameters")
+        for side, run in (("base", base), ("candidate", candidate)):
+            if cell in run.failed:
+                lines.append(f"{name}: the {side} {run.failed[cell]}")
+    return lines
+
+
+def _floors(observations: Iterable[Observation]) -> dict[tuple[str, int], float]:
+    """Return the time of the first floor of each loop and block."""
+    floors: dict[tuple[str, int], float] = {}
+    for o in observations:
+        value = o.metrics.get(FLOOR_METRIC) if o.stack == "floors" and o.status == "ok" else None
+        if value:
+            floors.setdefault((o.loop, o.block), value)
+    return floors
