@@ -1,21 +1,22 @@
 """How often the comparison errs: the same code on both sides, and slow-downs of known size. Pure.
 
-Base runs of one version are the pool. A comparison draws pairs of neighbours in time from it, as
-``fedbench ab`` makes them, and a second, disjoint set of pairs for its confirmation. Nothing has changed
-between the sides, so whatever is confirmed is a false alarm; a candidate with one metric multiplied shows
-what is detected. Comparisons share base runs, so they are fewer independent trials than their number, and the
-exact bounds, which take them as independent, are narrower than they should be.
+Base runs of one version are the pool, block by block. A comparison is drawn from it as commands make them:
+versions side by side (:class:`SideBySide`) as pairs of neighbours in time, stored runs (:class:`Apart`) as
+stretches of blocks; either with other blocks for its confirmation. Nothing has changed between the sides, so
+whatever is confirmed is a false alarm; a candidate with one metric made worse shows what is detected.
+Comparisons share base runs, so they are fewer independent trials than their number, and the exact bounds,
+which take them as independent, are narrower than they should be.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from harness.gate.compare import Key, Sides, compare, confirmed, key_of, suspected
+from harness.gate.compare import Key, Sides, compare, confirmed, halved, key_of, suspected
 from harness.records.metrics import METRICS
 from harness.stats.rates import rate_lower, rate_upper
 
@@ -29,73 +30,146 @@ if TYPE_CHECKING:
 CHOICES = (8, 10, 12, 15, 20)
 """Blocks of a batch that are tried, fewest first."""
 POWER = 0.90
-WINDOW = 10
-"""Blocks that stand for one stored run where drift is told."""
 
-Pair = tuple[int, int]
+Pool = dict[Key, "Values"]
+Factors = dict[Key, float]
 
 
-class Outcome(NamedTuple):
+class Procedure(Protocol):
+    """How samples for one comparison are drawn from a pool, and compared."""
+
+    def changes(self, pool: Pool, factors: Factors, rng: random.Random) -> list[Change]:
+        """Return the confirmed changes of one comparison, the candidate's metrics multiplied by factors.
+
+        Raises:
+            ValueError: The pool is too small.
+        """
+        ...
+
+
+class SideBySide(NamedTuple):
+    """Versions that are measured in the same blocks.
+
+    Attributes:
+        margins: What matters.
+        blocks: Pairs of each batch.
+    """
+
+    margins: Mapping[str, Margin]
+    blocks: int
+
+    def changes(self, pool: Pool, factors: Factors, rng: random.Random) -> list[Change]:
+        """Return the confirmed changes of two batches of pairs of neighbours."""
+        pairs = _neighbours(blocks_of(pool), rng)
+        if len(pairs) < 2 * self.blocks:
+            raise ValueError(f"{len(pairs)} pairs of base runs are too few for two batches of {self.blocks}")
+        drawn = rng.sample(pairs, 2 * self.blocks)
+        first, second = (
+            compare(_paired(pool, batch, factors), self.margins)
+            for batch in (drawn[: self.blocks], drawn[self.blocks :])
+        )
+        return confirmed(first, second)
+
+
+class Apart(NamedTuple):
+    """Runs that were stored at different times.
+
+    Attributes:
+        margins: What matters.
+        blocks: Blocks of each run.
+        drift: What is allowed for, by metric.
+    """
+
+    margins: Mapping[str, Margin]
+    blocks: int
+    drift: Mapping[Key, float | None]
+
+    def changes(self, pool: Pool, factors: Factors, rng: random.Random) -> list[Change]:
+        """Return the confirmed changes of two stretches of blocks that do not overlap."""
+        blocks = blocks_of(pool)
+        if len(blocks) < 2 * self.blocks:
+            raise ValueError(f"{len(blocks)} base runs are too few for two runs of {self.blocks} blocks")
+        first = rng.randrange(len(blocks) - 2 * self.blocks + 1)
+        second = rng.randrange(first + self.blocks, len(blocks) - self.blocks + 1)
+        stretches = [blocks[at : at + self.blocks] for at in (first, second)]
+        rng.shuffle(stretches)
+        base, candidate = stretches
+        sides = {}
+        for key, values in pool.items():
+            before = [values[b] for b in base if b in values]
+            after = {b: values[b] * factors.get(key, 1.0) for b in candidate if b in values}
+            if before and after:
+                sides[key] = (before, after)
+        return halved(sides, self.margins, candidate, self.drift)
+
+
+class Tally(NamedTuple):
     """What came of comparisons.
 
     Attributes:
         comparisons: How many.
         hits: Those that confirmed what they were to find; without an injection, anything at all.
-        alarms: What else was confirmed, by metric.
+        others: What else was confirmed, by metric.
     """
 
     comparisons: int
     hits: int
-    alarms: dict[Key, int]
+    others: dict[Key, int]
+
+    @property
+    def lower(self) -> float:
+        """Lower 95 % bound of the rate of hits."""
+        return rate_lower(self.hits, self.comparisons)
+
+    @property
+    def upper(self) -> float:
+        """Upper 95 % bound of the rate of hits."""
+        return rate_upper(self.hits, self.comparisons)
 
 
-def false_alarms(
-    pool: Mapping[Key, Values], margins: Mapping[str, Margin], blocks: int, comparisons: int, seed: int
-) -> Outcome:
-    """Compare the pool with itself.
-
-    Args:
-        pool: Values by metric and block.
-        margins: What matters.
-        blocks: Pairs of each batch.
-        comparisons: How often.
-        seed: Of the draws.
+def false_alarms(pool: Pool, procedure: Procedure, comparisons: int, seed: int) -> Tally:
+    """Compare a pool with itself so many times.
 
     Raises:
-        ValueError: The pool has fewer than ``4 * blocks`` blocks.
+        ValueError: The pool is too small.
     """
-    rng, alarms, hits = random.Random(seed), dict[Key, int](), 0
+    rng, others, hits = random.Random(seed), dict[Key, int](), 0
     for _ in range(comparisons):
-        found = suspected(_comparison(pool, margins, blocks, rng))
+        found = suspected(procedure.changes(pool, {}, rng))
         hits += bool(found)
         for change in found:
-            alarms[key_of(change)] = alarms.get(key_of(change), 0) + 1
-    return Outcome(comparisons, hits, alarms)
+            others[key_of(change)] = others.get(key_of(change), 0) + 1
+    return Tally(comparisons, hits, others)
 
 
 def detections(
-    pool: Mapping[Key, Values], margins: Mapping[str, Margin], blocks: int, comparisons: int, seed: int
-) -> Outcome:
-    """Compare the pool with itself, one metric made worse by twice its margin; arguments as above.
+    pool: Pool, margins: Mapping[str, Margin], procedure: Procedure, comparisons: int, seed: int
+) -> Tally:
+    """Compare a pool with itself, one metric made worse by twice its margin; each metric has its turn.
 
-    Every metric that can be made worse has its turn. It counts as found if it is confirmed as regressed.
+    A hit is a comparison that confirms that metric as regressed.
+
+    Raises:
+        ValueError: The pool is too small, or holds nothing that can be made worse.
     """
-    rng, alarms, hits = random.Random(seed), dict[Key, int](), 0
+    rng, others, hits = random.Random(seed), dict[Key, int](), 0
     keys = injectable(pool, margins)
+    if not keys:
+        raise ValueError("no metric of the base runs is large enough to be made worse by twice its margin")
     for number in range(comparisons):
         target = keys[number % len(keys)]
         share = 1 + 2 * margins[target.metric].share
         factor = share if METRICS[target.metric].direction == "lower" else 1 / share
-        found = suspected(_comparison(pool, margins, blocks, rng, {target: factor}))
-        hits += any(key_of(c) == target and c.verdict == "regressed" for c in found)
+        found = suspected(procedure.changes(pool, {target: factor}, rng))
+        hits += any(key_of(change) == target and change.verdict == "regressed" for change in found)
         for change in found:
             if key_of(change) != target:
-                alarms[key_of(change)] = alarms.get(key_of(change), 0) + 1
-    return Outcome(comparisons, hits, alarms)
+                others[key_of(change)] = others.get(key_of(change), 0) + 1
+    return Tally(comparisons, hits, others)
 
 
-def injectable(pool: Mapping[Key, Values], margins: Mapping[str, Margin]) -> list[Key]:
-    """Return the metrics that twice their margin would lift above their absolute floor."""
+def injectable(pool: Pool, margins: Mapping[str, Margin]) -> list[Key]:
+    """Return the metrics that twice their margin lifts above their absolute floor."""
     return [
         key
         for key, values in pool.items()
@@ -106,75 +180,55 @@ def injectable(pool: Mapping[Key, Values], margins: Mapping[str, Margin]) -> lis
     ]
 
 
-def enough_blocks(
-    pool: Mapping[Key, Values], margins: Mapping[str, Margin], comparisons: int, seed: int
-) -> tuple[int, Outcome]:
-    """Return the fewest blocks of a batch that find what :func:`detections` injects, and how well they do.
+def enough_blocks(pool: Pool, margins: Mapping[str, Margin], comparisons: int, seed: int) -> int:
+    """Return the fewest blocks of a batch that find 90 % of what is injected, side by side.
 
-    Where none of them does, the most that the pool allows.
+    Where none of those that the pool allows does, the most of them.
 
     Raises:
         ValueError: The pool is too small for the fewest.
     """
-    outcome, chosen = None, CHOICES[0]
-    most = len({block for values in pool.values() for block in values})
+    available, chosen = len(blocks_of(pool)) // 4, CHOICES[0]
     for blocks in CHOICES:
-        if outcome is not None and 4 * blocks > most:
+        if blocks > max(available, CHOICES[0]):
             break
-        chosen, outcome = blocks, detections(pool, margins, blocks, comparisons, seed)
-        if outcome.hits >= POWER * outcome.comparisons:
+        chosen = blocks
+        if (
+            detections(pool, margins, SideBySide(margins, blocks), comparisons, seed).hits
+            >= POWER * comparisons
+        ):
             break
-    assert outcome is not None
-    return chosen, outcome
+    return chosen
 
 
-def drifts(pool: Mapping[Key, Values]) -> dict[Key, float]:
-    """Return how far stretches of the same code lay apart, by metric, as the largest absolute log-ratio.
+def drifts(pool: Pool, stretch: int) -> dict[Key, float]:
+    """Return how far stretches of the same code lay apart: the largest log-ratio of their medians, by metric.
 
-    A stretch is :data:`WINDOW` blocks in a row, as long as a stored run; metrics with a zero have none.
+    Metrics with a zero, or too few blocks for two stretches, have none.
     """
     found = {}
     for key, values in pool.items():
         ordered = [values[block] for block in sorted(values)]
-        if len(ordered) >= 2 * WINDOW and min(ordered) > 0:
-            starts = range(0, len(ordered) - WINDOW + 1, WINDOW)
-            medians = [math.log(float(np.median(ordered[at : at + WINDOW]))) for at in starts]
+        if len(ordered) >= 2 * stretch and min(ordered) > 0:
+            starts = range(0, len(ordered) - stretch + 1, stretch)
+            medians = [math.log(float(np.median(ordered[at : at + stretch]))) for at in starts]
             found[key] = max(medians) - min(medians)
     return found
 
 
-def bounds(outcome: Outcome) -> tuple[float, float]:
-    """Return the lower and upper 95 % bound of the rate of hits."""
-    return rate_lower(outcome.hits, outcome.comparisons), rate_upper(outcome.hits, outcome.comparisons)
+def blocks_of(pool: Pool) -> list[int]:
+    """Return every block that any metric has a value of."""
+    return sorted({block for values in pool.values() for block in values})
 
 
-def _comparison(
-    pool: Mapping[Key, Values],
-    margins: Mapping[str, Margin],
-    blocks: int,
-    rng: random.Random,
-    factors: Mapping[Key, float] | None = None,
-) -> list[Change]:
-    pairs = _neighbours(sorted({block for values in pool.values() for block in values}), rng)
-    if len(pairs) < 2 * blocks:
-        raise ValueError(f"{len(pairs)} pairs of base runs are too few for two batches of {blocks}")
-    drawn = rng.sample(pairs, 2 * blocks)
-    first, second = (
-        compare(_sides(pool, batch, factors or {}), margins) for batch in (drawn[:blocks], drawn[blocks:])
-    )
-    return confirmed(first, second)
-
-
-def _neighbours(blocks: Sequence[int], rng: random.Random) -> list[Pair]:
+def _neighbours(blocks: Sequence[int], rng: random.Random) -> list[tuple[int, int]]:
     """Return disjoint pairs of neighbours; which of two is the base, and where they begin, is drawn."""
     start = rng.randrange(2)
     pairs = zip(blocks[start::2], blocks[start + 1 :: 2], strict=False)
     return [pair if rng.random() < 0.5 else pair[::-1] for pair in pairs]
 
 
-def _sides(
-    pool: Mapping[Key, Values], pairs: Sequence[Pair], factors: Mapping[Key, float]
-) -> dict[Key, Sides]:
+def _paired(pool: Pool, pairs: Sequence[tuple[int, int]], factors: Factors) -> dict[Key, Sides]:
     sides = {}
     for key, values in pool.items():
         both = [(values[a], values[b]) for a, b in pairs if a in values and b in values]

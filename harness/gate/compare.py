@@ -17,7 +17,13 @@ from msgspec.structs import replace
 from harness.records.metrics import METRICS
 from harness.records.schema import Change
 from harness.stats.multiple import holm
-from harness.stats.paired import Estimate, signed_rank_interval, signed_rank_p
+from harness.stats.paired import (
+    Estimate,
+    hodges_lehmann,
+    log_ratios,
+    signed_rank_interval,
+    signed_rank_p,
+)
 from harness.stats.unpaired import rank_sum_interval, rank_sum_p
 
 if TYPE_CHECKING:
@@ -91,6 +97,50 @@ def confirmed(first: Sequence[Change], second: Sequence[Change]) -> list[Change]
     return [_confirmed(change, again.get(key_of(change))) for change in first]
 
 
+def halved(
+    sides: Mapping[Key, tuple[Sequence[float], Mapping[int, float]]],
+    margins: Mapping[str, Margin],
+    blocks: Sequence[int],
+    drift: Mapping[Key, float | None],
+) -> list[Change]:
+    """Compare a stored run with another; each half of its blocks has to confirm what all of them say.
+
+    Args:
+        sides: Samples of the base, and of the candidate by block.
+        margins: What matters.
+        blocks: Blocks of the candidate, in order.
+        drift: How far the same code lay apart, by metric.
+    """
+
+    def of(chosen: Sequence[int]) -> list[Change]:
+        taken = {key: [after[b] for b in chosen if b in after] for key, (_, after) in sides.items()}
+        return compare(
+            {
+                key: Sides(before, taken[key], paired=False, drift=drift.get(key))
+                for key, (before, _) in sides.items()
+                if taken[key]
+            },
+            margins,
+        )
+
+    middle = len(blocks) // 2
+    return confirmed(confirmed(of(blocks), of(blocks[:middle])), of(blocks[middle:]))
+
+
+def controlled(samples: Mapping[Key, Sides], control: Mapping[Key, Sides]) -> dict[Key, Sides]:
+    """Return paired samples with the drift that a control shows: the same base, measured again in each block."""
+    return {
+        key: sides._replace(drift=_drift(control[key])) if key in control else sides
+        for key, sides in samples.items()
+    }
+
+
+def _drift(sides: Sides) -> float | None:
+    if min(*sides.base, *sides.candidate) <= 0:
+        return None
+    return abs(hodges_lehmann(log_ratios(sides.base, sides.candidate)))
+
+
 def suspected(changes: Sequence[Change]) -> list[Change]:
     """Return the changes that a fresh batch has to confirm."""
     return [change for change in changes if change.verdict in ("regressed", "improved")]
@@ -105,7 +155,7 @@ def _confirmed(change: Change, again: Change | None) -> Change:
     if change.verdict not in ("regressed", "improved"):
         return change
     if again is not None and again.verdict == change.verdict:
-        return replace(change, reason=f"{change.reason}; a fresh batch says the same")
+        return change
     said = "did not measure it" if again is None else f"says {again.verdict}"
     return replace(
         change, verdict="inconclusive", reason=f"{change.verdict} in one batch, and a fresh one {said}"

@@ -12,7 +12,7 @@ from harness.gate.compare import Key, Sides
 from harness.records.metrics import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from harness.gate.margins import Margin
     from harness.records.schema import Observation
@@ -90,42 +90,38 @@ def stored(
     return Stored(values, setups, failed, floored, steps)
 
 
-def unpaired(
-    base: Stored, candidate: Stored, blocks: Sequence[int], drifts: Mapping[Key, float | None]
-) -> tuple[dict[Key, Sides], list[str]]:
-    """Return the samples that both runs have, and what is not compared.
+def unpaired(base: Stored, candidate: Stored) -> tuple[dict[Key, tuple[list[float], Values]], list[str]]:
+    """Return the samples that both runs have, as :func:`harness.gate.compare.halved` takes them.
 
-    Args:
-        base: All of it is taken.
-        candidate: Of it, the blocks that are named.
-        blocks: Blocks of the candidate.
-        drifts: How far the same code lay apart, by metric.
+    The second list says what is not compared, and why.
     """
-    sides, left_out = {}, _left_out(base, candidate)
+    sides = {}
     for key, values in candidate.values.items():
         cell = Cell(key.arm, key.workload)
-        if key not in base.values or base.setups[cell] != candidate.setups[cell]:
-            continue
-        if cell in base.failed or cell in candidate.failed:
-            continue
-        chosen = [values[block] for block in blocks if block in values]
-        if chosen:
-            sides[key] = Sides(list(base.values[key].values()), chosen, paired=False, drift=drifts.get(key))
-    return sides, left_out
+        before = base.values.get(key)
+        if before and _comparable(cell, base, candidate):
+            sides[key] = (list(before.values()), values)
+    return sides, _left_out(base, candidate)
 
 
 def paired(base: Stored, candidate: Stored) -> tuple[dict[Key, Sides], list[str]]:
-    """Return the samples of the blocks that both sides have; their blocks must be the same blocks."""
-    sides, left_out = {}, _left_out(base, candidate)
+    """Return the samples of the blocks that both sides have, and what is not compared.
+
+    Block by block they must have been measured together.
+    """
+    sides = {}
     for key, values in candidate.values.items():
-        cell = Cell(key.arm, key.workload)
         before = base.values.get(key, {})
         common = sorted(before.keys() & values.keys())
-        if not common or cell in base.failed or cell in candidate.failed:
-            continue
-        if base.setups[cell] == candidate.setups[cell]:
+        if common and _comparable(Cell(key.arm, key.workload), base, candidate):
             sides[key] = Sides([before[b] for b in common], [values[b] for b in common])
-    return sides, left_out
+    return sides, _left_out(base, candidate)
+
+
+def _comparable(cell: Cell, base: Stored, candidate: Stored) -> bool:
+    if cell in base.failed or cell in candidate.failed:
+        return False
+    return base.setups.get(cell) == candidate.setups[cell]
 
 
 def _left_out(base: Stored, candidate: Stored) -> list[str]:

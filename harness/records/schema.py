@@ -191,6 +191,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     """How often the comparison errs on a class of machines, from A/A runs.
 
     Attributes:
+        procedure: ``paired`` for versions measured side by side, ``stored`` for runs made apart.
         machine: Class of the machine, see :func:`harness.records.environment.machine_class`.
         measured_utc: When the base runs were made.
         comparisons: A/A comparisons that were drawn.
@@ -199,9 +200,10 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         injected: Comparisons with a slow-down of twice the margin in one metric.
         detected: Those that found it, confirmed.
         detected_lower: Lower 95 % bound of that rate.
-        blocks: Blocks of each batch.
+        blocks: Blocks of each batch, or of each stored run.
     """
 
+    procedure: Literal["paired", "stored"]
     machine: str
     measured_utc: str
     comparisons: int

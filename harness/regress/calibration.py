@@ -1,0 +1,173 @@
+"""Calibration: base runs of a class of machines, kept, and how often comparisons drawn from them err."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fedbench.errors import ConfigError, Problem
+from harness.gate.calibrate import Apart, SideBySide, detections, drifts, enough_blocks, false_alarms
+from harness.gate.compare import Key
+from harness.gate.stored import stored
+from harness.records.environment import machine_class
+from harness.records.schema import Rates
+from harness.records.store import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.gate.calibrate import Pool, Procedure, Tally
+    from harness.gate.margins import Margin
+    from harness.regress.runs import StoredRun
+
+CALIBRATIONS = Path("results") / "calibrations"
+VERSION = 1
+STORED_BLOCKS = 10
+"""Blocks of the stored runs that are drawn."""
+PILOT = 60
+"""Comparisons by which the number of blocks is chosen."""
+
+_Samples = dict[str, dict[int, float]]
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a class of machines.
+
+    Attributes:
+        machine: Its class.
+        suite: The suite of the base runs.
+        commit: What they measured.
+        measured_utc: When they began.
+        paired: Their values as measured, by ``arm/workload/metric`` and block.
+        floored: The same with times as multiples of the floor.
+        blocks: Blocks of a batch that find what matters side by side.
+        rates: Of both procedures.
+        drift: How far stored runs of the same code lay apart, by ``arm/workload/metric``.
+        alarming: What was confirmed although nothing had changed: how often, by procedure and metric.
+    """
+
+    version: int = VERSION
+    machine: str
+    suite: str
+    commit: str
+    measured_utc: str
+    paired: _Samples
+    floored: _Samples
+    blocks: int
+    rates: list[Rates]
+    drift: dict[str, float]
+    alarming: dict[str, dict[str, int]]
+
+    def rates_of(self, procedure: str) -> Rates | None:
+        """Return the rates of ``paired`` or ``stored``."""
+        return next((rates for rates in self.rates if rates.procedure == procedure), None)
+
+    def drift_by_key(self) -> dict[Key, float]:
+        """Return the drift by metric of a cell."""
+        return {Key(*name.split("/")): value for name, value in self.drift.items()}
+
+
+def calibrate(run: StoredRun, margins: Mapping[str, Margin], comparisons: int, seed: int) -> Calibration:
+    """Return the calibration that the blocks of one long run give.
+
+    Args:
+        run: The base runs: a run of many blocks.
+        margins: What matters.
+        comparisons: A/A comparisons, and as many with a slow-down, of each procedure.
+        seed: Of the draws.
+
+    Raises:
+        ConfigError: The run has too few blocks.
+    """
+    raw = stored(run.observations, margins, floored=False).values
+    floored = stored(run.observations, margins).values
+    try:
+        blocks = enough_blocks(raw, margins, PILOT, seed)
+        drift = drifts(floored, STORED_BLOCKS)
+        procedures: dict[str, tuple[Pool, Procedure, int]] = {
+            "paired": (raw, SideBySide(margins, blocks), blocks),
+            "stored": (floored, Apart(margins, STORED_BLOCKS, drift), STORED_BLOCKS),
+        }
+        tallies = {
+            name: (
+                false_alarms(pool, procedure, comparisons, seed + 1),
+                detections(pool, margins, procedure, comparisons, seed + 2),
+            )
+            for name, (pool, procedure, _) in procedures.items()
+        }
+    except ValueError as error:
+        raise ConfigError(run.name, [Problem("", f"{error}: collect more base runs")]) from error
+    machine = machine_class(run.record.environment)
+    return Calibration(
+        machine=machine,
+        suite=run.record.suite,
+        commit=str(run.record.environment.get("commit")),
+        measured_utc=run.record.started_utc,
+        paired=_named(raw),
+        floored=_named(floored),
+        blocks=blocks,
+        rates=[
+            _rates(name, machine, run.record.started_utc, *tallies[name], blocks=n)
+            for name, (_, _, n) in procedures.items()
+        ],
+        drift={"/".join(key): value for key, value in drift.items()},
+        alarming={
+            name: {"/".join(key): count for key, count in sorted(alarms.others.items())}
+            for name, (alarms, _) in tallies.items()
+        },
+    )
+
+
+def keep(calibration: Calibration, root: Path = CALIBRATIONS) -> Path:
+    """Write a calibration in the place of its class of machines; return the file."""
+    root.mkdir(parents=True, exist_ok=True)
+    path = _path(calibration.machine, root)
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(calibration), indent=1))
+    return path
+
+
+def known(machine: str, root: Path = CALIBRATIONS) -> Calibration | None:
+    """Return the calibration of a class of machines, None if there is none.
+
+    Raises:
+        ConfigError: It is damaged, or of another version; the remedy is in the message.
+    """
+    path = _path(machine, root)
+    try:
+        data = msgspec.json.decode(path.read_bytes())
+        if not isinstance(data, dict) or data.get("version") != VERSION:
+            raise msgspec.ValidationError("it is of another version")
+        return msgspec.convert(data, Calibration)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        problem = Problem("", f"cannot be used: {error}; remove it, or run `fedbench aa --fresh`")
+        raise ConfigError(str(path), [problem]) from error
+
+
+def _path(machine: str, root: Path) -> Path:
+    return root / f"{hashlib.sha256(machine.encode()).hexdigest()[:16]}.json"
+
+
+def _named(pool: Pool) -> _Samples:
+    return {"/".join(key): dict(values) for key, values in pool.items()}
+
+
+def _rates(
+    procedure: str, machine: str, measured_utc: str, alarms: Tally, found: Tally, *, blocks: int
+) -> Rates:
+    return Rates(
+        procedure="paired" if procedure == "paired" else "stored",
+        machine=machine,
+        measured_utc=measured_utc,
+        comparisons=alarms.comparisons,
+        alarms=alarms.hits,
+        alarms_upper=alarms.upper,
+        injected=found.comparisons,
+        detected=found.hits,
+        detected_lower=found.lower,
+        blocks=blocks,
+    )
