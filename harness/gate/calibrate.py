@@ -188,7 +188,7 @@ def enough_blocks(pool: Pool, margins: Mapping[str, Margin], comparisons: int, s
     Raises:
         ValueError: The pool is too small for the fewest.
     """
-    available, chosen = len(blocks_of(pool)) // 4, CHOICES[0]
+    available, chosen = (len(blocks_of(pool)) - 1) // 4, CHOICES[0]  # pairs may begin at the second
     for blocks in CHOICES:
         if blocks > max(available, CHOICES[0]):
             break

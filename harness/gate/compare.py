@@ -86,9 +86,15 @@ def compare(
     tests = [
         _test(key, sides, margins[key.metric]) for key, sides in samples.items() if key.metric in margins
     ]
-    worse = holm([test.p_worse for test in tests])
-    better = holm([test.p_better for test in tests])
-    return [_judge(test, w, b, alpha) for test, w, b in zip(tests, worse, better, strict=True)]
+    telling = [test for test in tests if not _identical(test.sides)]
+    worse = dict(zip((t.key for t in telling), holm([t.p_worse for t in telling]), strict=True))
+    better = dict(zip((t.key for t in telling), holm([t.p_better for t in telling]), strict=True))
+    return [_judge(t, worse.get(t.key, 1.0), better.get(t.key, 1.0), alpha) for t in tests]
+
+
+def _identical(sides: Sides) -> bool:
+    """Whether all samples are the same: such a test cannot reject and is none of the family (Tarone 1990)."""
+    return len({*sides.base, *sides.candidate}) == 1
 
 
 def confirmed(first: Sequence[Change], second: Sequence[Change]) -> list[Change]:
@@ -128,7 +134,7 @@ def halved(
 
 
 def controlled(samples: Mapping[Key, Sides], control: Mapping[Key, Sides]) -> dict[Key, Sides]:
-    """Return paired samples with the drift that a control shows: the same base, measured again in each block."""
+    """Return paired samples with the drift that a control shows: the base, measured again in each block."""
     return {
         key: sides._replace(drift=_drift(control[key])) if key in control else sides
         for key, sides in samples.items()

@@ -46,6 +46,31 @@ MARGINS: dict[str, Margin] = {
 }
 """Metrics that are not here are reported and decide nothing. Where they come from: docs/measuring.md."""
 
+_DISTURBED = ("latency", "round", "cpu", "wakeups", "intended")
+ALIKE = (
+    ("floor_ratio", "latency_hops", "round_s", "latency_p50_s", "intended_p50_s"),
+    ("latency_p99_s", "intended_p99_s"),
+    ("cpu_s_per_op", "cpu_cores"),
+    ("wakeups_per_op", "wakeups_per_client_per_s"),
+    ("log_records_per_op", "log_records_per_s"),
+)
+"""Metrics that say the same of a cell: the first that it has is compared, one with its own floor first."""
+
+
+def telling(metrics: Mapping[str, float | None]) -> list[str]:
+    """Return the gated metrics of a cell that are compared, of those it has values of.
+
+    A 99th percentile of fewer than 299 operations has no bound and is not among them. Where the peak of
+    memory was sampled, that took time, and times are not compared.
+    """
+    there = [name for name in MARGINS if metrics.get(name) is not None]
+    if "memory_peak_bytes" in there:
+        there = [name for name in there if not name.startswith(_DISTURBED)]
+    if metrics.get("latency_p99_bound_s") is None:
+        there = [name for name in there if name not in ("latency_p99_s", "intended_p99_s")]
+    spare = {name for group in ALIKE for name in [one for one in group if one in there][1:]}
+    return [name for name in there if name not in spare]
+
 
 def overridden(assignments: Iterable[str]) -> Mapping[str, Margin]:
     """Return the margins with some shares replaced.

@@ -6,15 +6,16 @@ what is a time is divided by the time of the floor in the same block; counts and
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.gate.compare import Key, Sides
+from harness.gate.margins import telling
 from harness.records.metrics import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from harness.gate.margins import Margin
     from harness.records.schema import Observation
 
 YARDSTICKS = ("floors", "grpc_aio", "polling")
@@ -38,28 +39,34 @@ class Stored(NamedTuple):
     """A run by metric.
 
     Attributes:
-        values: Of every metric, by block; times as multiples of the floor if ``floored``.
+        values: Of every metric, by block; times as multiples of the floor if there is one.
         setups: What each cell ran, to be equal on both sides.
         failed: Cells that did not end well, and why.
-        floored: Whether every block has a floor.
+        floor_s: Median of the floor, in seconds; None unless every block has one and it was asked for.
         steps: Every block, in order.
     """
 
     values: dict[Key, Values]
     setups: dict[Cell, tuple[object, ...]]
     failed: dict[Cell, str]
-    floored: bool
+    floor_s: float | None
     steps: list[int]
 
+    def at(self, floor_s: float | None) -> dict[Key, Values]:
+        """Return the values as they would be on a machine with that floor; as they are for None."""
+        if floor_s is None:
+            return self.values
+        return {
+            key: {block: value * floor_s for block, value in values.items()} if _is_time(key) else values
+            for key, values in self.values.items()
+        }
 
-def stored(
-    observations: Iterable[Observation], gated: Mapping[str, Margin], *, floored: bool = True
-) -> Stored:
+
+def stored(observations: Iterable[Observation], *, floored: bool = True) -> Stored:
     """Return what of a run is compared.
 
     Args:
         observations: All of its observations.
-        gated: Metrics that are compared.
         floored: Whether to divide times by the floor, where every block has one.
     """
     found = list(observations)
@@ -82,23 +89,30 @@ def stored(
         if o.status != "ok":
             failed.setdefault(cell, f"{o.status} in block {o.block}: {'; '.join(o.reasons)}")
             continue
-        for name in gated:
-            value = o.metrics.get(name)
-            if value is not None:
-                scale = floors[o.loop, o.block] if floored and METRICS[name].unit in _TIMES else 1.0
-                values.setdefault(Key(*cell, name), {})[o.block] = value / scale
-    return Stored(values, setups, failed, floored, steps)
+        for name in telling(o.metrics):
+            key, value = Key(*cell, name), o.metrics[name]
+            assert value is not None
+            scale = floors[o.loop, o.block] if floored and _is_time(key) else 1.0
+            values.setdefault(key, {})[o.block] = value / scale
+    floor_s = statistics.median(floors.values()) if floored else None
+    return Stored(values, setups, failed, floor_s, steps)
+
+
+def _is_time(key: Key) -> bool:
+    return METRICS[key.metric].unit in _TIMES
 
 
 def unpaired(base: Stored, candidate: Stored) -> tuple[dict[Key, tuple[list[float], Values]], list[str]]:
     """Return the samples that both runs have, as :func:`harness.gate.compare.halved` takes them.
 
-    The second list says what is not compared, and why.
+    Multiples of the floor become times again, as on a machine as fast as the base's was. The second list
+    says what is not compared, and why.
     """
     sides = {}
-    for key, values in candidate.values.items():
+    befores = base.at(base.floor_s)
+    for key, values in candidate.at(base.floor_s).items():
         cell = Cell(key.arm, key.workload)
-        before = base.values.get(key)
+        before = befores.get(key)
         if before and _comparable(cell, base, candidate):
             sides[key] = (list(before.values()), values)
     return sides, _left_out(base, candidate)

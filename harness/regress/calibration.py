@@ -33,16 +33,31 @@ PILOT = 60
 _Samples = dict[str, dict[int, float]]
 
 
-class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a class of machines.
+class BaseRuns(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs of one version on one class of machines.
 
     Attributes:
-        machine: Its class.
-        suite: The suite of the base runs.
-        commit: What they measured.
-        measured_utc: When they began.
-        paired: Their values as measured, by ``arm/workload/metric`` and block.
-        floored: The same with times as multiples of the floor.
+        machine: Class of the machine.
+        suite: The suite that was run.
+        commit: What was measured.
+        measured_utc: When the first began.
+        paired: Values as measured, by ``arm/workload/metric`` and block.
+        floored: The same with times by the floor of their block, at its median.
+    """
+
+    machine: str
+    suite: str
+    commit: str
+    measured_utc: str
+    paired: _Samples
+    floored: _Samples
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a class of machines.
+
+    Attributes:
+        base: The runs that comparisons are drawn from.
         blocks: Blocks of a batch that find what matters side by side.
         rates: Of both procedures.
         drift: How far stored runs of the same code lay apart, by ``arm/workload/metric``.
@@ -50,12 +65,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     version: int = VERSION
-    machine: str
-    suite: str
-    commit: str
-    measured_utc: str
-    paired: _Samples
-    floored: _Samples
+    base: BaseRuns
     blocks: int
     rates: list[Rates]
     drift: dict[str, float]
@@ -67,23 +77,35 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     def drift_by_key(self) -> dict[Key, float]:
         """Return the drift by metric of a cell."""
-        return {Key(*name.split("/")): value for name, value in self.drift.items()}
+        return {_key(name): value for name, value in self.drift.items()}
 
 
-def calibrate(run: StoredRun, margins: Mapping[str, Margin], comparisons: int, seed: int) -> Calibration:
-    """Return the calibration that the blocks of one long run give.
+def base_runs(run: StoredRun) -> BaseRuns:
+    """Return the blocks of one long run as base runs."""
+    by_floor = stored(run.observations)
+    return BaseRuns(
+        machine=machine_class(run.record.environment),
+        suite=run.record.suite,
+        commit=str(run.record.environment.get("commit")),
+        measured_utc=run.record.started_utc,
+        paired=_named(stored(run.observations, floored=False).values),
+        floored=_named(by_floor.at(by_floor.floor_s)),
+    )
+
+
+def calibrate(base: BaseRuns, margins: Mapping[str, Margin], comparisons: int, seed: int) -> Calibration:
+    """Draw comparisons from base runs, and tell how often they err.
 
     Args:
-        run: The base runs: a run of many blocks.
+        base: The base runs.
         margins: What matters.
         comparisons: A/A comparisons, and as many with a slow-down, of each procedure.
         seed: Of the draws.
 
     Raises:
-        ConfigError: The run has too few blocks.
+        ConfigError: They are too few.
     """
-    raw = stored(run.observations, margins, floored=False).values
-    floored = stored(run.observations, margins).values
+    raw, floored = _pool(base.paired), _pool(base.floored)
     try:
         blocks = enough_blocks(raw, margins, PILOT, seed)
         drift = drifts(floored, STORED_BLOCKS)
@@ -99,20 +121,12 @@ def calibrate(run: StoredRun, margins: Mapping[str, Margin], comparisons: int, s
             for name, (pool, procedure, _) in procedures.items()
         }
     except ValueError as error:
-        raise ConfigError(run.name, [Problem("", f"{error}: collect more base runs")]) from error
-    machine = machine_class(run.record.environment)
+        where = f"base runs of {base.measured_utc}"
+        raise ConfigError(where, [Problem("", f"{error}: collect more base runs")]) from error
     return Calibration(
-        machine=machine,
-        suite=run.record.suite,
-        commit=str(run.record.environment.get("commit")),
-        measured_utc=run.record.started_utc,
-        paired=_named(raw),
-        floored=_named(floored),
+        base=base,
         blocks=blocks,
-        rates=[
-            _rates(name, machine, run.record.started_utc, *tallies[name], blocks=n)
-            for name, (_, _, n) in procedures.items()
-        ],
+        rates=[_rates(name, base, *tallies[name], blocks=n) for name, (_, _, n) in procedures.items()],
         drift={"/".join(key): value for key, value in drift.items()},
         alarming={
             name: {"/".join(key): count for key, count in sorted(alarms.others.items())}
@@ -124,7 +138,7 @@ def calibrate(run: StoredRun, margins: Mapping[str, Margin], comparisons: int, s
 def keep(calibration: Calibration, root: Path = CALIBRATIONS) -> Path:
     """Write a calibration in the place of its class of machines; return the file."""
     root.mkdir(parents=True, exist_ok=True)
-    path = _path(calibration.machine, root)
+    path = _path(calibration.base.machine, root)
     write_atomically(path, msgspec.json.format(msgspec.json.encode(calibration), indent=1))
     return path
 
@@ -140,7 +154,7 @@ def known(machine: str, root: Path = CALIBRATIONS) -> Calibration | None:
         data = msgspec.json.decode(path.read_bytes())
         if not isinstance(data, dict) or data.get("version") != VERSION:
             raise msgspec.ValidationError("it is of another version")
-        return msgspec.convert(data, Calibration)
+        return msgspec.json.decode(path.read_bytes(), type=Calibration)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -156,13 +170,19 @@ def _named(pool: Pool) -> _Samples:
     return {"/".join(key): dict(values) for key, values in pool.items()}
 
 
-def _rates(
-    procedure: str, machine: str, measured_utc: str, alarms: Tally, found: Tally, *, blocks: int
-) -> Rates:
+def _pool(samples: _Samples) -> Pool:
+    return {_key(name): values for name, values in samples.items()}
+
+
+def _key(name: str) -> Key:
+    return Key(*name.split("/"))
+
+
+def _rates(procedure: str, base: BaseRuns, alarms: Tally, found: Tally, *, blocks: int) -> Rates:
     return Rates(
         procedure="paired" if procedure == "paired" else "stored",
-        machine=machine,
-        measured_utc=measured_utc,
+        machine=base.machine,
+        measured_utc=base.measured_utc,
         comparisons=alarms.comparisons,
         alarms=alarms.hits,
         alarms_upper=alarms.upper,

@@ -62,10 +62,10 @@ def compare_stored(
     """
     check_machine(base, candidate)
     margins = rules.margins
-    sides = [stored(run.observations, margins) for run in (base, candidate)]
-    floored = all(side.floored for side in sides)
+    sides = [stored(run.observations) for run in (base, candidate)]
+    floored = all(side.floor_s is not None for side in sides)
     if not floored:
-        sides = [stored(run.observations, margins, floored=False) for run in (base, candidate)]
+        sides = [stored(run.observations, floored=False) for run in (base, candidate)]
     samples, left_out = unpaired(*sides)
     drift = {key: rules.drift.get(key, math.log1p(margins[key.metric].share)) for key in samples}
     changes = halved(samples, margins, sides[1].steps, drift)
@@ -74,8 +74,8 @@ def compare_stored(
         warnings.append("times are compared as they are: not every block of both runs has a floor")
     if len(sides[1].steps) < FEWEST:
         warnings.append(
-            f"{candidate.name} has {len(sides[1].steps)} blocks: with fewer than {FEWEST} hardly any change can "
-            "be confirmed"
+            f"{candidate.name} has {len(sides[1].steps)} blocks: with fewer than {FEWEST} hardly any change "
+            "can be confirmed"
         )
     if rules.rates is None:
         warnings.append("how often this errs is not calibrated here: run `fedbench aa`")

@@ -124,9 +124,7 @@ def checked_out(
         _git(repository, "worktree", "prune")
 
 
-def measure(
-    base: Revision, candidate: Revision, plan: Plan, margins: Mapping[str, Margin], say: Callable[[str], None]
-) -> Measured:
+def measure(base: Revision, candidate: Revision, plan: Plan, say: Callable[[str], None]) -> Measured:
     """Measure both revisions block by block, in random order and fresh processes.
 
     The base runs a second time in each block, as a control.
@@ -134,7 +132,8 @@ def measure(
     Raises:
         RevisionFailed: A revision could not run the suite.
     """
-    rng, found = random.Random(plan.seed), {side: list[Observation]() for side in SIDES}
+    rng = random.Random(plan.seed)
+    found: dict[str, list[Observation]] = {side: [] for side in SIDES}
     sides = dict(zip(SIDES, (base, candidate, base), strict=True))
     with tempfile.TemporaryDirectory(prefix="fedbench-ab-runs-") as parent:
         for block in range(1, plan.blocks + 1):
@@ -146,7 +145,7 @@ def measure(
                 out = Path(parent) / f"{block} {side}"
                 made = _run(sides[side], plan, seed, out)
                 found[side] += [replace(observation, block=block) for observation in made]
-    return Measured(*(stored(found[side], margins, floored=False) for side in SIDES))
+    return Measured(*(stored(found[side], floored=False) for side in SIDES))
 
 
 def changes_of(batch: Measured, margins: Mapping[str, Margin]) -> tuple[list[Change], list[str]]:
@@ -205,9 +204,8 @@ def _run(revision: Revision, plan: Plan, seed: int, out: Path) -> list[Observati
     folders = [path.parent for path in out.glob(f"*/{OBSERVATIONS}")]
     if len(folders) != 1:
         said = _last(done.stderr or done.stdout)
-        raise RevisionFailed(
-            f"{revision.commit[:7]} cannot run the suite {plan.suite.name} (exit code {done.returncode}): {said}"
-        )
+        exited = f"cannot run the suite {plan.suite.name} (exit code {done.returncode})"
+        raise RevisionFailed(f"{revision.commit[:7]} {exited}: {said}")
     return Store(folders[0]).observations()
 
 

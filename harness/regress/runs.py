@@ -30,12 +30,13 @@ class StoredRun(NamedTuple):
     observations: list[Observation]
 
 
-def read_run(folder: Path, name: str = "") -> StoredRun:
+def read_run(folder: Path, name: str = "", *, whole: bool = True) -> StoredRun:
     """Read the run in a folder.
 
     Args:
         folder: The run's folder.
         name: What to call it, by default its id.
+        whole: Whether it must not have been broken off, by its budget or a person.
 
     Raises:
         ConfigError: There is none, it is damaged, of another schema, was broken off, or holds nothing.
@@ -45,7 +46,7 @@ def read_run(folder: Path, name: str = "") -> StoredRun:
     store = Store(folder)
     record = store.read_run()
     observations = store.observations()
-    if record.ended != "complete":
+    if whole and record.ended != "complete":
         problem = Problem("", f"was not completed ({record.ended}): compare complete runs only")
         raise ConfigError(str(folder), [problem])
     if not any(observation.status == "ok" for observation in observations):

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from harness.gate.calibrate import (
+    Apart,
+    SideBySide,
+    blocks_of,
+    detections,
+    drifts,
+    enough_blocks,
+    false_alarms,
+    injectable,
+)
+from harness.gate.compare import Key
+from harness.gate.margins import MARGINS
+from harness.gate.stored import stored
+from tests.fakes.stored import observations
+
+ROUND = Key("push", "round", "round_s")
+
+
+def pool_of(blocks, spread=0.02, seed=0):
+    return stored(observations(blocks, spread=spread, seed=seed), floored=False).values
+
+
+QUIET, NOISY = pool_of(60), pool_of(60, spread=0.4)
+PROCEDURES = [SideBySide(MARGINS, 10), Apart(MARGINS, 12, {})]
+
+
+@pytest.mark.parametrize("procedure", PROCEDURES)
+def test_the_same_code_hardly_ever_alarms_and_a_slow_down_is_found(procedure):
+    alarms = false_alarms(QUIET, procedure, 60, seed=1)
+    assert (alarms.comparisons, alarms.hits, alarms.others) == (60, 0, {})
+    found = detections(QUIET, MARGINS, procedure, 40, seed=2)
+    assert found.hits >= 38
+    assert found.others == {}
+    assert 0.85 < found.lower < found.upper
+
+
+def test_draws_follow_their_seed():
+    procedure = SideBySide(MARGINS, 8)
+    one, same, other = (procedure.changes(NOISY, {}, random.Random(seed)) for seed in (1, 1, 2))
+    assert one == same
+    assert one != other
+    assert detections(NOISY, MARGINS, procedure, 30, seed=1).hits < 15
+
+
+@pytest.mark.parametrize("procedure", PROCEDURES)
+def test_a_change_half_way_is_an_alarm(procedure):
+    """The procedures must see what is there: here every second base run is of another version."""
+    changed = {key: dict(values) for key, values in QUIET.items()}
+    for block in changed[ROUND]:
+        if block > 30 if isinstance(procedure, Apart) else block % 2:
+            changed[ROUND][block] *= 2
+    found = false_alarms(changed, procedure, 30, seed=3)
+    if isinstance(procedure, Apart):
+        assert found.others.keys() == {ROUND}
+    else:  # which of two neighbours is the base is drawn: it is noise, and not an alarm
+        assert found.hits == 0
+
+
+def test_drift_excuses_what_lies_within_it():
+    drift = drifts(QUIET, 10)
+    assert 0 < drift[ROUND] < 0.05
+    assert Key("push", "rpc", "log_records_per_op") not in drift  # it is zero
+    wide = Apart(MARGINS, 12, dict.fromkeys(QUIET, 1.0))
+    assert detections(QUIET, MARGINS, wide, 20, seed=4).hits == 0
+
+
+def test_only_what_exceeds_the_absolute_floor_can_be_made_worse():
+    keys = injectable(QUIET, MARGINS)
+    assert ROUND in keys
+    assert Key("push", "rpc", "log_records_per_op") not in keys
+    tiny = {ROUND: dict.fromkeys(range(1, 41), 1e-6)}
+    assert injectable(tiny, MARGINS) == []
+    with pytest.raises(ValueError, match="large enough"):
+        detections(tiny, MARGINS, SideBySide(MARGINS, 8), 10, seed=0)
+
+
+def test_blocks_follow_from_the_spread():
+    assert enough_blocks(QUIET, MARGINS, 20, seed=5) == 8
+    assert enough_blocks(NOISY, MARGINS, 20, seed=5) == 12  # the most that 60 base runs allow
+
+
+@pytest.mark.parametrize("procedure", PROCEDURES)
+def test_a_pool_that_is_too_small_is_refused(procedure):
+    with pytest.raises(ValueError, match="too few"):
+        procedure.changes(pool_of(12), {}, random.Random(0))
+
+
+def test_stretches_and_pairs_never_share_a_block():
+    class Spy(dict):
+        def __init__(self, values, seen):
+            super().__init__(values)
+            self.seen = seen
+
+        def __getitem__(self, block):
+            self.seen.append(block)
+            return super().__getitem__(block)
+
+    for procedure in PROCEDURES:
+        for seed in range(20):
+            seen = []
+            procedure.changes({ROUND: Spy(QUIET[ROUND], seen)}, {}, random.Random(seed))
+            assert len(set(seen)) == len(seen) >= 20
+            assert set(seen) <= set(blocks_of(QUIET))

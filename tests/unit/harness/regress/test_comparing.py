@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from harness.gate.compare import Key, key_of
+from harness.gate.margins import MARGINS
+from harness.gate.outcome import ExitCode
+from harness.regress.comparing import Rules, compare_stored, conclude
+from harness.regress.runs import read_run
+from tests.fakes.stored import observations, write
+
+ROUND = ("push", "round", "round_s")
+SLOW = {ROUND: 2.0}
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Compares two made-up runs."""
+
+    def compare(base, candidate, rules=None, **changes):
+        runs = [
+            read_run(write(tmp_path / f"{len(list(tmp_path.iterdir()))}", run)) for run in (base, candidate)
+        ]
+        rules = rules or Rules(MARGINS, None, {})
+        return compare_stored("check", *runs, rules._replace(**changes), command="fedbench check")
+
+    return compare
+
+
+def verdicts(record, name):
+    return {key_of(change) for change in record.changes if change.verdict == name}
+
+
+def test_a_slow_down_is_the_only_thing_reported_and_twice_the_same(made):
+    base, candidate = observations(10), observations(10, seed=1, factors=SLOW)
+    first, second = made(base, candidate), made(base, candidate)
+    assert first.changes == second.changes
+    assert verdicts(first, "regressed") == {Key(*ROUND)}
+    assert verdicts(first, "improved") == set()
+    assert (first.verdict, first.exit_code) == ("regressed", ExitCode.FAILED)
+    assert first.reason.endswith("worst: round_s of push round")
+    change = next(c for c in first.changes if key_of(c) == Key(*ROUND))
+    assert change.ratio == pytest.approx(2.0, rel=0.05)
+    assert change.base == pytest.approx(0.002, rel=0.1)
+
+
+def test_the_same_code_on_a_faster_machine_is_unchanged(made):
+    record = made(observations(10), observations(10, seed=1, speed=1.5))
+    assert verdicts(record, "unchanged") == {key_of(change) for change in record.changes}
+    assert (record.verdict, record.exit_code) == ("unchanged", ExitCode.OK)
+
+
+def test_without_floors_times_are_compared_as_they_are_and_that_is_said(made):
+    record = made(observations(10), observations(10, seed=1, floors=False))
+    assert "times are compared as they are: not every block of both runs has a floor" in record.warnings
+    assert verdicts(record, "regressed") == set()
+
+
+def test_a_change_in_one_half_of_a_run_is_not_confirmed(made):
+    half = [
+        replace(o, metrics={**o.metrics, "round_s": o.metrics["round_s"] * 2})
+        if o.workload == "round" and o.block > 5
+        else o
+        for o in observations(10, seed=1)
+    ]
+    record = made(observations(10), half)
+    assert verdicts(record, "regressed") == set()
+    assert Key(*ROUND) in verdicts(record, "inconclusive")
+    assert record.exit_code == ExitCode.INCONCLUSIVE
+    assert made(observations(10), half, fail_on="regressed").exit_code == ExitCode.OK
+
+
+def test_what_lies_within_the_drift_of_the_same_code_is_contaminated(made):
+    a_bit = {ROUND: 1.4}
+    drifting = made(observations(10), observations(10, seed=1, factors=a_bit), drift={Key(*ROUND): 0.5})
+    assert Key(*ROUND) in verdicts(drifting, "contaminated")
+    steady = made(observations(10), observations(10, seed=1, factors=a_bit), drift={Key(*ROUND): 0.01})
+    assert Key(*ROUND) in verdicts(steady, "regressed")
+
+
+def test_few_blocks_and_a_missing_calibration_are_said(made):
+    record = made(observations(10), observations(4, seed=1))
+    assert any(
+        "has 4 blocks: with fewer than 8 hardly any change can be confirmed" in w for w in record.warnings
+    )
+    assert "how often this errs is not calibrated here: run `fedbench aa`" in record.warnings
+
+
+def test_a_failed_cell_is_a_failure_and_nothing_in_common_is_nothing(made):
+    broken = [
+        replace(o, status="failed", reasons=["died"]) if o.workload == "rpc" else o for o in observations(9)
+    ]
+    record = made(observations(9), broken)
+    assert (record.verdict, record.exit_code) == ("failed", ExitCode.STACK_FAILED)
+    assert "push rpc: the candidate failed in block 1: died" in record.not_compared
+    renamed = [replace(o, arm="another") if o.stack == "push" else o for o in observations(9)]
+    record = made(observations(9), renamed)
+    assert (record.changes, record.exit_code) == ([], ExitCode.NOTHING_RAN)
+
+
+def test_nothing_compared_is_no_pass():
+    record = conclude([], [], "inconclusive")
+    assert record[2] is ExitCode.NOTHING_RAN
+
+
+def test_other_margins_judge_otherwise(made):
+    wide = {**MARGINS, "round_s": MARGINS["round_s"]._replace(share=2.0)}
+    record = made(observations(10), observations(10, seed=1, factors=SLOW), margins=wide)
+    assert Key(*ROUND) in verdicts(record, "unchanged")

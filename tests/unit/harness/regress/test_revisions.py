@@ -1,0 +1,138 @@
+"""Revisions of a small repository whose `fedbench` writes made-up runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedbench.errors import ConfigError
+from harness.gate.compare import Key, key_of, suspected
+from harness.gate.margins import MARGINS
+from harness.regress.revisions import (
+    Plan,
+    RevisionFailed,
+    changes_of,
+    checked_out,
+    measure,
+    resolve,
+    suspects_only,
+)
+
+ROOT = Path(__file__).resolve().parents[4]
+SETUP = """\
+mkdir -p "$(dirname "${BASH_SOURCE[0]}")/../.venv/bin"
+cp "$(dirname "${BASH_SOURCE[0]}")/../program" "$(dirname "${BASH_SOURCE[0]}")/../.venv/bin/fedbench"
+"""
+PROGRAM = f"""\
+#!{sys.executable}
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from tests.fakes.stored import observations, write
+options = dict(zip(sys.argv[2::1], sys.argv[3::1]))
+SLOW = 1.0
+seed = int(options["--seed"])
+made = observations(1, seed=seed, factors={{("push", "round", "round_s"): SLOW}})
+write(Path(options["--output"]) / "a-run", made)
+Path("asked").open("a").write(" ".join(sys.argv[1:]) + chr(10))
+"""
+SAID = []
+
+
+def git(folder, *arguments):
+    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    folder = tmp_path / "repository"
+    (folder / "scripts").mkdir(parents=True)
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "config", "user.email", "somebody@example.org")
+    git(folder, "config", "user.name", "Somebody")
+
+    def commit(name, program):
+        (folder / "scripts" / "setup").write_text(SETUP)
+        (folder / "program").write_text(program)
+        (folder / "program").chmod(0o755)
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "-m", name)
+        git(folder, "tag", name)
+
+    commit("fast", PROGRAM)
+    commit("slow", PROGRAM.replace("SLOW = 1.0", "SLOW = 2.0"))
+    commit("broken", PROGRAM.replace("SLOW = 1.0", "sys.exit('it cannot start')"))
+    return folder
+
+
+@pytest.fixture
+def plan(tmp_path):
+    (tmp_path / "small.yaml").write_text("suite: small\n")
+    return Plan(tmp_path / "small.yaml", 8, 7)
+
+
+def test_two_revisions_are_measured_in_turn_and_a_slow_down_is_found(repository, plan):
+    said = []
+    with checked_out(("fast", "slow"), said.append, repository) as (base, candidate):
+        assert base.commit == resolve("fast", repository)
+        batch = measure(base, candidate, plan, said.append)
+        asked = (base.folder / "asked").read_text().splitlines()
+        assert len(asked) == 16  # once for each block, and once again
+        assert len((candidate.folder / "asked").read_text().splitlines()) == 8
+        assert f"run {plan.suite} --quiet --blocks 1 --seed" in asked[0]
+        folders = [base.folder, candidate.folder]
+    changes, left_out = changes_of(batch, MARGINS)
+    assert [key_of(change) for change in suspected(changes)] == [Key("push", "round", "round_s")]
+    assert left_out == []
+    assert suspects_only(changes) == "^(push/round)$"
+    assert not any(folder.exists() for folder in folders)
+    assert git(repository, "worktree", "list").count("\n") == 0
+    orders = [line.split(": ")[1].split(" (")[0] for line in said if line.startswith("block")]
+    assert {tuple(orders[at : at + 3]) for at in range(0, len(orders), 3)} != {tuple(orders[:3])}
+
+
+def test_the_same_revision_twice_shares_a_worktree_and_is_unchanged(repository, plan):
+    with checked_out(("fast", "fast"), SAID.append, repository) as (base, candidate):
+        assert base.folder == candidate.folder
+        batch = measure(base, candidate, plan, SAID.append)
+    changes, _ = changes_of(batch, MARGINS)
+    assert suspected(changes) == []
+
+
+def test_what_is_no_revision_is_named(repository):
+    with pytest.raises(ConfigError, match="nonsense"):
+        resolve("nonsense", repository)
+    with pytest.raises(ConfigError, match="is no revision"):
+        resolve("--all", repository)
+
+
+def test_a_revision_that_cannot_run_is_named_and_nothing_is_left(repository, plan):
+    with (
+        pytest.raises(
+            RevisionFailed, match=r"cannot run the suite small\.yaml \(exit code 1\): it cannot start"
+        ),
+        checked_out(("fast", "broken"), SAID.append, repository) as (base, candidate),
+    ):
+        measure(base, candidate, plan, SAID.append)
+    assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_a_revision_that_cannot_be_set_up_is_named(repository):
+    (repository / "scripts" / "setup").write_text("echo no network >&2; exit 3\n")
+    git(repository, "commit", "-qam", "offline")
+    with (
+        pytest.raises(RevisionFailed, match=r"the environment of .* cannot be made: no network"),
+        checked_out(("HEAD",), SAID.append, repository),
+    ):
+        pass
+    git(repository, "rm", "-q", "scripts/setup")
+    git(repository, "commit", "-qm", "older")
+    with (
+        pytest.raises(RevisionFailed, match="has no scripts/setup"),
+        checked_out(("HEAD",), SAID.append, repository),
+    ):
+        pass

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from fedbench.errors import ConfigError
+from harness.regress.runs import check_name, read_run
+from tests.fakes.stored import observations, write
+
+
+def test_a_run_is_read_with_all_that_it_measured(tmp_path):
+    made = observations(2)
+    run = read_run(write(tmp_path / "one", made))
+    assert (run.name, run.observations) == ("one", made)
+    assert read_run(tmp_path / "one", "main").name == "main"
+
+
+def test_a_run_that_was_broken_off_is_compared_with_nothing(tmp_path):
+    folder = write(tmp_path / "one", observations(2), ended="budget")
+    with pytest.raises(ConfigError, match=r"was not completed \(budget\): compare complete runs only"):
+        read_run(folder)
+    assert read_run(folder, whole=False).record.blocks_done == 2
+
+
+def test_what_is_no_run_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="is no folder"):
+        read_run(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="name the folder of a run"):
+        read_run(tmp_path)
+    failed = [replace(o, status="failed") for o in observations(1)]
+    with pytest.raises(ConfigError, match="holds no cell that was measured"):
+        read_run(write(tmp_path / "failed", failed))
+    with pytest.raises(ConfigError, match="holds no cell that was measured"):
+        read_run(write(tmp_path / "empty", []))
+
+
+def test_a_run_of_a_newer_schema_or_cut_short_is_named(tmp_path):
+    folder = write(tmp_path / "one", observations(1))
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace('"schema_version": 1', '"schema_version": 99'))
+    with pytest.raises(ConfigError, match="schema version 99: this program reads version 1"):
+        read_run(folder)
+    (folder / "run.json").write_text(text[: len(text) // 2])
+    with pytest.raises(ConfigError, match="is damaged"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "-x", "a\n", "a b", "x" * 65, ".hidden", "a\0"])
+def test_names_that_play_tricks_are_refused(name):
+    with pytest.raises(ConfigError, match="baseline"):
+        check_name(name, "baseline")
+
+
+def test_ordinary_names_are_names():
+    for name in ("main", "v1.2.3", "2026-01-02_x", "x" * 64):
+        assert check_name(name, "baseline") == name
