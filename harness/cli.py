@@ -186,12 +186,25 @@ def run(
 
 
 @app.command()
-def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]) -> None:
-    """Render the report of a run again and print its criteria."""
-    from harness.console import print_verdict
+def report(
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a run, or the JSON file of a comparison.")
+    ],
+    format: Annotated[
+        str, typer.Option("--format", help="Of a comparison: text, json, md, html, junit, github, comment.")
+    ] = "text",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File for a comparison, in place of printing it.")
+    ] = None,
+) -> None:
+    """Render the report of a run again and print its criteria, or render a comparison."""
+    from harness.console import print_comparison, print_verdict
     from harness.records.store import Store
     from harness.report.render import render
 
+    if run_folder.is_file():
+        print_comparison(run_folder, format, output, out)
+        return
     if not run_folder.is_dir():
         raise ConfigError(str(run_folder), [Problem("", "is no folder: name the folder of a run")])
     store = Store(run_folder)

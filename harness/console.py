@@ -13,7 +13,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from fedbench.errors import ConfigError, Problem
+from harness.records.comparisons import read_comparison
 from harness.records.metrics import METRICS
+from harness.records.store import write_atomically
+from harness.report.changes import verdict_line as changes_verdict
+from harness.report.changes_text import changes_table
+from harness.report.comparison import render_comparison
 from harness.report.format import clean, quantity
 from harness.report.text import criteria_table, verdict_line
 from harness.run.plan import ArmRun, expected_s, plan
@@ -169,6 +174,25 @@ def print_verdict(record: RunRecord, folder: Path, console: Console, last: Conso
     for warning in record.warnings:
         _print_line(console, f"warning: {warning}")
     last.print(verdict_line(record, folder / "report.html"), markup=False, highlight=False, soft_wrap=True)
+
+
+def print_comparison(path: Path, format: str, output: Path | None, console: Console) -> None:
+    """Render a comparison again: into a file, or on the console, there in colour.
+
+    Raises:
+        ConfigError: ``path`` holds no comparison, or there is no such format.
+        OSError: The file cannot be written.
+    """
+    record = read_comparison(path)
+    if output is None and format == "text" and console.is_terminal:
+        console.print(changes_table(record))
+        console.print(changes_verdict(record), markup=False, highlight=False, soft_wrap=True)
+        return
+    text = render_comparison(record, format)
+    if output is None:
+        console.out(text, end="", highlight=False)
+    else:
+        write_atomically(output, text.encode())
 
 
 def _print_line(console: Console, line: str) -> None:

@@ -46,11 +46,14 @@ _COMPARED = ("reduction", "ratio", "limit", "frontier")
 
 def environment(run: RunRecord) -> Section:
     """Return the fingerprint of machine and checkout. What could not be read is a dash."""
-    known = run.environment
-    rows = [(label, _entry(key, known)) for key, label in _LABELS.items() if key in known]
-    rows += [(key, _plain(value)) for key, value in known.items() if key not in (*_LABELS, "dirty")]
-    rows += [("Command", run.command), ("Seed", str(run.seed))]
+    rows = [*facts(run.environment), ("Command", run.command), ("Seed", str(run.seed))]
     return Section("Environment", [Table((("What", "text"), ("Found", "text")), rows)])
+
+
+def facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return a fingerprint, as :func:`harness.records.environment.fingerprint` returns it, for people."""
+    rows = [(label, _entry(key, known)) for key, label in _LABELS.items() if key in known]
+    return rows + [(key, _plain(value)) for key, value in known.items() if key not in (*_LABELS, "dirty")]
 
 
 def validity(run: RunRecord) -> Section:

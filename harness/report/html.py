@@ -10,9 +10,10 @@ from harness.report.format import clean
 from harness.report.sections import headline, sections
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from harness.records.schema import RunRecord
+    from harness.report.document import Section
 
 
 def html(run: RunRecord, svgs: Mapping[str, str]) -> str:
@@ -23,6 +24,11 @@ def html(run: RunRecord, svgs: Mapping[str, str]) -> str:
         svgs: Name of each plot to its ``<svg>`` element, as :func:`harness.report.plots.plots` returns them:
             it is put into the page as it is.
     """
+    return page(headline(run), run.verdict, sections(run, tuple(svgs)), svgs)
+
+
+def page(title: str, verdict: str, content: Sequence[Section], svgs: Mapping[str, str]) -> str:
+    """Return any document of sections as a page in the colour of its verdict; plots as for :func:`html`."""
     environment = Environment(
         loader=PackageLoader("harness.report"),
         autoescape=True,
@@ -33,8 +39,5 @@ def html(run: RunRecord, svgs: Mapping[str, str]) -> str:
     )
     environment.filters["clean"] = clean
     return environment.get_template("report.html.j2").render(
-        run=run,
-        headline=headline(run),
-        sections=sections(run, tuple(svgs)),
-        svgs=svgs,
+        headline=title, verdict=verdict, sections=content, svgs=svgs
     )

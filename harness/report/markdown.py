@@ -10,7 +10,7 @@ from harness.report.format import clean
 from harness.report.sections import headline, sections
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from harness.records.schema import RunRecord
 
@@ -25,45 +25,52 @@ def markdown(run: RunRecord, plots: Mapping[str, str]) -> str:
         run: What was recorded.
         plots: Name of each plot to its path, relative to the report.
     """
-    blocks = [f"# {_escape(headline(run))}"]
-    for section in sections(run, tuple(plots)):
+    return document(headline(run), sections(run, tuple(plots)), plots)
+
+
+def document(title: str, content: Sequence[Section], plots: Mapping[str, str]) -> str:
+    """Return any document of sections; plots as for :func:`markdown`."""
+    blocks = [f"# {escape(title)}"]
+    for section in content:
         blocks += _section(section, plots)
     return "\n\n".join(blocks) + "\n"
 
 
+def escape(text: str) -> str:
+    """Return plain text as Markdown that shows it, on one line."""
+    return _SPECIAL.sub(r"\\\g<0>", clean(text))
+
+
+def cell(text: str, role: Role) -> str:
+    """Return plain text as a cell of a table."""
+    if role == "verdict" and text != "pass":
+        return f"**{escape(text)}**"
+    return f"`{text}`" if role == "code" and _CODE.fullmatch(text) else escape(text)
+
+
 def _section(section: Section, plots: Mapping[str, str]) -> list[str]:
-    heading = f"{'#' * section.level} {_escape(section.title)}"
+    heading = f"{'#' * section.level} {escape(section.title)}"
     return [heading, *(_part(part, plots) for part in section.parts)]
 
 
 def _part(part: Part, plots: Mapping[str, str]) -> str:
     match part:
         case Paragraph(text):
-            return _escape(text)
+            return escape(text)
         case Bullets(items):
-            return "\n".join(f"- {_escape(item)}" for item in items)
+            return "\n".join(f"- {escape(item)}" for item in items)
         case Links(items):
-            return "\n".join(f"- [{path}]({path}): {_escape(what)}" for path, what in items)
+            return "\n".join(f"- [{path}]({path}): {escape(what)}" for path, what in items)
         case Figure(name, caption):
-            return f"![{name}]({plots[name]})\n\n*{_escape(caption)}*"
+            return f"![{name}]({plots[name]})\n\n*{escape(caption)}*"
         case Table():
             return _table(part)
 
 
 def _table(table: Table) -> str:
     rule = ["---:" if role == "number" else "---" for _, role in table.columns]
-    rows = [[_escape(title) for title, _ in table.columns], rule]
+    rows = [[escape(title) for title, _ in table.columns], rule]
     rows += [
-        [_cell(cell, role) for cell, (_, role) in zip(row, table.columns, strict=True)] for row in table.rows
+        [cell(text, role) for text, (_, role) in zip(row, table.columns, strict=True)] for row in table.rows
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _cell(text: str, role: Role) -> str:
-    if role == "verdict" and text != "pass":
-        return f"**{_escape(text)}**"
-    return f"`{text}`" if role == "code" and _CODE.fullmatch(text) else _escape(text)
-
-
-def _escape(text: str) -> str:
-    return _SPECIAL.sub(r"\\\g<0>", clean(text))

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import pytest
 
 from harness import cli
+from harness.report.comparison import render_comparison
 from harness.suitefile import suite_names
+from tests.fakes.comparisons import fake_comparison
 
 SUITE = """
 title: Floors
@@ -239,6 +241,19 @@ def test_the_report_of_a_run_of_nothing_is_rendered_again(fedbench, suite, tmp_p
     fedbench("run", suite(), "-o", tmp_path / "results", "-k", "nothing")
     (folder,) = (tmp_path / "results").iterdir()
     assert fedbench("report", folder)[0] == 0
+
+
+def test_a_comparison_is_rendered_in_any_format(fedbench, tmp_path: Path) -> None:
+    path, page = tmp_path / "comparison.json", tmp_path / "comparison.html"
+    path.write_text(render_comparison(fake_comparison(), "json"))
+    assert fedbench("report", path).last.startswith("REGRESSED: ")
+    assert fedbench("report", path, "--format", "html", "-o", page)[:2] == (0, "")
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    refused = fedbench("report", path, "--format", "pdf")
+    assert (refused.code, "no format 'pdf'" in refused.err) == (2, True)
+    unwritable = fedbench("report", path, "-o", tmp_path / "missing" / "x")
+    assert unwritable.code == 5
+    assert "missing/.x: No such file or directory" in unwritable.err
 
 
 @pytest.mark.parametrize(
