@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -18,6 +18,8 @@ from harness.gate.outcome import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
+
+    from harness.records.schema import ComparisonRecord
 
 
 class _Console(Console):
@@ -199,11 +201,12 @@ def report(
 ) -> None:
     """Render the report of a run again and print its criteria, or render a comparison."""
     from harness.console import print_comparison, print_verdict
+    from harness.records.comparisons import read_comparison
     from harness.records.store import Store
     from harness.report.render import render
 
     if run_folder.is_file():
-        print_comparison(run_folder, format, output, out)
+        print_comparison(read_comparison(run_folder), format, output, out)
         return
     if not run_folder.is_dir():
         raise ConfigError(str(run_folder), [Problem("", "is no folder: name the folder of a run")])
@@ -246,8 +249,7 @@ def compare(
     """Compare two stored runs of this class of machines, metric by metric."""
     from harness.comparisons import Asked, compare_runs
 
-    asked = Asked(_command(), form, output, threshold or [], fail_on)
-    raise typer.Exit(compare_runs(base, candidate, asked, out))
+    _answer(compare_runs(base, candidate, Asked(_command(), threshold or [], fail_on)), form, output)
 
 
 @app.command()
@@ -262,8 +264,7 @@ def check(
     """Check a run against a baseline: 1 if anything regressed, 4 if that cannot be told of something."""
     from harness.comparisons import Asked, check_run
 
-    asked = Asked(_command(), form, output, threshold or [], fail_on)
-    raise typer.Exit(check_run(run_folder, baseline, asked, out))
+    _answer(check_run(run_folder, baseline, Asked(_command(), threshold or [], fail_on)), form, output)
 
 
 @app.command()
@@ -283,8 +284,8 @@ def ab(
     """Measure two git revisions in turn on this machine and compare them: what CI should use."""
     from harness.comparisons import Asked, compare_revisions
 
-    asked = Asked(_command(), form, output, threshold or [], fail_on)
-    raise typer.Exit(compare_revisions((ref_a, ref_b), suite, blocks, asked, out, _say(quiet)))
+    asked = Asked(_command(), threshold or [], fail_on)
+    _answer(compare_revisions((ref_a, ref_b), suite, blocks, asked, _say(quiet)), form, output)
 
 
 @app.command()
@@ -396,6 +397,15 @@ def _code_of(error: ConfigError) -> ExitCode:
     from harness.regress.baselines import NoBaseline
 
     return ExitCode.NOTHING_RAN if isinstance(error, NoBaseline) else ExitCode.USAGE
+
+
+def _answer(record: ComparisonRecord, form: str, output: Path | None) -> NoReturn:
+    from harness.console import print_comparison
+
+    print_comparison(record, form, output, out)
+    if output is not None:
+        print_comparison(record, "text", None, out)
+    raise typer.Exit(record.exit_code)
 
 
 def _command() -> str:

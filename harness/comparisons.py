@@ -13,11 +13,9 @@ from harness.gate.margins import overridden
 from harness.gate.outcome import ExitCode
 from harness.records.environment import fingerprint, machine_class
 from harness.records.schema import ComparisonRecord
-from harness.records.store import write_atomically
 from harness.regress import baselines, calibration, revisions
 from harness.regress.comparing import Rules, compare_stored, conclude
 from harness.regress.runs import read_run
-from harness.report.comparison import render_comparison
 from harness.suitefile import SUITES
 
 if TYPE_CHECKING:
@@ -37,44 +35,45 @@ class Asked(NamedTuple):
 
     Attributes:
         command: How it was asked for.
-        form: Format of the answer.
-        output: File that it is written to as well; None for none.
         thresholds: Margins that are not the usual ones, each as ``METRIC=SHARE``.
         fail_on: What counts as a failure.
     """
 
     command: str
-    form: str
-    output: Path | None
     thresholds: Sequence[str]
     fail_on: FailOn
 
 
-def compare_runs(base: Path, candidate: Path, asked: Asked, out: Console) -> int:
-    """Compare two stored runs; return the exit code."""
+def compare_runs(base: Path, candidate: Path, asked: Asked) -> ComparisonRecord:
+    """Compare two stored runs."""
     sides = read_run(base), read_run(candidate)
     machine = machine_class(sides[1].record.environment)
-    record = compare_stored("compare", *sides, _rules(asked, machine, "stored"), command=asked.command)
-    return _answer(record, asked, out)
+    return compare_stored("compare", *sides, _rules(asked, machine, "stored"), command=asked.command)
 
 
-def check_run(run: Path, baseline: str, asked: Asked, out: Console) -> int:
-    """Check a stored run against a baseline; return the exit code."""
+def check_run(run: Path, baseline: str, asked: Asked) -> ComparisonRecord:
+    """Check a stored run against a baseline."""
     base, candidate = baselines.baseline(baseline), read_run(run)
     machine = machine_class(candidate.record.environment)
-    record = compare_stored("check", base, candidate, _rules(asked, machine, "stored"), command=asked.command)
-    return _answer(record, asked, out)
+    return compare_stored("check", base, candidate, _rules(asked, machine, "stored"), command=asked.command)
 
 
 def compare_revisions(
-    names: tuple[str, str],
-    suite: str,
-    blocks: int | None,
-    asked: Asked,
-    out: Console,
-    say: Callable[[str], None],
-) -> int:
-    """Measure two revisions in turn, confirm what is suspected by a fresh batch; return the exit code."""
+    names: tuple[str, str], suite: str, blocks: int | None, asked: Asked, say: Callable[[str], None]
+) -> ComparisonRecord:
+    """Measure two revisions in turn, and confirm what is suspected by a fresh batch.
+
+    Args:
+        names: Base and candidate.
+        suite: Name or file of the suite that both run.
+        blocks: Of a batch; None for what the calibration found, or 10.
+        asked: How to judge.
+        say: Told how it goes.
+
+    Raises:
+        ConfigError: One is no revision, or there is no such suite.
+        RevisionFailed: One cannot be set up or run.
+    """
     machine = machine_class(fingerprint())
     rules = _rules(asked, machine, "paired")
     here = calibration.known(machine)
@@ -88,10 +87,9 @@ def compare_revisions(
             again = plan._replace(seed=plan.seed + 1, select=revisions.suspects_only(changes))
             second = revisions.measure(base, candidate, again, say)
             changes = confirmed(changes, revisions.changes_of(second, rules.margins)[0])
-    warnings = [] if rules.rates else ["how often this errs is not calibrated here: run `fedbench aa`"]
     failed = sorted(map(" ".join, first.candidate.failed))
     verdict, reason, exit_code = conclude(changes, failed, asked.fail_on)
-    record = ComparisonRecord(
+    return ComparisonRecord(
         kind="ab",
         base=f"{base.name} ({base.commit[:7]})",
         candidate=f"{candidate.name} ({candidate.commit[:7]})",
@@ -101,13 +99,12 @@ def compare_revisions(
         environment=fingerprint(),
         changes=changes,
         not_compared=left_out,
-        warnings=warnings,
+        warnings=[],
         rates=rules.rates,
         verdict=verdict,
         reason=reason,
         exit_code=int(exit_code),
     )
-    return _answer(record, asked, out)
 
 
 def print_baselines(out: Console) -> None:
@@ -184,15 +181,6 @@ def _rules(asked: Asked, machine: str, procedure: str) -> Rules:
     here = calibration.known(machine)
     rates = None if here is None or asked.thresholds else here.rates_of(procedure)
     return Rules(margins, rates, {} if here is None else here.drift_by_key(), asked.fail_on)
-
-
-def _answer(record: ComparisonRecord, asked: Asked, out: Console) -> int:
-    text = render_comparison(record, asked.form)
-    if asked.output is not None:
-        write_atomically(asked.output, text.encode())
-        text = render_comparison(record, "text")
-    out.print(text, markup=False, highlight=False, soft_wrap=True, end="" if text.endswith("\n") else "\n")
-    return record.exit_code
 
 
 def _suite_file(suite: str) -> Path:

@@ -13,7 +13,6 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from fedbench.errors import ConfigError, Problem
-from harness.records.comparisons import read_comparison
 from harness.records.metrics import METRICS
 from harness.records.store import write_atomically
 from harness.report.changes import verdict_line as changes_verdict
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from harness.records.schema import Observation, RunRecord
+    from harness.records.schema import ComparisonRecord, Observation, RunRecord
     from harness.suite import Suite
 
 _ARROWS = {"lower": "↓", "higher": "↑"}
@@ -176,14 +175,13 @@ def print_verdict(record: RunRecord, folder: Path, console: Console, last: Conso
     last.print(verdict_line(record, folder / "report.html"), markup=False, highlight=False, soft_wrap=True)
 
 
-def print_comparison(path: Path, format: str, output: Path | None, console: Console) -> None:
-    """Render a comparison again: into a file, or on the console, there in colour.
+def print_comparison(record: ComparisonRecord, format: str, output: Path | None, console: Console) -> None:
+    """Render a comparison: into a file, or on the console, there in colour.
 
     Raises:
-        ConfigError: ``path`` holds no comparison, or there is no such format.
+        ConfigError: There is no such format.
         OSError: The file cannot be written.
     """
-    record = read_comparison(path)
     if output is None and format == "text" and console.is_terminal:
         console.print(changes_table(record))
         console.print(changes_verdict(record), markup=False, highlight=False, soft_wrap=True)

@@ -77,8 +77,6 @@ def compare_stored(
             f"{candidate.name} has {len(sides[1].steps)} blocks: with fewer than {FEWEST} hardly any change "
             "can be confirmed"
         )
-    if rules.rates is None:
-        warnings.append("how often this errs is not calibrated here: run `fedbench aa`")
     verdict, reason, exit_code = conclude(changes, sorted(map(" ".join, sides[1].failed)), rules.fail_on)
     return ComparisonRecord(
         kind=kind,

@@ -8,6 +8,7 @@ from harness.records.metrics import METRICS
 from harness.records.schema import Change, ComparisonRecord, Rates
 
 RATES = Rates(
+    procedure="paired",
     machine="Example Processor, 2 cores, x86_64, Python 3.11",
     measured_utc="2025-01-01T00:00:00Z",
     comparisons=300,

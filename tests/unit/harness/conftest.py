@@ -1,9 +1,13 @@
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from io import BytesIO
+from typing import NamedTuple
 
 import pytest
 from blockbuster.blockbuster import _skip
 from matplotlib.figure import Figure
+
+from harness import cli
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -20,3 +24,29 @@ def may_block() -> Iterator[None]:
     _skip.value = True
     yield
     _skip.value = False
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last(self) -> str:
+        return self.out.splitlines()[-1]
+
+
+@pytest.fixture
+def fedbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Run the command line in this process."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["fedbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -26,32 +25,6 @@ criteria:
   - {{id: fast, arm: floors, metric: latency_p50_s,
      kind: {kind}, target: {target}, workload: {workload}{more}}}
 """
-
-
-class Done(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def last(self) -> str:
-        return self.out.splitlines()[-1]
-
-
-@pytest.fixture
-def fedbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
-    """Run the command line in this process."""
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["fedbench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return Done(int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture
