@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,7 +28,19 @@ def rate_upper(events: int, trials: int, confidence: float = 0.95) -> float:
     _check(events, trials, confidence)
     if events == trials:
         return 1.0
-    return _bisect(lambda rate: _at_most(events, trials, rate) > 1 - confidence)
+    k = np.arange(events + 1)
+    # In logarithms: from 1 030 trials on there are more combinations than a float can count.
+    combinations = np.array(
+        [math.lgamma(trials + 1) - math.lgamma(i + 1) - math.lgamma(trials - i + 1) for i in k.tolist()]
+    )
+
+    def at_most(rate: float) -> float:
+        """Return the probability of at most so many events."""
+        if rate == 1:
+            return 0.0
+        return float(np.exp(combinations + k * math.log(rate) + (trials - k) * math.log1p(-rate)).sum())
+
+    return _bisect(lambda rate: at_most(rate) > 1 - confidence)
 
 
 def rate_lower(events: int, trials: int, confidence: float = 0.95) -> float:
@@ -40,11 +54,6 @@ def _check(events: int, trials: int, confidence: float) -> None:
             f"{events} of {trials} at confidence {confidence}: there must be at least one trial, no more "
             "events than trials, and a confidence in (0, 1)"
         )
-
-
-def _at_most(events: int, trials: int, rate: float) -> float:
-    """Return the probability of at most so many events."""
-    return math.fsum(math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(events + 1))
 
 
 def _bisect(above: Callable[[float], bool]) -> float:

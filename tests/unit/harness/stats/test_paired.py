@@ -1,5 +1,6 @@
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -7,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
-from harness.stats.paired import Estimate, hodges_lehmann, log_ratios, ratio, reduction, signed_rank_interval
+from harness.stats.paired import (
+    Estimate,
+    hodges_lehmann,
+    log_ratios,
+    ratio,
+    reduction,
+    signed_rank_interval,
+    signed_rank_p,
+)
 
 confidences = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99])
 # Three decimals keep the Walsh averages either equal or far enough apart to look between them.
@@ -171,3 +180,42 @@ def test_reduction_from_zero_is_undefined() -> None:
 def test_reduction_refuses_negative_values(bad: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=r"pair 0 is .*at least 0"):
         reduction([bad[0]], [bad[1]])
+
+
+@settings(max_examples=60)
+@given(differences)
+def test_the_p_value_is_that_over_all_sign_patterns(d: list[float]) -> None:
+    centre = min(d) + 1 / math.pi  # off every tie of ranks, all of which have three decimals
+    if len({abs(x - centre) for x in d}) == len(d):
+        assert signed_rank_p(d, centre) == one_sided_p(d, centre)
+
+
+# Halves have exact averages, so that ties are ties.
+halves = st.integers(-40, 40).map(lambda i: i / 2)
+
+
+@settings(max_examples=150)
+@given(st.lists(halves, min_size=1, max_size=25), halves.map(lambda x: x / 2), confidences)
+def test_the_bounds_and_the_p_value_say_the_same(d: list[float], centre: float, confidence: float) -> None:
+    estimate = signed_rank_interval(d, confidence)
+    allowed = 1 - Fraction(confidence)  # a p-value is a multiple of 2**-25, so a float holds it
+    assert (Fraction(signed_rank_p(d, centre)) <= allowed) == (estimate.low > centre)
+    assert (Fraction(signed_rank_p([-x for x in d], -centre)) <= allowed) == (estimate.high < centre)
+
+
+@given(st.lists(halves, min_size=1, max_size=12), halves, halves)
+def test_a_higher_centre_has_a_larger_p_value(d: list[float], one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert 0 < signed_rank_p(d, low) <= signed_rank_p(d, high) <= 1
+
+
+@pytest.mark.parametrize(("n", "p"), [(1, 0.5), (5, 1 / 32), (10, 1 / 1024)])
+def test_the_smallest_p_value_is_that_of_all_on_one_side(n: int, p: float) -> None:
+    assert signed_rank_p([1.0] * n) == p
+    assert signed_rank_p([-1.0] * n) == signed_rank_p([0.0] * n) == 1.0
+
+
+@pytest.mark.parametrize("d", [[], [math.nan]])
+def test_there_is_no_p_value_of_nothing(d: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"no differences|not finite"):
+        signed_rank_p(d)
