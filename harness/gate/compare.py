@@ -240,4 +240,7 @@ def _verdict(
         return "unchanged", "both bounds lie within the margin"
     if not math.isfinite(estimate.low):
         return "inconclusive", f"{estimate.n} samples are too few for a bound"
+    if estimate.low > limit or estimate.high < -limit:
+        p = min(p_worse, p_better)
+        return "inconclusive", f"beyond the margin, but not sure among so many metrics: p = {p:.2g} (Holm)"
     return "inconclusive", f"the interval of {estimate.n} samples spans the margin"
