@@ -1,8 +1,9 @@
 """The pieces on the way of every message and every update, one by one, for whoever tunes them.
 
-    pytest tests/benchmarks --benchmark-enable
+    pytest tests/benchmarks --benchmark-enable --benchmark-json FILE
 
-They decide nothing: budgets are ratios that the harness measures. In the suite each runs once, as a test.
+Budgets are ratios that the harness measures; what these take is compared between versions, with a file each
+of several runs (``harness/records/pytestbench.py``). In the suite each runs once, as a test.
 """
 
 import numpy as np
