@@ -234,7 +234,9 @@ FailOn = Annotated[
     Literal["regressed", "inconclusive"],
     typer.Option(help="regressed: what is inconclusive does not fail (exit code 0 in place of 4)."),
 ]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+Runs = Annotated[
+    list[Path], typer.Argument(metavar="RUN", help="Folder of a run, or JSON files of pytest-benchmark.")
+]
 
 
 @app.command()
@@ -254,7 +256,7 @@ def compare(
 
 @app.command()
 def check(
-    run_folder: RunFolder,
+    run_folder: Runs,
     baseline: Annotated[str, typer.Option(help="Name of the baseline.")],
     form: Format = "text",
     output: AnswerFile = None,
@@ -332,13 +334,15 @@ app.add_typer(baselines, name="baseline")
 @baselines.command(name="set")
 def baseline_set(
     name: Annotated[str, typer.Argument(help="Name of the baseline.")],
-    run_folder: RunFolder,
+    run_folder: Runs,
     replace_old: Annotated[bool, typer.Option("--replace", help="Replace the one of that name.")] = False,
 ) -> None:
     """Keep a run as a baseline under results/baselines/, which is committed."""
+    from harness.comparisons import read_any
     from harness.regress.baselines import set_baseline
 
-    out.print(f"kept in {set_baseline(name, run_folder, replace_old=replace_old)}", highlight=False)
+    folder = set_baseline(name, read_any(run_folder), replace_old=replace_old)
+    out.print(f"kept in {folder}", markup=False, highlight=False)
 
 
 @baselines.command(name="list")

@@ -15,6 +15,7 @@ from harness.records.environment import fingerprint, machine_class
 from harness.records.schema import ComparisonRecord
 from harness.regress import baselines, calibration, revisions
 from harness.regress.comparing import Rules, compare_stored, conclude
+from harness.regress.microbench import stored_benchmarks
 from harness.regress.runs import read_run
 from harness.suitefile import SUITES
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from harness.gate.margins import Margin
     from harness.regress.comparing import FailOn
+    from harness.regress.runs import StoredRun
 
 FRESH_DAYS = 30
 """Base runs that are older are collected anew."""
@@ -44,6 +46,21 @@ class Asked(NamedTuple):
     fail_on: FailOn
 
 
+def read_any(paths: Sequence[Path]) -> StoredRun:
+    """Return the run in a folder, or the one that JSON files of pytest-benchmark make.
+
+    Raises:
+        ConfigError: It cannot be read, or several folders are given.
+    """
+    if any(path.is_file() for path in paths):
+        return stored_benchmarks(paths)
+    if len(paths) > 1:
+        raise ConfigError(
+            str(paths[1]), [Problem("", "give one run; only files of pytest-benchmark may be several")]
+        )
+    return read_run(paths[0])
+
+
 def compare_runs(base: Path, candidate: Path, asked: Asked) -> ComparisonRecord:
     """Compare two stored runs."""
     sides = read_run(base), read_run(candidate)
@@ -51,9 +68,9 @@ def compare_runs(base: Path, candidate: Path, asked: Asked) -> ComparisonRecord:
     return compare_stored("compare", *sides, _rules(asked, machine, "stored"), command=asked.command)
 
 
-def check_run(run: Path, baseline: str, asked: Asked) -> ComparisonRecord:
-    """Check a stored run against a baseline."""
-    base, candidate = baselines.baseline(baseline), read_run(run)
+def check_run(paths: Sequence[Path], baseline: str, asked: Asked) -> ComparisonRecord:
+    """Check a stored run, or JSON files of pytest-benchmark, against a baseline."""
+    base, candidate = baselines.baseline(baseline), read_any(paths)
     machine = machine_class(candidate.record.environment)
     return compare_stored("check", base, candidate, _rules(asked, machine, "stored"), command=asked.command)
 

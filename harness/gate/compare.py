@@ -157,11 +157,14 @@ def key_of(change: Change) -> Key:
     return Key(change.arm, change.workload, change.metric)
 
 
+_CONFIRMED = "; a fresh batch says the same"
+
+
 def _confirmed(change: Change, again: Change | None) -> Change:
     if change.verdict not in ("regressed", "improved"):
         return change
     if again is not None and again.verdict == change.verdict:
-        return change
+        return replace(change, reason=change.reason.removesuffix(_CONFIRMED) + _CONFIRMED)
     said = "did not measure it" if again is None else f"says {again.verdict}"
     return replace(
         change, verdict="inconclusive", reason=f"{change.verdict} in one batch, and a fresh one {said}"

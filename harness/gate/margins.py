@@ -29,6 +29,7 @@ MARGINS: dict[str, Margin] = {
     "intended_p99_s": Margin(0.25, 500e-6),
     "round_s": Margin(0.10, 50e-6),
     "start_s": Margin(0.10, 0.020),
+    "benchmark_s": Margin(0.10, 20e-9),
     "floor_ratio": Margin(0.10, 0.05),
     "latency_hops": Margin(0.10, 0.1),
     "cpu_s_per_op": Margin(0.10, 3e-6),

@@ -55,6 +55,7 @@ METRICS: dict[str, Metric] = {
     ),
     "server_cpu_cores": Metric("cores", "lower", "CPU time of the server's process per second"),
     "start_s": Metric("s", "lower", "start of a federation until every client has registered"),
+    "benchmark_s": Metric("s", "lower", "median time of a micro-benchmark"),
     "floor_s": Metric("s", "lower", "median of the floor timed beside the operation"),
     "floor_ratio": Metric("times", "lower", "median latency as a multiple of that floor"),
     "round_s": Metric("s", "lower", "median duration of one round"),

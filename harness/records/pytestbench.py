@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fedbench.errors import ConfigError, Problem
+from harness.records.environment import machine_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,11 +42,12 @@ class _Benchmark(msgspec.Struct, frozen=True):
 
 
 class _File(msgspec.Struct, frozen=True):
-    """What of a file matters. ``machine_info`` tells which machine, ``datetime`` which run."""
+    """What of a file matters; ``datetime`` tells which run it is."""
 
     version: str
     datetime: str
     machine_info: dict[str, Any]
+    commit_info: dict[str, Any]
     benchmarks: list[_Benchmark]
 
 
@@ -72,7 +74,7 @@ def load(paths: Sequence[Path]) -> dict[str, list[float]]:
         if file.datetime in runs:
             message = f"is the same run as {runs[file.datetime]}: a run counts once"
             raise ConfigError(str(path), [Problem("", message)])
-        found = _machine(file)
+        found = machine_class(_environment(file))
         if runs and found != machine:
             message = f"was made on {found}, {paths[0]} on {machine}: samples are of one machine"
             raise ConfigError(str(path), [Problem("", message)])
@@ -83,13 +85,13 @@ def load(paths: Sequence[Path]) -> dict[str, list[float]]:
     return samples
 
 
-def machine(path: Path) -> str:
-    """Return what two files must have in common to be compared, as one line.
+def environment(path: Path) -> dict[str, Any]:
+    """Return what a file tells of its machine and commit, by the names of a run's environment.
 
     Raises:
         ConfigError: As for :func:`load`.
     """
-    return _machine(_read(path))
+    return _environment(_read(path))
 
 
 def _read(path: Path) -> _File:
@@ -154,10 +156,15 @@ def _edited(stats: _Stats) -> str:
     return ""
 
 
-def _machine(file: _File) -> str:
+def _environment(file: _File) -> dict[str, Any]:
     known = file.machine_info
     cpu = known.get("cpu")
     cpu = cpu if isinstance(cpu, dict) else {}
-    model = " ".join(str(cpu.get("brand_raw") or "unknown CPU").split("@")[0].split())
-    python = ".".join(str(known.get("python_version") or "?").split(".")[:2])
-    return f"{model}, {cpu.get('count')} cores, {known.get('machine')}, Python {python}"
+    return {
+        "cpu_model": cpu.get("brand_raw"),
+        "cores_usable": cpu.get("count"),
+        "architecture": known.get("machine"),
+        "python": known.get("python_version"),
+        "commit": file.commit_info.get("id"),
+        "dirty": file.commit_info.get("dirty"),
+    }

@@ -26,12 +26,12 @@ class NoBaseline(ConfigError):
     """There is no baseline that a run can be checked against."""
 
 
-def set_baseline(name: str, run_folder: Path, *, replace_old: bool = False, root: Path = BASELINES) -> Path:
+def set_baseline(name: str, run: StoredRun, *, replace_old: bool = False, root: Path = BASELINES) -> Path:
     """Keep a run as a baseline; of its observations, what comparisons need.
 
     Args:
         name: Name of the baseline.
-        run_folder: The run's folder.
+        run: The run.
         replace_old: Whether a baseline of that name is replaced; it is kept until the new one is complete.
         root: Where baselines lie.
 
@@ -43,12 +43,11 @@ def set_baseline(name: str, run_folder: Path, *, replace_old: bool = False, root
         OSError: It cannot be written; an old one is as it was.
     """
     target = root / check_name(name, "baseline")
-    run = read_run(run_folder)
     problems = _unfit(run)
     if target.exists() and not replace_old:
         problems.append(Problem("", f"there is a baseline {name!r} already: give --replace to replace it"))
     if problems:
-        raise ConfigError(str(run_folder), problems)
+        raise ConfigError(run.name, problems)
     root.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
     try:

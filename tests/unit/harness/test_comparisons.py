@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import UTC, datetime
 
 import pytest
@@ -71,6 +72,34 @@ def test_a_baseline_of_another_machine_is_no_baseline(runs, fedbench):
     assert done.code == 5
     assert "96 cores" in done.err
     assert "fedbench ab REF_A REF_B" in done.err
+
+
+def test_results_of_pytest_benchmark_are_checked_by_the_same_statistics(runs, fedbench):
+    rng = random.Random(1)
+
+    def files(name, factor):
+        paths = []
+        for number in range(10):
+            benchmarks = [
+                {"fullname": title, "stats": {"min": s, "max": 9 * s, "median": 2 * s, "rounds": 5}}
+                for title, s in (
+                    ("test_codec", 1e-6 * (1 + rng.gauss(0, 0.01))),
+                    ("test_session", factor * 1e-6 * (1 + rng.gauss(0, 0.01))),
+                )
+            ]
+            file = {"version": "5.1.0", "datetime": f"{name} {number}", "benchmarks": benchmarks}
+            paths.append(runs / f"{name}{number}.json")
+            paths[-1].write_text(json.dumps({**file, "machine_info": {}, "commit_info": {}}))
+        return paths
+
+    assert fedbench("baseline", "set", "micro", *files("base", 1.0)).code == 0
+    slow = fedbench("check", *files("slow", 2.0), "--baseline", "micro")
+    assert slow.code == 1
+    assert slow.last.startswith(
+        "REGRESSED: 1 regressed, 1 unchanged; worst: benchmark_s of benchmarks test_session"
+    )
+    assert fedbench("check", *files("same", 1.0), "--baseline", "micro").code == 0
+    assert fedbench("check", "base", "slow", "--baseline", "micro").code == 2
 
 
 def test_rates_are_drawn_from_base_runs_kept_and_quoted(runs, fedbench):

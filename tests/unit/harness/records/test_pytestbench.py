@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fedbench.errors import ConfigError
-from harness.records.pytestbench import load, machine
+from harness.records.environment import machine_class
+from harness.records.pytestbench import environment, load
 
 FAST, SLOW = "tests/benchmarks/test_x.py::test_fast[1]", "tests/benchmarks/test_x.py::test_slow"
 MACHINE = {
@@ -61,8 +62,11 @@ def test_without_the_rounds_the_median_is_taken_at_its_word(write):
 
 
 def test_the_machine_is_a_line_without_its_clock_or_name(write):
-    assert machine(write(document())) == "Example Processor, 2 cores, x86_64, Python 3.11"
-    assert machine(write(document(machine_info={}))) == "unknown CPU, None cores, None, Python ?"
+    assert machine_class(environment(write(document()))) == "Example Processor, 2 cores, x86_64, Python 3.11"
+    assert (
+        machine_class(environment(write(document(machine_info={}))))
+        == "unknown CPU, None cores, None, Python ?"
+    )
 
 
 def test_no_files_are_no_samples():

@@ -19,6 +19,10 @@ from harness.regress.runs import read_run
 from tests.fakes.stored import ENVIRONMENT, observations, write
 
 
+def stored(folder, made, **changes):
+    return read_run(write(folder, made, **changes))
+
+
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / "baselines"
@@ -26,7 +30,7 @@ def root(tmp_path):
 
 def test_a_run_is_kept_without_what_comparisons_do_not_need(tmp_path, root):
     made = [replace(o, texts={"model_digest": "x"}) for o in observations(2)]
-    folder = set_baseline("main", write(tmp_path / "run", made), root=root)
+    folder = set_baseline("main", stored(tmp_path / "run", made), root=root)
     assert folder == root / "main"
     kept = baseline("main", root=root)
     assert kept.name == "baseline main"
@@ -37,7 +41,7 @@ def test_a_run_is_kept_without_what_comparisons_do_not_need(tmp_path, root):
 
 
 def test_one_is_replaced_only_if_asked_for(tmp_path, root):
-    first, second = (write(tmp_path / name, observations(n)) for name, n in (("a", 2), ("b", 3)))
+    first, second = (stored(tmp_path / name, observations(n)) for name, n in (("a", 2), ("b", 3)))
     set_baseline("main", first, root=root)
     with pytest.raises(ConfigError, match="give --replace"):
         set_baseline("main", second, root=root)
@@ -48,7 +52,7 @@ def test_one_is_replaced_only_if_asked_for(tmp_path, root):
 
 
 def test_a_baseline_that_cannot_be_written_leaves_the_old_one(tmp_path, root, monkeypatch):
-    run = write(tmp_path / "run", observations(2))
+    run = stored(tmp_path / "run", observations(2))
     set_baseline("main", run, root=root)
 
     def full(*_):
@@ -64,9 +68,9 @@ def test_a_baseline_that_cannot_be_written_leaves_the_old_one(tmp_path, root, mo
 
 def test_runs_that_will_not_do_are_refused_with_every_reason(tmp_path, root):
     failed = [replace(o, status="failed") if o.workload == "rpc" else o for o in observations(2)]
-    folder = write(tmp_path / "run", failed, warnings=["profiled: numbers are not comparable"])
+    run = stored(tmp_path / "run", failed, warnings=["profiled: numbers are not comparable"])
     with pytest.raises(ConfigError) as caught:
-        set_baseline("main", folder, root=root)
+        set_baseline("main", run, root=root)
     assert [problem.message for problem in caught.value.problems] == [
         "push rpc ended as failed: a baseline must have measured all",
         "profiled: numbers are not comparable: measure without --profile",
@@ -77,7 +81,7 @@ def test_runs_that_will_not_do_are_refused_with_every_reason(tmp_path, root):
 def test_one_that_is_missing_is_named_with_those_there_are(tmp_path, root):
     with pytest.raises(NoBaseline, match="there are none: make one by `fedbench baseline set NAME RUN`"):
         baseline("main", root=root)
-    set_baseline("release", write(tmp_path / "run", observations(2)), root=root)
+    set_baseline("release", stored(tmp_path / "run", observations(2)), root=root)
     with pytest.raises(NoBaseline, match="known: release"):
         baseline("main", root=root)
     with pytest.raises(NoBaseline, match="nothing was removed"):
