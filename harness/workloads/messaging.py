@@ -12,6 +12,7 @@ from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.stacks.floors import hops
 from harness.stats.histogram import Histogram
+from harness.workloads.arrivals import Arrivals
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, running
 from harness.workloads.beside import against_floor
 from harness.workloads.beside_process import open_trips, trips_s
@@ -126,20 +127,14 @@ class PushNotify(Workload):
         """Send, wait until every notification was handled, and check that each came once, in order."""
         clients, operations = self.params["clients"], self.params["operations"]
         rng = random.Random(self.params["seed"])
-        lag = Histogram()
+        arrivals = Arrivals(self.params["rate_per_s"], rng)
         sent: dict[int, list[int]] = {client: [] for client in range(clients)}
         async with running(stack, FederationSpec(clients, ECHO, methods=("collected",))):
             async with session.measured():
-                intended_ns = time.monotonic_ns()
                 for i in range(operations):
-                    intended_ns += int(rng.expovariate(self.params["rate_per_s"]) * 1e9)
-                    wait_s = (intended_ns - time.monotonic_ns()) / 1e9
-                    if wait_s > 0:
-                        await asyncio.sleep(wait_s)
+                    intended_ns, now_ns = await arrivals.next()
                     client = rng.randrange(clients)
                     sent[client].append(i)
-                    now_ns = time.monotonic_ns()
-                    lag.record(max(now_ns - intended_ns, 0))
                     stack.notify(client, [i, now_ns, intended_ns], intended_ns=intended_ns)
                 events = await _collected(stack, clients, self.params["drain_s"])
             latency, intended, wrong = _handled(events, sent)
@@ -149,7 +144,7 @@ class PushNotify(Workload):
             histograms={
                 "latency": latency.to_dict(),
                 "intended": intended.to_dict(),
-                "lag": lag.to_dict(),
+                "lag": arrivals.lag.to_dict(),
             },
             wrong=wrong,
         )
