@@ -20,3 +20,11 @@ def thread_ids(pid: int) -> list[int]:
         return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def open_descriptors(pid: int) -> int:
+    """Return how many file descriptors a process has open, 0 when it has vanished."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from harness.probes.procfs import read_bytes, thread_ids
+from harness.probes.procfs import open_descriptors, read_bytes, thread_ids
 
 
 def test_files_are_read_whole() -> None:
@@ -23,6 +23,14 @@ def test_every_thread_is_listed() -> None:
         thread.join()
 
 
+def test_every_open_descriptor_of_another_process_counts() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert open_descriptors(process.pid) >= 3
+        before = open_descriptors(os.getpid())
+        with open(os.devnull):
+            assert open_descriptors(os.getpid()) == before + 1
+
+
 def test_what_has_vanished_is_nothing() -> None:
     process = subprocess.Popen(["true"])
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -31,6 +39,7 @@ def test_what_has_vanished_is_nothing() -> None:
     process.wait()
     assert read_bytes(f"/proc/{process.pid}/status") is None
     assert thread_ids(process.pid) == []
+    assert open_descriptors(process.pid) == 0
 
 
 def test_other_errors_are_not_hidden() -> None:
