@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.stacks.base import FederationSpec, Unsupported
+from harness.stacks.base import ASK_DEADLINE_S, FederationSpec, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,9 @@ class BareStack:
     async def stop(self) -> None:
         """Nothing to take down."""
 
-    async def ask(self, client: int, method: str) -> Any:
+    async def ask(
+        self, client: int, method: str, *, model: ModelState | None = None, deadline_s: float = ASK_DEADLINE_S
+    ) -> Any:
         """Unsupported."""
         raise self._unsupported()
 

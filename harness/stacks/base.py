@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from fedbench.values import History, RoundRecord
 
 
+ASK_DEADLINE_S = 60.0
+"""Seconds until the answer of a learner's method is worthless, unless told otherwise."""
+
+
 class Unsupported(Exception):
     """A stack cannot do what a workload asks: the cell counts as unsupported, never as zero."""
 
@@ -61,10 +65,22 @@ class Stack(Protocol):
         """Take it down; idempotent."""
         ...
 
-    async def ask(self, client: int, method: str) -> Any:
+    async def ask(
+        self, client: int, method: str, *, model: ModelState | None = None, deadline_s: float = ASK_DEADLINE_S
+    ) -> Any:
         """Return what a method of a client's learner returns, plain data or a model.
 
         It is called after all that the client was sent before.
+
+        Args:
+            client: Which client, from 0.
+            method: One of the methods of the specification.
+            model: Handed to the method as keyword argument ``model``, unless it is None.
+            deadline_s: Seconds until the answer is worthless.
+
+        Raises:
+            DeadlineExceeded: No answer came in time.
+            RemoteError: The method raised.
         """
         ...
 

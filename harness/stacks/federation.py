@@ -11,15 +11,13 @@ from fedbench.loop import in_thread
 from fedbench.messages import Kind
 from fedbench.polling.proxy import PollingProxy
 from fedbench.rpc.proxy import LearnerProxy
-from harness.stacks.base import FederationSpec, Unsupported
+from harness.stacks.base import ASK_DEADLINE_S, FederationSpec, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fedbench.tensors.model import ModelState
     from fedbench.values import History, RoundRecord
-
-ASK_DEADLINE_S = 60.0
 
 
 class FederationStack:
@@ -67,16 +65,22 @@ class FederationStack:
             self._proxies.clear()
             await federation.stop()
 
-    async def ask(self, client: int, method: str) -> Any:
+    async def ask(
+        self, client: int, method: str, *, model: ModelState | None = None, deadline_s: float = ASK_DEADLINE_S
+    ) -> Any:
         """Return what a method of a client's learner returns, plain data or a model.
 
         It is called after all that the client was sent before.
+
+        Raises:
+            DeadlineExceeded: No answer came in time.
+            RemoteError: The method raised.
         """
         proxy = self._proxy(client)
         if isinstance(proxy, LearnerProxy):
-            return await proxy.call_remote_method(method, deadline_s=ASK_DEADLINE_S)
+            return await proxy.call_remote_method(method, model=model, deadline_s=deadline_s)
         call: dict[str, Any] = {"args": [], "kwargs": {}}
-        answer = await proxy.call(Kind.RPC_REQUEST, method, call, None, ASK_DEADLINE_S)
+        answer = await proxy.call(Kind.RPC_REQUEST, method, call, model, deadline_s)
         return answer.body if answer.tensors is None else answer.tensors
 
     async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:

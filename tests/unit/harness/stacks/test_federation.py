@@ -5,7 +5,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from fedbench.errors import ConfigError, DeadlineExceeded, TransportError
+from fedbench.errors import ConfigError, DeadlineExceeded, RemoteError, TransportError
 from fedbench.federation import Federation
 from fedbench.tensors.model import ModelState
 from fedbench.values import RoundRecord
@@ -46,6 +46,27 @@ async def test_notifications_reach_their_client_alone_and_in_order(stack: Federa
         stack.notify(1, [number], intended_ns=5)
     collected = [await stack.ask(client, "collected") for client in range(3)]
     assert [[data for _, data in events] for events in collected] == [[], [[0], [1], [2]], []]
+
+
+@pytest.mark.parametrize("architecture", ["push", "polling"])
+async def test_a_method_is_handed_the_model_it_is_asked_with(architecture: str) -> None:
+    stack = FederationStack(architecture, "memory", {})
+    await stack.start(FederationSpec(1, "harness.workloads.learners:BouncingLearner", methods=("bounce",)))
+    answer = await stack.ask(0, "bounce", model=model(3))
+    assert answer["values"].tolist() == [3.0] * 16
+    with pytest.raises(RemoteError, match="TypeError"):
+        await stack.ask(0, "bounce")
+    await stack.stop()
+
+
+@pytest.mark.parametrize("architecture", ["push", "polling"])
+async def test_a_method_that_does_not_answer_in_time_is_given_up(architecture: str) -> None:
+    stack = FederationStack(architecture, "memory", {})
+    late = FederationSpec(1, "harness.workloads.learners:LateLearner", {"slow_s": 60.0}, methods=("late",))
+    await stack.start(late)
+    with pytest.raises(DeadlineExceeded):
+        await stack.ask(0, "late", deadline_s=0.01)
+    await stack.stop()
 
 
 async def test_a_broadcast_returns_when_every_client_has_applied_it(stack: FederationStack) -> None:
