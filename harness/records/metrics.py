@@ -34,6 +34,7 @@ METRICS: dict[str, Metric] = {
     "intended_p50_s": Metric("s", "lower", "median latency from the intended time of sending"),
     "intended_p99_s": Metric("s", "lower", "99th percentile of latency from the intended time of sending"),
     "lag_p99_s": Metric("s", "lower", "99th percentile of the load generator's lag"),
+    "capacity_ops_per_s": Metric("op/s", "higher", "calls a second while several are open at any time"),
     "cpu_cores": Metric("cores", "lower", "CPU time of all processes per second"),
     "cpu_s_per_op": Metric("s/op", "lower", "CPU time of all processes per operation"),
     "ops_per_s": Metric("op/s", "higher", "operations per second"),
@@ -58,6 +59,33 @@ METRICS: dict[str, Metric] = {
     "benchmark_s": Metric("s", "lower", "median time of a micro-benchmark"),
     "floor_s": Metric("s", "lower", "median of the floor timed beside the operation"),
     "floor_ratio": Metric("times", "lower", "median latency as a multiple of that floor"),
+    "payload_bytes_per_s": Metric("B/s", "higher", "bytes of models per second of the median operation"),
+    "spread_p50_s": Metric("s", "lower", "median time between the first and the last client of a burst"),
+    "inflation_p50_ratio": Metric(
+        "times", "lower", "median latency beside a slow client over that without it"
+    ),
+    "inflation_p99_ratio": Metric(
+        "times", "lower", "99th percentile of latency beside a slow client over that without it"
+    ),
+    "deadline_error_max_s": Metric("s", "lower", "largest distance of a missed deadline from its time"),
+    "backpressure_s": Metric("s", "lower", "median time of a flood until the first refusal"),
+    "queued_messages": Metric("messages", "lower", "most messages taken in a flood until the first refusal"),
+    **{
+        f"goodput_{percent}_ops_per_s": Metric(
+            "op/s", "higher", f"calls answered in time per second at {percent} % of capacity"
+        )
+        for percent in (50, 75, 100, 125, 150)
+    },
+    "goodput_retention_share": Metric("share", "higher", "goodput at the highest load over the best"),
+    "knee_share": Metric("share", "higher", "highest share of capacity that is served in time"),
+    "refused_share": Metric("share", "lower", "calls refused at the highest load"),
+    "late_share": Metric("share", "lower", "calls answered late, or never, at the highest load"),
+    "recovery_s": Metric("s", "lower", "first call after the overload until its answer"),
+    "memory_growth_bytes_per_min": Metric("B/min", "lower", "slope of the memory of all processes"),
+    "fds_growth_per_min": Metric("1/min", "lower", "slope of the open descriptors of all processes"),
+    "threads_growth_per_min": Metric("1/min", "lower", "slope of the threads of all processes"),
+    "tasks_growth_per_min": Metric("1/min", "lower", "slope of the tasks of the server's loop"),
+    "late_early_ratio": Metric("times", "lower", "99th percentile of latency, last third over first"),
     "round_s": Metric("s", "lower", "median duration of one round"),
     "round_client_s": Metric("s", "lower", "median time from round to round, per client"),
     "accuracy": Metric("share", "higher", "accuracy on the test split"),

@@ -18,7 +18,7 @@ _COUNTED = ("clients", "faults", "distinct")
 _MINUS = "\N{MINUS SIGN}"
 _TIMES_SIGN = "\N{MULTIPLICATION SIGN}"
 _ZEROS = re.compile(r"(\.\d*?)0+(?!\d)")
-_SUFFIXES = {"1/s": "/s", "1/op": "/op"}
+_SUFFIXES = {"1/s": "/s", "1/op": "/op", "1/min": "/min"}
 
 
 def quantity(value: float | None, unit: str) -> str:
@@ -70,7 +70,7 @@ def clean(text: str) -> str:
 def _positive(value: float, unit: str) -> str:
     if unit in ("s", "s/op"):
         return _scaled(value, _TIMES, 1000) + unit[1:]
-    if unit in ("B", "B/s"):
+    if unit in ("B", "B/s", "B/min"):
         return _scaled(value, _SIZES, 1024) + unit[1:]
     if unit in ("share", "share saved"):
         return f"{_percent(value)} %"

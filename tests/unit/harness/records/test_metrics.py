@@ -7,6 +7,10 @@ UNITS = {
     "_cores": "cores",
     "_hops": "hops",
     "_ratio": "times",
+    "_share": "share",
+    "_messages": "messages",
+    "_bytes_per_min": "B/min",
+    "_per_min": "1/min",
     "_s_per_op": "s/op",
     "_bytes": "B",
     "ops_per_s": "op/s",
@@ -27,7 +31,8 @@ def test_a_name_carries_its_unit(name: str) -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_what_costs_is_better_lower(name: str) -> None:
-    gains = {"ops_per_s", "accuracy", "faults_reported", "clients"}
+    gains = {"accuracy", "faults_reported", "clients", "knee_share", "goodput_retention_share"}
+    gains |= {name for name in METRICS if name.endswith(("ops_per_s", "payload_bytes_per_s"))}
     assert METRICS[name].direction == ("higher" if name in gains else "lower")
 
 
