@@ -16,6 +16,7 @@ from harness.workloads.arrivals import Arrivals
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, running
 from harness.workloads.beside import against_floor
 from harness.workloads.beside_process import open_trips, trips_s
+from harness.workloads.openloop import GENERATOR_WITHIN, Caller, arrivals_at
 from harness.workloads.placement import two_cores
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from harness.stacks.floors_process import Timed
 
 ECHO = f"{LEARNERS}:EchoLearner"
+DEADLINE_S = 10.0
 HOPS = 3000
 """Hops timed on either side of the calls."""
 CHUNK = 50
@@ -37,6 +39,9 @@ class RpcPing(Workload):
     The ``floor``, if it names one, is a round trip over a bare ``queue`` or WebSocket (``ws_echo``) to
     another process, which lives as long as the clients do. It is timed in turn with the calls: 50 of them, 50
     calls, again and again. With ``two_cores`` the other ends of both have a core of their own.
+
+    With a ``load`` the loop is open: ``callers`` calls at any time for ``capacity_s`` tell the capacity, then
+    calls begin at random (Poisson) times at that share of it. Latency from the intended time stands beside.
     """
 
     kind = "rpc_ping"
@@ -48,22 +53,33 @@ class RpcPing(Workload):
         "payload_bytes": 64,
         "floor": "",
         "two_cores": False,
+        "load": 0.0,
+        "callers": 128,
+        "capacity_s": 0.3,
+        "seed": 11,
     }
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return the longest it runs with a poller, 20 µs a call without; and the trips of a floor beside."""
+        """Return the longest it runs with a poller, 20 µs a call without; and the trips of a floor beside.
+
+        With a load it is the longest it runs at all.
+        """
+        if self.params["load"]:
+            return SETUP_S + float(self.params["capacity_s"] + self.params["duration_s"])
         operations = float(self.params["operations"])
         calls_s = float(self.params["duration_s"]) * 1.3 if poll_s else 20e-6 * operations
         return SETUP_S + calls_s + trips_s(self.params["floor"], self.params["operations"])
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Ping until the operations or the duration are used up, whichever is first."""
+        if self.params["load"]:
+            return await self._open_loop(stack, session)
         clients = self.params["clients"]
         floor = open_trips(self.params["floor"])
         async with running(stack, FederationSpec(clients, ECHO)), floor as trips:
             warm_until_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 0.3e9)
             for i in range(self.params["warmup"]):
-                await stack.ping(i % clients, bytes(self.params["payload_bytes"]), deadline_s=10.0)
+                await stack.ping(i % clients, bytes(self.params["payload_bytes"]), deadline_s=DEADLINE_S)
                 if time.perf_counter_ns() > warm_until_ns:
                     break
             with two_cores(wanted=self.params["two_cores"]):
@@ -82,6 +98,39 @@ class RpcPing(Workload):
             wrong=wrong,
         )
 
+    async def _open_loop(self, stack: Stack, session: Session) -> Outcome:
+        """Find the capacity, then call at a share of it; every call must be answered rightly.
+
+        Raises:
+            ValueError: There is a floor, too.
+        """
+        clients, payload_bytes = self.params["clients"], self.params["payload_bytes"]
+        if self.params["floor"]:
+            raise ValueError("a floor is timed between calls in turn: leave out 'floor' or 'load'")
+        async with running(stack, FederationSpec(clients, ECHO)):
+            with two_cores(wanted=self.params["two_cores"]):
+                warm = Caller(stack, clients, payload_bytes, DEADLINE_S)
+                rate_per_s = await warm.capacity_per_s(self.params["callers"], self.params["capacity_s"])
+                arrivals = arrivals_at(self.params["load"] * rate_per_s, self.params["seed"])
+                caller = Caller(stack, clients, payload_bytes, DEADLINE_S)
+                async with session.measured():
+                    begun = await caller.offer(arrivals, self.params["duration_s"], self.params["operations"])
+        wrong = warm.wrong + caller.wrong
+        if caller.late or caller.refused:
+            wrong.append(f"of {begun} calls {caller.late} came too late and {caller.refused} were refused")
+        return Outcome(
+            operations=begun,
+            clients=clients,
+            histograms={
+                "latency": caller.latency.to_dict(),
+                "intended": caller.intended.to_dict(),
+                "lag": arrivals.lag.to_dict(),
+            },
+            values={"capacity_ops_per_s": rate_per_s},
+            missing=of_the_window(GENERATOR_WITHIN),
+            wrong=wrong,
+        )
+
     async def _calls(self, stack: Stack, trips: Timed) -> tuple[Histogram, list[int], list[str]]:
         """Return the latency of the calls, the times of the trips between them, and what was wrong.
 
@@ -97,7 +146,7 @@ class RpcPing(Workload):
                 end_ns += time.perf_counter_ns() - away_ns
             client, payload = i % self.params["clients"], i.to_bytes(8, "little") + padding
             start_ns = time.perf_counter_ns()
-            answer = await stack.ping(client, payload, deadline_s=10.0)
+            answer = await stack.ping(client, payload, deadline_s=DEADLINE_S)
             now_ns = time.perf_counter_ns()
             latency.record(now_ns - start_ns)
             if answer != payload:

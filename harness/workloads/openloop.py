@@ -1,0 +1,171 @@
+"""Calls in an open loop: what a stack can take at most, and what it does with a share of that."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from fedbench.errors import DeadlineExceeded, FedbenchError, Overloaded, RemoteError
+from harness.stats.histogram import Histogram
+from harness.workloads.arrivals import Arrivals
+
+if TYPE_CHECKING:
+    from harness.stacks.base import Stack
+
+GENERATOR_WITHIN = "its window holds the turns of the load generator, too"
+"""Why CPU and wake-ups are not measured where arrivals are exact."""
+ALWAYS_PER_S = 1e9
+"""More arrivals a second than anybody can take."""
+WRONG_KEPT = 20
+"""Lines about wrong answers that are kept; the rest are counted only."""
+
+
+class Caller:
+    """Makes calls to the clients in turn and keeps account of each.
+
+    Every call ends up in exactly one of the four counts. One event loop.
+
+    Args:
+        stack: What is called, running.
+        clients: How many it has.
+        payload_bytes: Size of what is sent and comes back, at least 8.
+        late_s: Seconds from the intended time on after which an answer is worthless; also every call's
+            deadline.
+
+    Attributes:
+        latency: Send to answer of the calls that were answered, in ns.
+        intended: The same from the intended time.
+        in_time: Calls that were answered rightly within ``late_s``.
+        late: Calls that were answered later, or not at all.
+        refused: Calls that were refused because a bounded queue was full.
+        failed: Calls that were answered wrongly or raised anything else.
+        wrong: What went wrong with the first of the failed.
+
+    Raises:
+        ValueError: The payload is too small to tell the calls apart.
+    """
+
+    def __init__(self, stack: Stack, clients: int, payload_bytes: int, late_s: float) -> None:
+        if payload_bytes < 8:
+            raise ValueError(f"payload_bytes is {payload_bytes}: at least 8 tell the calls apart")
+        self._stack = stack
+        self._clients = clients
+        self._padding = b"." * (payload_bytes - 8)
+        self._late_s = late_s
+        self._late_ns = int(late_s * 1e9)
+        self._number = 0
+        self._calls: set[asyncio.Task[None]] = set()
+        self.latency, self.intended = Histogram(), Histogram()
+        self.in_time = self.late = self.refused = self.failed = 0
+        self.wrong: list[str] = []
+
+    @property
+    def total(self) -> int:
+        """How many calls have ended."""
+        return self.in_time + self.late + self.refused + self.failed
+
+    async def capacity_per_s(self, callers: int, duration_s: float) -> float:
+        """Return how many calls a second are answered while ``callers`` each have one open at any time.
+
+        Counted until the time is up, without the end in which fewer and fewer are open; but if nothing was
+        answered until then, until the last has ended.
+
+        Each is a task of its own and waits for an arrival that is long due, so that it costs what it costs in
+        the open loop: the generator shares the process with what it loads.
+
+        Raises:
+            RuntimeError: No call was answered in that time.
+        """
+        start_ns = time.monotonic_ns()
+        end_ns = start_ns + int(duration_s * 1e9)
+
+        always, before = arrivals_at(ALWAYS_PER_S, 0), self.latency.count
+        until_then = 0
+
+        async def again() -> None:
+            nonlocal until_then
+            while time.monotonic_ns() < end_ns:
+                await always.next()
+                await self.begin(time.monotonic_ns())
+                if time.monotonic_ns() <= end_ns:
+                    until_then = self.latency.count - before
+
+        await asyncio.gather(*(again() for _ in range(callers)))
+        if until_then:
+            return until_then / duration_s
+        if self.latency.count == before:
+            raise RuntimeError(f"no call was answered within {duration_s} s: {self.wrong[:1] or 'all late'}")
+        return (self.latency.count - before) / ((time.monotonic_ns() - start_ns) / 1e9)
+
+    async def offer(self, arrivals: Arrivals, duration_s: float, most: int = sys.maxsize) -> int:
+        """Begin a call at each arrival, wait until the last has ended, and return how many there were.
+
+        Args:
+            arrivals: When.
+            duration_s: Seconds after which no more begin.
+            most: The most calls to begin.
+        """
+        end_ns = time.monotonic_ns() + int(duration_s * 1e9)
+        begun = 0
+        while begun < most:
+            intended_ns, _ = await arrivals.next()
+            if intended_ns > end_ns:
+                break
+            self.begin(intended_ns)
+            begun += 1
+        await asyncio.gather(*self._calls)
+        return begun
+
+    def begin(self, intended_ns: int) -> asyncio.Task[None]:
+        """Begin the next call; nothing that becomes of it is raised."""
+        number, self._number = self._number, self._number + 1
+        task = asyncio.create_task(self._call(number, intended_ns))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return task
+
+    async def _call(self, number: int, intended_ns: int) -> None:
+        payload = number.to_bytes(8, "little") + self._padding
+        start_ns = time.monotonic_ns()
+        try:
+            answer = await self._stack.ping(number % self._clients, payload, deadline_s=self._late_s)
+        except DeadlineExceeded:
+            self.late += 1
+        except FedbenchError as error:
+            if is_refusal(error):
+                self.refused += 1
+            else:
+                self._fail(f"call {number} raised {type(error).__name__}: {error}")
+        else:
+            self._answered(number, answer == payload, start_ns, intended_ns)
+
+    def _answered(self, number: int, right: bool, start_ns: int, intended_ns: int) -> None:
+        now_ns = time.monotonic_ns()
+        self.latency.record(now_ns - start_ns)
+        self.intended.record(now_ns - intended_ns)
+        if not right:
+            self._fail(f"call {number} was answered with another payload")
+        elif now_ns - intended_ns <= self._late_ns:
+            self.in_time += 1
+        else:
+            self.late += 1
+
+    def _fail(self, line: str) -> None:
+        self.failed += 1
+        if len(self.wrong) < WRONG_KEPT:
+            self.wrong.append(line)
+
+
+def is_refusal(error: FedbenchError) -> bool:
+    """Return whether a bounded queue was full, on this side or on the other."""
+    return isinstance(error, Overloaded) or (
+        isinstance(error, RemoteError) and error.type_name == Overloaded.__name__
+    )
+
+
+def arrivals_at(rate_per_s: float, seed: int) -> Arrivals:
+    """Return the arrivals of calls at a rate, which may come microseconds apart."""
+    return Arrivals(rate_per_s, random.Random(seed), exact=True)
