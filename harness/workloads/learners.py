@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -92,6 +94,117 @@ class HoldingLearner(EchoLearner):
     async def held(self) -> ModelState | None:
         """Return the model made last."""
         return self._held
+
+
+class BouncingLearner(EchoLearner):
+    """Returns every model that it is called with."""
+
+    async def bounce(self, model: ModelState) -> ModelState:
+        """Return the model as it came."""
+        return model
+
+
+class BurstLearner(EchoLearner):
+    """Sends a model of its own at the very moment at which all others do.
+
+    Args:
+        client: Who it is.
+        model_bytes: As for :class:`EchoLearner`.
+        barrier: Folder of the barrier at which each waits for the others, its model made.
+    """
+
+    def __init__(self, client: ClientInfo, *, model_bytes: int = 4096, barrier: str = "") -> None:
+        super().__init__(client, model_bytes=model_bytes)
+        self._barrier = barrier
+        self._bursts = 0
+
+    async def burst(self) -> ModelState:
+        """Return a model whose every value is :func:`burst_value`, once all clients have made theirs."""
+        self._bursts += 1
+        value = burst_value(self._bursts, self.client.index, self.client.count)
+        model = ModelState.from_arrays({"values": np.full(self._values, value, np.float32)}, self._bursts)
+        await arrive(self._barrier, self.client.index)
+        return model
+
+
+def burst_value(burst: int, client: int, clients: int) -> int:
+    """Return what fills the model that a client (from 0) sends in a burst (from 1): another one each time."""
+    return burst * clients + client
+
+
+class LateLearner(EchoLearner):
+    """Answers one of its methods late.
+
+    Args:
+        client: Who it is.
+        slow_s: Seconds it takes for that.
+    """
+
+    def __init__(self, client: ClientInfo, *, slow_s: float = 0.1) -> None:
+        super().__init__(client)
+        self._slow_s = slow_s
+
+    async def late(self) -> int:
+        """Return its index after ``slow_s`` seconds."""
+        await asyncio.sleep(self._slow_s)
+        return self.client.index
+
+
+class SlowLearner(EchoLearner):
+    """Takes its events one at a time, and slowly while it is told to.
+
+    Args:
+        client: Who it is.
+        slow_s: Seconds that it takes over one event.
+    """
+
+    def __init__(self, client: ClientInfo, *, slow_s: float = 0.05) -> None:
+        super().__init__(client)
+        self._slow_s = slow_s
+        self._turn = asyncio.Lock()
+        self._fast = asyncio.Event()
+        self._fast.set()
+
+    async def slow(self) -> None:
+        """Be slow from now on."""
+        self._fast.clear()
+
+    async def hurry(self) -> None:
+        """Be slow no more, and return when all events sent before this call have been taken."""
+        self._fast.set()
+        async with self._turn:  # served in order: everything before is done
+            pass
+
+    async def on_event(self, event_type: str, data: Any) -> None:
+        """Remember the data and when it was handled, after its time."""
+        async with self._turn:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._slow_s):
+                    await self._fast.wait()
+            await super().on_event(event_type, data)
+
+
+class CountingLearner(EchoLearner):
+    """Counts what it is sent and keeps nothing, so that its memory stays what it is."""
+
+    def __init__(self, client: ClientInfo, *, model_bytes: int = 4096) -> None:
+        super().__init__(client, model_bytes=model_bytes)
+        self._events = self._models = self._strange = 0
+
+    async def on_event(self, event_type: str, data: Any) -> None:
+        """Count an event; its data must be how many came before."""
+        self._strange += data != self._events
+        self._events += 1
+
+    async def on_model_update(self, model: ModelState, version: int) -> None:
+        """Count a model; both ends of it must be its version."""
+        values = model["values"]
+        self._strange += not (values[0] == values[-1] == version)
+        self._models += 1
+
+    async def counts(self) -> list[int]:
+        """Return how many events and models came, and how many of them were not what they had to be."""
+        return [self._events, self._models, self._strange]
 
 
 class DraftLearner(EchoLearner):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.workloads.messaging import Addressing, PushNotify, RpcPing
+from harness.workloads.payloads import FaninBurst, RpcPayload
 from harness.workloads.resting import Floor, IdleFederation, ImportTime
 from harness.workloads.scaling import Crowd, MemorySlope, Startup
 from harness.workloads.training import DigitsTraining, FaultLogs, FedAvgRound, MemoryRound
@@ -31,6 +32,8 @@ WORKLOADS: dict[str, type[Workload]] = {
         Startup,
         MemorySlope,
         Crowd,
+        RpcPayload,
+        FaninBurst,
         Floor,
         ImportTime,
     )

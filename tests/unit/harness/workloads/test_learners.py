@@ -5,7 +5,18 @@ import pytest
 
 from fedbench.values import ClientInfo, RoundInfo
 from harness.workloads.barrier import barrier
-from harness.workloads.learners import DraftLearner, EchoLearner, FaultyLearner, WatchingLearner
+from harness.workloads.learners import (
+    BouncingLearner,
+    BurstLearner,
+    CountingLearner,
+    DraftLearner,
+    EchoLearner,
+    FaultyLearner,
+    LateLearner,
+    SlowLearner,
+    WatchingLearner,
+    burst_value,
+)
 
 ROUND = RoundInfo(1, 3, 0)
 
@@ -79,3 +90,59 @@ async def test_only_the_first_client_raises_and_only_in_the_first_round() -> Non
         await faulty.train(model, ROUND)
     assert (await faulty.train(model, RoundInfo(2, 3, 0))).model is model
     assert (await sound.train(model, ROUND)).model is model
+
+
+async def test_a_bouncing_learner_returns_the_very_model() -> None:
+    learner = BouncingLearner(info())
+    model = await learner.initial_model()
+    assert await learner.bounce(model) is model
+
+
+async def test_no_two_bursts_and_no_two_clients_send_the_same_model() -> None:
+    async def on_all() -> None:
+        pass
+
+    async with barrier(2, on_all) as folder:
+        learners = [BurstLearner(info(index), model_bytes=16, barrier=folder) for index in range(2)]
+        models = [m for _ in range(2) for m in await asyncio.gather(*(one.burst() for one in learners))]
+    assert [set(model["values"].tolist()) for model in models] == [{2.0}, {3.0}, {4.0}, {5.0}]
+    assert [burst_value(burst, client, 2) for burst in (1, 2) for client in (0, 1)] == [2, 3, 4, 5]
+
+
+async def test_a_late_learner_takes_its_time() -> None:
+    loop = asyncio.get_running_loop()
+    start_s = loop.time()
+    assert await LateLearner(info(1), slow_s=0.02).late() == 1
+    assert loop.time() - start_s >= 0.019
+
+
+async def test_a_slow_learner_takes_one_event_at_a_time_until_it_hurries() -> None:
+    learner = SlowLearner(info(), slow_s=60.0)
+    await learner.on_event("bench", 1)  # at once: nobody has told it to be slow
+    await learner.slow()
+    taking = [asyncio.create_task(learner.on_event("bench", number)) for number in (2, 3)]
+    await asyncio.sleep(0.01)
+    assert [data for _, data in await learner.collected()] == [1]
+    await learner.hurry()
+    assert [data for _, data in await learner.collected()] == [1, 2, 3]
+    await asyncio.gather(*taking)
+
+
+async def test_a_slow_event_is_taken_after_its_time() -> None:
+    learner = SlowLearner(info(), slow_s=0.01)
+    await learner.slow()
+    async with asyncio.timeout(5.0):
+        await learner.on_event("bench", 1)
+    assert [data for _, data in learner.events] == [1]
+
+
+async def test_a_counting_learner_keeps_numbers_only_and_sees_what_is_out_of_order() -> None:
+    learner = CountingLearner(info(), model_bytes=16)
+    for data in (0, 1):
+        await learner.on_event("bench", data)
+    model = (await learner.initial_model()).with_version(3)
+    assert await learner.counts() == [2, 0, 0]
+    await learner.on_event("bench", 3)
+    await learner.on_model_update(model, 3)
+    assert await learner.counts() == [3, 1, 2]
+    assert learner.events == []
