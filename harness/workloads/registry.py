@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.workloads.messaging import Addressing, PushNotify, RpcPing
 from harness.workloads.payloads import FaninBurst, RpcPayload
+from harness.workloads.pressure import SlowConsumer, Straggler
 from harness.workloads.resting import Floor, IdleFederation, ImportTime
 from harness.workloads.scaling import Crowd, MemorySlope, Startup
 from harness.workloads.training import DigitsTraining, FaultLogs, FedAvgRound, MemoryRound
@@ -34,6 +35,8 @@ WORKLOADS: dict[str, type[Workload]] = {
         Crowd,
         RpcPayload,
         FaninBurst,
+        Straggler,
+        SlowConsumer,
         Floor,
         ImportTime,
     )
