@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness.workloads.endurance import Soak
 from harness.workloads.messaging import Addressing, PushNotify, RpcPing
 from harness.workloads.payloads import FaninBurst, RpcPayload
 from harness.workloads.pressure import SlowConsumer, Straggler
@@ -37,6 +38,7 @@ WORKLOADS: dict[str, type[Workload]] = {
         FaninBurst,
         Straggler,
         SlowConsumer,
+        Soak,
         Floor,
         ImportTime,
     )
