@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.workloads.endurance import Soak
 from harness.workloads.messaging import Addressing, PushNotify, RpcPing
+from harness.workloads.overload import Overload
 from harness.workloads.payloads import FaninBurst, RpcPayload
 from harness.workloads.pressure import SlowConsumer, Straggler
 from harness.workloads.resting import Floor, IdleFederation, ImportTime
@@ -39,6 +40,7 @@ WORKLOADS: dict[str, type[Workload]] = {
         Straggler,
         SlowConsumer,
         Soak,
+        Overload,
         Floor,
         ImportTime,
     )

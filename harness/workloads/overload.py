@@ -1,0 +1,137 @@
+"""Overload: calls come faster than they can be answered. What is still answered in time, and afterwards."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from harness.records.derive import Outcome, of_the_window
+from harness.stacks.base import FederationSpec, Stack
+from harness.stats.histogram import Histogram
+from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, running
+from harness.workloads.openloop import GENERATOR_WITHIN, Caller, arrivals_at
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PERCENTS = (50, 75, 100, 125, 150)
+"""Offered loads in percent of capacity, one step each."""
+SERVED = 0.95
+"""Share of the calls of a step that must be answered in time for its load to count as served."""
+AFTER_DEADLINE_S = 10.0
+
+
+class Step(NamedTuple):
+    """What became of the calls of one load.
+
+    Attributes:
+        percent: The load in percent of capacity.
+        offered: Calls made.
+        in_time: Calls answered in time.
+        late: Calls answered later, or never.
+        refused: Calls refused because a queue was full.
+    """
+
+    percent: int
+    offered: int
+    in_time: int
+    late: int
+    refused: int
+
+
+class Overload(Workload):
+    """Calls at random (Poisson) times, from half of capacity to one and a half times of it, step by step.
+
+    The capacity is told as in ``rpc_ping`` with a ``load``. A call counts for the goodput if it is answered
+    within ``late_s`` of its intended time. Latency: of all answered calls, from send to answer. Afterwards
+    every client must answer at once.
+    """
+
+    kind = "overload"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "clients": 10,
+        "payload_bytes": 64,
+        "callers": 128,
+        "capacity_s": 0.3,
+        "step_s": 0.4,
+        "late_s": 0.1,
+        "seed": 11,
+    }
+
+    def expected_s(self, *, poll_s: float) -> float:
+        """Return how long the steps take, each with its last calls' deadline; a poller answers after."""
+        steps_s = len(PERCENTS) * (self.params["step_s"] + self.params["late_s"])
+        return SETUP_S + float(self.params["capacity_s"] + steps_s) + 9 * poll_s
+
+    async def run(self, stack: Stack, session: Session) -> Outcome:
+        """Go through the steps; no answer may be wrong, and afterwards every client must answer."""
+        clients, seed = self.params["clients"], self.params["seed"]
+        latency, intended, steps = Histogram(), Histogram(), []
+        async with running(stack, FederationSpec(clients, f"{LEARNERS}:EchoLearner")):
+            warm = self._caller(stack, AFTER_DEADLINE_S)
+            capacity_per_s = await warm.capacity_per_s(self.params["callers"], self.params["capacity_s"])
+            wrong = list(warm.wrong)
+            async with session.measured():
+                for percent in PERCENTS:
+                    caller = self._caller(stack, self.params["late_s"])
+                    arrivals = arrivals_at(capacity_per_s * percent / 100, seed + percent)
+                    offered = await caller.offer(arrivals, self.params["step_s"])
+                    steps.append(Step(percent, offered, caller.in_time, caller.late, caller.refused))
+                    latency.merge(caller.latency)
+                    intended.merge(caller.intended)
+                    wrong += caller.wrong
+                recovery_s, silent = await self._after(stack)
+        values = judge(steps, self.params["step_s"])
+        return Outcome(
+            operations=sum(step.offered for step in steps),
+            clients=clients,
+            histograms={"latency": latency.to_dict(), "intended": intended.to_dict()},
+            values={"capacity_ops_per_s": capacity_per_s, "recovery_s": recovery_s} | values,
+            missing=of_the_window(GENERATOR_WITHIN),
+            wrong=wrong + silent,
+        )
+
+    def _caller(self, stack: Stack, late_s: float) -> Caller:
+        return Caller(stack, self.params["clients"], self.params["payload_bytes"], late_s)
+
+    async def _after(self, stack: Stack) -> tuple[float, list[str]]:
+        """Call every client; return the seconds until the first answer and what was wrong with any."""
+        caller = self._caller(stack, AFTER_DEADLINE_S)
+        start_ns = time.monotonic_ns()
+        await caller.begin(start_ns)
+        recovery_s = (time.monotonic_ns() - start_ns) / 1e9
+        for _ in range(self.params["clients"] - 1):
+            await caller.begin(time.monotonic_ns())
+        wrong = [f"after the overload {line}" for line in caller.wrong]
+        if caller.late or caller.refused:
+            wrong.append(
+                f"after the overload {caller.late} calls came too late and {caller.refused} were refused"
+            )
+        return recovery_s, wrong
+
+
+def judge(steps: Sequence[Step], step_s: float) -> dict[str, float]:
+    """Return the goodput of every step, the knee, and what the last of them lost.
+
+    The knee is the highest load up to which every load was served: of whose calls :data:`SERVED` were
+    answered in time; 0 if not even the first was.
+
+    Args:
+        steps: In ascending order of load, at least one.
+        step_s: How long each was offered, in seconds.
+    """
+    values, knee = {}, 0.0
+    for step in steps:
+        values[f"goodput_{step.percent}_ops_per_s"] = step.in_time / step_s
+    for step in steps:
+        if step.in_time < SERVED * step.offered:
+            break
+        knee = step.percent / 100
+    last, best = steps[-1], max(step.in_time for step in steps)
+    offered = max(last.offered, 1)
+    return values | {
+        "knee_share": knee,
+        "goodput_retention_share": last.in_time / best if best else 0.0,
+        "refused_share": last.refused / offered,
+        "late_share": last.late / offered,
+    }
