@@ -202,20 +202,17 @@ def report(
     """Render the report of a run again and print its criteria, or render a comparison."""
     from harness.console import print_comparison, print_verdict
     from harness.records.comparisons import read_comparison
-    from harness.records.store import Store
     from harness.report.render import render
+    from harness.results import damaged, read
 
     if run_folder.is_file():
         print_comparison(read_comparison(run_folder), format, output, out)
         return
-    if not run_folder.is_dir():
-        raise ConfigError(str(run_folder), [Problem("", "is no folder: name the folder of a run")])
-    store = Store(run_folder)
-    record = store.read_run()
+    record, observations = read(run_folder)
     try:
-        render(record, store.observations(), run_folder)
+        render(record, observations, run_folder)
     except ValueError as error:
-        raise ConfigError(str(run_folder), [Problem("", f"holds damaged observations: {error}")]) from error
+        raise damaged(run_folder, error) from error
     print_verdict(record, run_folder, out, out)
 
 
@@ -360,6 +357,44 @@ def baseline_rm(name: Annotated[str, typer.Argument(help="Name of the baseline."
 
     remove_baseline(name)
     out.print(f"removed baseline {name}", markup=False, highlight=False)
+@app.command()
+def show(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]) -> None:
+    """Print a run: its cells, criteria and verdict. Writes nothing."""
+    from harness.archive import print_run
+    from harness.results import read
+
+    print_run(read(run_folder)[0], run_folder, out)
+
+
+results_app = typer.Typer(help="Look after stored runs.", no_args_is_help=True)
+app.add_typer(results_app, name="results")
+
+
+@results_app.command()
+def prune(
+    keep: Annotated[int | None, typer.Option(min=0, help="The newest so many runs stay.")] = None,
+    older_than: Annotated[str, typer.Option(help="Only runs older than this go: 12h, 30d, 8w.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parent of the runs' folders.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Remove old runs; baselines, and whatever is no run, stay."""
+    from harness.archive import prune_runs
+    from harness.prune import parse_age
+
+    if keep is None and not older_than:
+        raise ConfigError("results prune", [Problem("", "give --keep N, --older-than 30d, or both")])
+    age = parse_age(older_than) if older_than else None
+    ask = None if yes else _confirmed
+    prune_runs(output, keep, age, out, ask=ask, dry_run=dry_run)
+
+
+def _confirmed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigError("results prune", [Problem("", "nobody can be asked here: give --yes or --dry-run")])
+    return typer.confirm(question)
 
 
 @app.command(name="list")

@@ -84,7 +84,9 @@ class Store:
             version = data.get("schema_version") if isinstance(data, dict) else None
             if version != SCHEMA_VERSION:
                 message = f"has schema version {version}: this program reads version {SCHEMA_VERSION}"
-                raise ConfigError(str(path), [Problem("", message)])
+                newer = isinstance(version, int) and version > SCHEMA_VERSION
+                remedy = "; update fedbench to read it" if newer else ""
+                raise ConfigError(str(path), [Problem("", message + remedy)])
             return msgspec.convert(data, RunRecord)
         except OSError as error:
             message = f"cannot be read: {error.strerror}; name the folder of a run"

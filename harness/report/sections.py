@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.report.arms import by_arm
 from harness.report.circumstances import environment, validity
 from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
 from harness.report.floors import against_floors
 from harness.report.format import clean, compact, interval, quantity
 from harness.report.losses import compared, failures, losses
+from harness.report.missing import not_measured
 from harness.report.tables import workloads
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ FILES = (
     ("samples.csv.gz", "one row for each block, arm, workload and metric"),
     ("junit.xml", "the criteria as test cases, for continuous integration"),
 )
-
-NAMED = 6
-"""Up to so many metrics that are missing for one reason are named, more are counted."""
 
 _CRITERIA_COLUMNS: tuple[tuple[str, Role], ...] = (
     ("Id", "code"),
@@ -78,10 +75,10 @@ def sections(run: RunRecord, figures: tuple[str, ...]) -> list[Section]:
         figures: Names of the plots there are.
     """
     return [
-        Section("Verdict", [Paragraph(clean(run.reason) + "."), Paragraph(_summary(run))]),
+        Section("Verdict", [Paragraph(clean(run.reason) + "."), Paragraph(summary(run))]),
         Section("Criteria", [_criteria(run), *_figures(figures, ("criteria",))]),
         *against_floors(run),
-        Section("Not measured", [_not_measured(run)]),
+        Section("Not measured", [_listed(not_measured(run), "Everything that was planned was measured.")]),
         Section("Warnings", [_listed(run.warnings, "None.")]),
         environment(run),
         validity(run),
@@ -93,7 +90,8 @@ def sections(run: RunRecord, figures: tuple[str, ...]) -> list[Section]:
     ]
 
 
-def _summary(run: RunRecord) -> str:
+def summary(run: RunRecord) -> str:
+    """Return what was run, when and for how long, in one sentence."""
     blocks = f"{run.blocks_done} of {run.blocks_planned} blocks"
     return (
         f"Suite {run.suite}, run {run.run_id}: {blocks}, started {run.started_utc}, "
@@ -122,27 +120,6 @@ def _criteria(run: RunRecord) -> Part:
 
 def _listed(items: list[str], nothing: str) -> Part:
     return Bullets(items) if items else Paragraph(nothing)
-
-
-def _not_measured(run: RunRecord) -> Part:
-    lines = list(run.not_measured)
-    for cell in run.cells:
-        name = f"{cell.arm} {cell.workload}: {cell.status}"
-        if cell.status != "ok" and not any(line.startswith(name) for line in lines):
-            lines.append(f"{name}: {'; '.join(cell.reasons)}")
-    for cell in by_arm(run.cells):
-        missing: dict[str, list[str]] = {}
-        for metric, summary in cell.metrics.items():
-            if summary.value is None or summary.reason:
-                missing.setdefault(summary.reason or "no reason is given", []).append(metric)
-        for reason, metrics in missing.items():
-            which = (
-                ", ".join(metrics)
-                if len(metrics) <= NAMED
-                else f"{len(metrics)} of {len(cell.metrics)} metrics"
-            )
-            lines.append(f"{cell.arm} {cell.workload}, {which}: {reason}")
-    return _listed(lines, "Everything that was planned was measured.")
 
 
 def _figures(figures: tuple[str, ...], names: tuple[str, ...]) -> list[Part]:

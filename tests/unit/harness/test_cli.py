@@ -245,10 +245,39 @@ def test_a_folder_that_holds_no_run_is_explained(fedbench, tmp_path: Path, files
         folder.mkdir()
         for name, text in files.items():
             (folder / name).write_text(text)
-    done = fedbench("report", folder)
-    assert done.code == 2
-    assert message in done.err
-    assert done.out == ""
+    for command in ("report", "show"):
+        done = fedbench(command, folder)
+        assert done.code == 2
+        assert message in done.err
+        assert done.out == ""
+
+
+@pytest.mark.slow
+def test_a_run_is_shown_and_nothing_written(fedbench, suite, tmp_path: Path) -> None:
+    run = fedbench("run", suite(), "-o", tmp_path / "results", "-q")
+    (folder,) = (tmp_path / "results").iterdir()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    done = fedbench("show", folder)
+    assert (done.code, done.last) == (0, run.last)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_old_runs_are_removed_only_by_a_rule_and_an_answer(fedbench, tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "20200102T030405Z-quick-0a1b2c3"
+    folder.mkdir()
+    (folder / "run.json").write_text('{"ended": "complete"}')
+    prune = ("results", "prune", "-o", tmp_path)
+    assert "give --keep N, --older-than 30d, or both" in fedbench(*prune).err
+    assert "'soon' is no age" in fedbench(*prune, "--older-than", "soon").err
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115
+    refused = fedbench(*prune, "--keep", 0)
+    sys.stdin.close()
+    assert (refused.code, folder.exists()) == (2, True)
+    assert "nobody can be asked here: give --yes or --dry-run" in refused.err
+    assert fedbench(*prune, "--older-than", "1d", "--dry-run").code == 0
+    assert folder.exists()
+    assert fedbench(*prune, "--older-than", "1d", "--yes").last.startswith("1 run removed")
+    assert not folder.exists()
 
 
 # signals and readers that go away

