@@ -59,13 +59,14 @@ from fedbench.rpc.stub import LearnerStub  # noqa: E402
 from fedbench.tensors.model import ModelDraft, ModelState  # noqa: E402
 from fedbench.transport.base import TransportBase  # noqa: E402
 from fedbench.transport.memory import Hub, MemoryTransport  # noqa: E402
-from fedbench.values import ClientInfo, History, RoundInfo, RoundRecord, TrainResult  # noqa: E402
+from fedbench.values import ClientInfo, History, RoundInfo, RoundPhases, RoundRecord, TrainResult  # noqa: E402
 
 __all__ = [
     # federations
     "Federation",
     "FederationConfig",
     "History",
+    "RoundPhases",
     "RoundRecord",
     "run",
     # learning

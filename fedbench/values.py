@@ -60,6 +60,23 @@ class TrainResult(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class RoundPhases:
+    """What a round spent its time on, one after the other; together they are its ``round_s``.
+
+    Attributes:
+        ask_s: Until every selected client was asked: drawing them and handing over the questions.
+        collect_s: From there until every answer had come and was added to the mean, or the deadline passed.
+        reduce_s: Finishing the mean.
+        publish_s: Handing out the new model, 0 where the next round's questions do.
+    """
+
+    ask_s: float
+    collect_s: float
+    reduce_s: float
+    publish_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class RoundRecord:
     """How one round ended.
 
@@ -72,6 +89,7 @@ class RoundRecord:
         metrics: Example-weighted means of the clients' metrics, then the server's evaluation.
         round_s: Wall time of the round in seconds.
         model_version: Version of the model the round produced.
+        phases: What that time was spent on.
     """
 
     number: int
@@ -82,6 +100,7 @@ class RoundRecord:
     metrics: dict[str, float]
     round_s: float
     model_version: int
+    phases: RoundPhases
 
 
 @dataclass(frozen=True, slots=True)

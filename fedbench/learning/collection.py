@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from fedbench.errors import FedbenchError
 from fedbench.learning.reduction import Reduction
-from fedbench.values import RoundInfo, RoundRecord, TrainResult
+from fedbench.values import RoundInfo, RoundPhases, RoundRecord, TrainResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -55,6 +55,7 @@ class Collection:
     Attributes:
         reduction: The mean of the updates so far.
         results: Number of examples and metrics of the updates so far, by position.
+        asked_ns: When the last of them was asked, by the clock; 0 before.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Collection:
     ) -> None:
         self.reduction = Reduction(model, len(ids))
         self.results: dict[int, tuple[int, Mapping[str, float]]] = {}
+        self.asked_ns = 0
         self._failures: dict[int, str] = {}
         self._model = model
         self._round_info = round_info
@@ -87,6 +89,7 @@ class Collection:
                 else:
                     self._absent.discard(self._ids[position])
                     self._ask(position, learner)
+            self.asked_ns = clock.now_ns()
             if self._calls:
                 await self._over
         finally:
@@ -105,7 +108,7 @@ class Collection:
         """Return why clients gave no update, by id, in index order."""
         return {self._ids[position]: self._failures[position] for position in sorted(self._failures)}
 
-    def record(self, round_s: float, model_version: int) -> RoundRecord:
+    def record(self, phases: RoundPhases, model_version: int) -> RoundRecord:
         """Describe the round."""
         return RoundRecord(
             number=self._round_info.number,
@@ -114,8 +117,9 @@ class Collection:
             failures=self.failures_by_id(),
             num_examples=sum(num_examples for num_examples, _ in self.results.values()),
             metrics=_weighted_means([self.results[position] for position in sorted(self.results)]),
-            round_s=round_s,
+            round_s=phases.ask_s + phases.collect_s + phases.reduce_s + phases.publish_s,
             model_version=model_version,
+            phases=phases,
         )
 
     def _miss(self, position: int) -> None:

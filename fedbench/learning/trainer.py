@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from fedbench.clock import Clock, LoopClock
 from fedbench.errors import QuorumNotReached
 from fedbench.learning.collection import Collection, RemoteLearner
 from fedbench.tensors.model import ModelState
-from fedbench.values import History, RoundInfo, RoundRecord
+from fedbench.values import History, RoundInfo, RoundPhases, RoundRecord
 
 Evaluate = Callable[[ModelState], Awaitable[Mapping[str, float]] | Mapping[str, float]]
 Publish = Callable[[ModelState], Awaitable[Mapping[str, Exception | None]]]
@@ -148,12 +149,15 @@ class FedAvgTrainer:
             required = max(1, math.ceil(self._quorum * len(selected) - 1e-9))  # 0.1 * 30 is above 3
             if len(collection.results) < required:
                 raise QuorumNotReached(number, len(collection.results), required, collection.failures_by_id())
+            collected_ns = self._clock.now_ns()
             model = await collection.reduction.finish(model.version + 1)
         finally:
             await collection.reduction.close()
+        reduced_ns = self._clock.now_ns()
         if publish is not None:
             await publish(model)
-        return model, collection.record((self._clock.now_ns() - started_ns) / 1e9, model.version)
+        marks_ns = started_ns, collection.asked_ns, collected_ns, reduced_ns, self._clock.now_ns()
+        return model, collection.record(_phases(marks_ns), model.version)
 
 
 def draw_round(seed: int, number: int, count: int, fraction: float) -> tuple[list[int], int]:
@@ -182,6 +186,11 @@ def draw_round(seed: int, number: int, count: int, fraction: float) -> tuple[lis
         return list(range(count)), round_seed
     drawn = np.random.default_rng(for_selection).choice(count, size, replace=False)
     return sorted(drawn.tolist()), round_seed
+
+
+def _phases(marks_ns: Sequence[int]) -> RoundPhases:
+    """Return the phases between five points in time."""
+    return RoundPhases(*((after - before) / 1e9 for before, after in itertools.pairwise(marks_ns)))
 
 
 def _by_index(learners: Sequence[RemoteLearner]) -> dict[int, RemoteLearner]:

@@ -76,6 +76,7 @@ class FedAvgRound(Workload):
         wrong = _incomplete(history, rounds, clients)
         wrong += await _wrong_sum(history, self.params["model_bytes"], clients)
         outcome = _outcome(history, clients, wrong)
+        outcome.values |= _phases(history)
         outcome.values["clients"] = float(min(len(record.arrived) for record in history.rounds))
         if beside is not None:
             outcome.missing = of_the_window(FLOOR_WITHIN)
@@ -117,6 +118,7 @@ class DigitsTraining(Workload):
         if accuracy < self.params["least_accuracy"]:
             wrong.append(f"accuracy {accuracy:.3f} is below {self.params['least_accuracy']}")
         outcome = _outcome(history, self.params["clients"], wrong)
+        outcome.values |= _phases(history)
         outcome.values["accuracy"] = accuracy
         outcome.texts["model_digest"] = digest(history.model)
         return outcome
@@ -218,6 +220,15 @@ async def _wrong_sum(history: History, model_bytes: int, clients: int) -> list[s
     if (history.model["values"] == expected).all():
         return []
     return ["the model is not the first plus the mean of the clients' numbers a round"]
+
+
+def _phases(history: History) -> dict[str, float]:
+    """Return what the mean round spent on each phase; the first, which starts everything, aside."""
+    rounds = history.rounds[1:] or history.rounds
+    return {
+        f"round_{phase}": statistics.fmean(getattr(record.phases, phase) for record in rounds)
+        for phase in ("ask_s", "collect_s", "reduce_s", "publish_s")
+    }
 
 
 def _outcome(history: History, clients: int, wrong: list[str]) -> Outcome:

@@ -6,7 +6,7 @@ import pytest
 from fedbench.errors import DeadlineExceeded
 from fedbench.learning.collection import Collection
 from fedbench.tensors.model import ModelState
-from fedbench.values import RoundInfo, TrainResult
+from fedbench.values import RoundInfo, RoundPhases, TrainResult
 from tests.fakes.clock import FakeClock
 
 
@@ -36,11 +36,11 @@ def collection(count):
 async def test_updates_are_averaged_and_described():
     made = collection(2)
     await made.collect([Client(1.0, 1), Client(4.0, 2)], FakeClock())
-    record = made.record(0.5, 7)
+    record = made.record(RoundPhases(0.1, 0.2, 0.3, 0.4), 7)
     assert (await made.reduction.finish(1))["w"].tolist() == [3.0]
     assert (record.number, record.selected, record.arrived) == (3, ("c0", "c1"), ("c0", "c1"))
     assert (record.num_examples, record.metrics) == (3, {"loss": 3.0})
-    assert (record.round_s, record.model_version, record.failures) == (0.5, 7, {})
+    assert (record.round_s, record.model_version, record.failures) == (1.0, 7, {})
 
 
 async def test_each_failure_keeps_its_reason_in_index_order():
@@ -53,7 +53,7 @@ async def test_each_failure_keeps_its_reason_in_index_order():
         "c1": "not connected",
         "c3": "ZeroDivisionError: no data",
     }
-    assert made.record(0.0, 1).arrived == ("c2",)
+    assert made.record(RoundPhases(0.0, 0.0, 0.0, 0.0), 1).arrived == ("c2",)
 
 
 async def test_the_deadline_ends_it_and_every_call():

@@ -263,6 +263,29 @@ async def test_the_deadline_ends_the_round_with_those_who_answered(caplog):
     assert len(warnings(caplog)) == 2
 
 
+async def test_a_round_knows_what_its_time_was_spent_on():
+    clock = FakeClock()
+
+    class Slow(Client):
+        def begin_train(self, given, round_info, *, deadline_s=None):
+            clock.advance(0.25)  # before the question is out
+            return self._answer(given, round_info)
+
+        async def _answer(self, given, round_info):
+            clock.advance(1.0)
+            return await super().begin_train(given, round_info)
+
+    async def publish(_):
+        clock.advance(0.5)
+
+    history = await train([Slow(0), Slow(1)], clock=clock, publish=publish)
+    (record,) = history.rounds
+    phases = record.phases
+    assert (phases.ask_s, phases.collect_s, phases.publish_s) == (0.5, 2.0, 0.5)
+    assert phases.reduce_s == 0.0  # the clock of this test stands still meanwhile
+    assert record.round_s == 3.0
+
+
 async def test_missing_the_quorum_ends_training():
     clock = FakeClock()
     task = asyncio.create_task(train([Client(0), Stuck(1), Client(2, error=OSError("x"))], clock=clock))

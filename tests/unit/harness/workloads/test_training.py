@@ -15,6 +15,10 @@ async def test_the_average_of_equal_models_is_that_model(stack, session, drive) 
     outcome = await drive("fedavg_round", stack, clients=3, rounds=2, model_bytes=64)
     assert (outcome.operations, outcome.clients, outcome.wrong) == (2, 3, [])
     assert outcome.values["round_s"] > 0
+    phases = [outcome.values[f"round_{name}_s"] for name in ("ask", "collect", "reduce", "publish")]
+    assert min(phases[:3]) > 0
+    # The second of two rounds is the one that counts; the median of both lies between them.
+    assert 0 < sum(phases) < 2 * outcome.values["round_s"]
     assert session.asked == [("begin", False), "end"]
 
 
