@@ -67,7 +67,7 @@ class RoundPhases:
         ask_s: Until every selected client was asked: drawing them and handing over the questions.
         collect_s: From there until every answer had come and was added to the mean, or the deadline passed.
         reduce_s: Finishing the mean.
-        publish_s: Handing out the new model, 0 where the next round's questions do.
+        publish_s: Handing out the new model, or noting that the next round's questions will.
     """
 
     ask_s: float

@@ -9,7 +9,7 @@ from fedbench.ids import MODES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from harness.records.schema import CellRecord
+    from harness.records.schema import CellRecord, Observation
 
 _STACKS = ("push", "polling")
 
@@ -36,7 +36,13 @@ def by_arm(cells: Iterable[CellRecord]) -> list[CellRecord]:
     return sorted(cells, key=_rank)
 
 
-def modes(cells: Iterable[CellRecord]) -> list[str]:
+def arm_order(observations: Iterable[Observation]) -> dict[str, int]:
+    """Return the place of each arm in that order."""
+    first = {o.arm: o for o in observations}
+    return {arm: place for place, arm in enumerate(sorted(first, key=lambda arm: _rank(first[arm])))}
+
+
+def modes(cells: Iterable[CellRecord | Observation]) -> list[str]:
     """Return the modes that cells ran in, in the order of :data:`fedbench.ids.MODES`."""
     found = {cell.mode for cell in cells}
     return [mode for mode in MODES if mode in found]
@@ -58,7 +64,7 @@ def _length(arm: str) -> tuple[int, str]:
     return len(arm), arm
 
 
-def _rank(cell: CellRecord) -> tuple[bool, float, int, int, tuple[int, str]]:
+def _rank(cell: CellRecord | Observation) -> tuple[bool, float, int, int, tuple[int, str]]:
     value = swept_value(cell.arm)
     stack = _STACKS.index(cell.stack) if cell.stack in _STACKS else len(_STACKS)
     mode = modes((cell,))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness.gate.decide import LAG_LIMIT_S
 from harness.report.arms import by_arm
-from harness.report.document import Paragraph, Part, Role, Section, Table
+from harness.report.document import Bullets, Paragraph, Part, Role, Section, Table
 from harness.report.format import NOTHING, compact, interval, quantity
 
 if TYPE_CHECKING:
-    from harness.records.schema import RunRecord
+    from harness.records.schema import Rates, RunRecord
 
 _LABELS = {
     "cpu_model": "CPU",
@@ -50,6 +50,7 @@ def environment(run: RunRecord) -> Section:
     return Section("Environment", [Table((("What", "text"), ("Found", "text")), rows)])
 
 
+<<<<<<< HEAD
 def facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return a fingerprint, as :func:`harness.records.environment.fingerprint` returns it, for people."""
     rows = [(label, _entry(key, known)) for key, label in _LABELS.items() if key in known]
@@ -58,15 +59,55 @@ def facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def validity(run: RunRecord) -> Section:
     """Return the A/A controls and the load generator's lag, and what was not controlled."""
+=======
+def validity(run: RunRecord, rates: Rates | None = None) -> Section:
+    """Return what the numbers can be trusted with: warnings, controls, lag, and how often comparisons err.
+
+    Args:
+        run: What was recorded.
+        rates: How often comparisons err on this class of machines, None where that was not calibrated.
+    """
+>>>>>>> e9c46b1 (Make the report one that can be read anywhere and sorted)
     return Section(
-        "Validity",
-        [
-            *_controls(run),
-            *_lags(run),
-            Paragraph(
-                "Garbage collection: n/a. Its pauses are part of the latencies, not timed by themselves."
-            ),
-        ],
+        "Validity", [*_warnings(run), *_controls(run), *_lags(run), *_collections(run), _errs(rates)]
+    )
+
+
+def _warnings(run: RunRecord) -> Sequence[Part]:
+    if not run.warnings:
+        return [Paragraph("Warnings: none.")]
+    return [Paragraph("Warnings:"), Bullets(run.warnings)]
+
+
+def _collections(run: RunRecord) -> Sequence[Part]:
+    """Return what the cells recorded of garbage collection; every metric of it begins with ``gc_``."""
+    rows = [
+        (cell.workload, cell.arm, name, quantity(found.value, found.unit))
+        for cell in by_arm(run.cells)
+        for name, found in cell.metrics.items()
+        if name.startswith("gc_")
+    ]
+    if not rows:
+        text = "Garbage collection: not recorded. Its pauses are part of the latencies."
+        return [Paragraph(text)]
+    columns: tuple[tuple[str, Role], ...] = (
+        ("Workload", "code"),
+        ("Arm", "code"),
+        ("Metric", "code"),
+        ("Value", "number"),
+    )
+    return [Paragraph("Garbage collection while operations were timed:"), Table(columns, rows)]
+
+
+def _errs(rates: Rates | None) -> Part:
+    if rates is None:
+        return Paragraph("Error rates of the comparison: not calibrated here.")
+    return Paragraph(
+        f"Error rates of the comparison on {rates.machine}, {rates.blocks} blocks a batch, measured "
+        f"{rates.measured_utc}: {rates.alarms} false alarms in {rates.comparisons} comparisons of the same "
+        f"code with itself (at most {_share(rates.alarms_upper)}); {rates.detected} of {rates.injected} "
+        f"slow-downs of twice the margin found (at least {_share(rates.detected_lower)}). "
+        "The bounds are exact at 95 %."
     )
 
 
@@ -74,7 +115,7 @@ def _entry(key: str, known: Mapping[str, Any]) -> str:
     value = known[key]
     if key in ("before", "after") and isinstance(value, Mapping):
         return _pressure(value)
-    if key == "memory_bytes":
+    if key == "memory_bytes" and isinstance(value, int | float):
         return quantity(value, "B")
     if key == "commit" and known.get("dirty"):
         return f"{_plain(value)}, with uncommitted changes"
@@ -90,14 +131,16 @@ def _plain(value: Any) -> str:
 
 
 def _pressure(value: Mapping[str, Any]) -> str:
-    loads = ", ".join(f"{load:.2f}" for load in value.get("load", ()))
-    stalls = value.get("stall_share", {})
-    stalled = ", ".join(f"{name} {_share(share)}" for name, share in stalls.items())
+    load, stalls = value.get("load"), value.get("stall_share")
+    averages = load if isinstance(load, Sequence) and not isinstance(load, str) else ()
+    loads = ", ".join(f"{average:.2f}" for average in averages if isinstance(average, int | float))
+    shares = stalls if isinstance(stalls, Mapping) else {}
+    stalled = ", ".join(f"{name} {_share(share)}" for name, share in shares.items())
     return f"load {loads or NOTHING} (1, 5, 15 min); stalled {stalled or NOTHING} (10 s)"
 
 
-def _share(share: float | None) -> str:
-    return NOTHING if share is None else f"{share:.1%}".replace("%", " %")
+def _share(share: Any) -> str:
+    return f"{share:.1%}".replace("%", " %") if isinstance(share, int | float) else NOTHING
 
 
 def _controls(run: RunRecord) -> Sequence[Part]:

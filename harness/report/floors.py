@@ -44,7 +44,7 @@ def _row(cell: CellRecord) -> tuple[str, ...]:
         cell.workload,
         cell.arm,
         str(cell.params.get("clients", NOTHING)),
-        NOTHING if model_bytes is None else quantity(model_bytes, "B"),
+        quantity(model_bytes, "B") if isinstance(model_bytes, int | float) else NOTHING,
         _quantity(_value(cell, "latency_p50_s")),
         str(cell.params.get("floor") or "bare queue").replace("_", " "),
         _quantity(_value(cell, "floor_s")),

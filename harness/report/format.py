@@ -8,7 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 NOTHING = "—"
 
@@ -17,8 +17,19 @@ _SIZES = tuple((1024.0**power, name) for power, name in enumerate(("B", "KiB", "
 _COUNTED = ("clients", "faults", "distinct")
 _MINUS = "\N{MINUS SIGN}"
 _TIMES_SIGN = "\N{MULTIPLICATION SIGN}"
+_LARGEST = 1e308
+"""Stands for whatever is larger: a percentage beyond the range of floats."""
 _ZEROS = re.compile(r"(\.\d*?)0+(?!\d)")
+<<<<<<< HEAD
 _SUFFIXES = {"1/s": "/s", "1/op": "/op", "1/min": "/min"}
+=======
+_QUANTITY = re.compile(
+    rf"(?:[<>≥≤=] )?(?P<sign>[-{_MINUS}]?)(?:(?P<infinite>∞)|(?P<digits>\d[\d,]*(?:\.\d+)?))"
+    r"(?: (?P<unit>[A-Za-zµ%]+))?"
+)
+_SCALES = {name: scale for scale, name in (*_TIMES, *_SIZES)} | {"%": 0.01}
+_SUFFIXES = {"1/s": "/s", "1/op": "/op"}
+>>>>>>> e9c46b1 (Make the report one that can be read anywhere and sorted)
 
 
 def quantity(value: float | None, unit: str) -> str:
@@ -67,6 +78,37 @@ def clean(text: str) -> str:
     return " ".join(printable.split())
 
 
+def slugs(names: Iterable[str]) -> dict[str, str]:
+    """Return for each name a text that is safe as the name of a file and in an id, and no other name's.
+
+    Letters, digits, ``_`` and inner dots stay; whatever else becomes a dash.
+    """
+    made: dict[str, str] = {}
+    for name in names:
+        slug = base = re.sub(r"[^A-Za-z0-9_.]+|(?<![A-Za-z0-9_])[.]+|[.]+(?![A-Za-z0-9_])", "-", name)
+        number = 1
+        while slug in made.values():
+            number += 1
+            slug = f"{base}-{number}"
+        made[name] = slug
+    return made
+
+
+def magnitude(text: str) -> float | None:
+    """Return the first quantity in a text as a number in its base unit, to sort by; None where there is none.
+
+    It is the inverse of :func:`quantity`, as far as digits were kept.
+    """
+    match = _QUANTITY.match(text)
+    if match is None:
+        return None
+    if match["infinite"]:
+        value = math.inf
+    else:
+        value = float(match["digits"].replace(",", "")) * _SCALES.get(match["unit"] or "", 1.0)
+    return -value if match["sign"] else value
+
+
 def _positive(value: float, unit: str) -> str:
     if unit in ("s", "s/op"):
         return _scaled(value, _TIMES, 1000) + unit[1:]
@@ -90,7 +132,7 @@ def _scaled(value: float, scales: Sequence[tuple[float, str]], limit: int) -> st
 
 
 def _percent(share: float) -> str:
-    percent = share * 100
+    percent = min(share * 100, _LARGEST)
     if percent < 10 or percent >= 1000:
         return _digits(percent)
     if not 99 < percent < 100:

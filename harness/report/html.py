@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: no scripts, nothing fetched."""
+"""The report as one self-contained HTML page: nothing is fetched, and it works without its script."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.report.format import clean
+from harness.report.format import clean, magnitude, slugs
+from harness.report.material import NOTHING_BESIDE, Material
 from harness.report.sections import headline, sections
 
 if TYPE_CHECKING:
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
     from harness.report.document import Section
 
 
-def html(run: RunRecord, svgs: Mapping[str, str]) -> str:
+def html(run: RunRecord, svgs: Mapping[str, str], material: Material = NOTHING_BESIDE) -> str:
     """Return the report.
 
     Args:
         run: What was recorded.
         svgs: Name of each plot to its ``<svg>`` element, as :func:`harness.report.plots.plots` returns them:
             it is put into the page as it is.
+        material: What lies beside the record.
+
+    Raises:
+        ValueError: A histogram is damaged.
     """
     return page(headline(run), run.verdict, sections(run, tuple(svgs)), svgs)
 
@@ -37,7 +42,16 @@ def page(title: str, verdict: str, content: Sequence[Section], svgs: Mapping[str
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["clean"] = clean
+    found = sections(run, tuple(svgs), material)
+    anchors = slugs(section.title for section in found)
+    environment.filters.update(clean=clean, magnitude=magnitude, anchor=anchors.__getitem__)
     return environment.get_template("report.html.j2").render(
+<<<<<<< HEAD
         headline=title, verdict=verdict, sections=content, svgs=svgs
+=======
+        run=run,
+        headline=headline(run),
+        sections=found,
+        svgs=svgs,
+>>>>>>> e9c46b1 (Make the report one that can be read anywhere and sorted)
     )

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 NOT_THEIRS = frozenset({"lag_p99_s"})
 """Metrics of the load generator, not of the system under test."""
 
+PARTS = frozenset({"round_ask_s", "round_collect_s", "round_reduce_s", "round_publish_s"})
+"""Parts of ``round_s``, which is compared as a whole: where a round's time goes is no loss by itself."""
+
+_NOT_COMPARED = NOT_THEIRS | PARTS
+
 
 class Loss(NamedTuple):
     """One metric in which polling is better.
@@ -41,7 +46,7 @@ def losses(cells: Sequence[CellRecord]) -> list[Loss]:
         for push, polling in _opponents(cells)
         for name in push.metrics
         if name in polling.metrics
-        and name not in NOT_THEIRS
+        and name not in _NOT_COMPARED
         and (loss := _loss(name, push, polling)) is not None
     ]
     return sorted(found, key=lambda loss: (not loss.apart, -(loss.factor or float("inf"))))
@@ -63,7 +68,7 @@ def compared(cells: Sequence[CellRecord]) -> int:
     return sum(
         push.metrics[name].value is not None and polling.metrics[name].value is not None
         for push, polling in _opponents(cells)
-        for name in (push.metrics.keys() & polling.metrics.keys()) - NOT_THEIRS
+        for name in (push.metrics.keys() & polling.metrics.keys()) - _NOT_COMPARED
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
 from harness.report.format import clean
+from harness.report.material import NOTHING_BESIDE, Material
 from harness.report.sections import headline, sections
 
 if TYPE_CHECKING:
@@ -18,13 +20,18 @@ _SPECIAL = re.compile(r"[\\`*|<~]|\](?=[(\[])")
 _CODE = re.compile(r"[^\s`|\\]+")
 
 
-def markdown(run: RunRecord, plots: Mapping[str, str]) -> str:
+def markdown(run: RunRecord, plots: Mapping[str, str], material: Material = NOTHING_BESIDE) -> str:
     """Return the report.
 
     Args:
         run: What was recorded.
         plots: Name of each plot to its path, relative to the report.
+        material: What lies beside the record.
+
+    Raises:
+        ValueError: A histogram is damaged.
     """
+<<<<<<< HEAD
     return document(headline(run), sections(run, tuple(plots)), plots)
 
 
@@ -32,6 +39,10 @@ def document(title: str, content: Sequence[Section], plots: Mapping[str, str]) -
     """Return any document of sections; plots as for :func:`markdown`."""
     blocks = [f"# {escape(title)}"]
     for section in content:
+=======
+    blocks = [f"# {_escape(headline(run))}"]
+    for section in sections(run, tuple(plots), material):
+>>>>>>> e9c46b1 (Make the report one that can be read anywhere and sorted)
         blocks += _section(section, plots)
     return "\n\n".join(blocks) + "\n"
 
@@ -60,7 +71,11 @@ def _part(part: Part, plots: Mapping[str, str]) -> str:
         case Bullets(items):
             return "\n".join(f"- {escape(item)}" for item in items)
         case Links(items):
+<<<<<<< HEAD
             return "\n".join(f"- [{path}]({path}): {escape(what)}" for path, what in items)
+=======
+            return "\n".join(f"- [{_escape(path)}]({quote(path)}): {_escape(what)}" for path, what in items)
+>>>>>>> e9c46b1 (Make the report one that can be read anywhere and sorted)
         case Figure(name, caption):
             return f"![{name}]({plots[name]})\n\n*{escape(caption)}*"
         case Table():

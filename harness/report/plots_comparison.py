@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from harness.report.arms import by_arm, is_swept, modes, reference_arms, swept_value
+from harness.report.arms import is_swept, modes, reference_arms, swept_value
 from harness.report.format import compact, quantity
-from harness.report.svg import BLUE, RED, draw, scale_axis, tick_formatter
+from harness.report.frontier import Point, points, push_arm
+from harness.report.svg import BLUE, RED, Alternative, draw, scale_axis, tick_formatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,31 +37,27 @@ class _Row(NamedTuple):
     polling: float
 
 
-class _Point(NamedTuple):
-    arm: str
-    cpu_cores: float
-    late_s: float
-
-
 def comparison(run: RunRecord, observations: Sequence[Observation]) -> str | None:
     """Return bars of push and polling for each quantity that both have; None without any."""
     rows = _rows(run, observations)
     if not rows:
         return None
     height_in = 1.2 + 0.55 * len(rows)
-    return draw("comparison", "Push against polling", height_in, lambda figure: _bars(figure, rows))
+    told = Alternative("Push against polling", "; ".join(_told(row) for row in rows))
+    return draw("comparison", told, height_in, lambda figure: _bars(figure, rows))
 
 
 def frontier(run: RunRecord, observations: Sequence[Observation]) -> str | None:
     """Return CPU at rest against latency: push, and polling at every interval; None without a sweep."""
-    points = _points(run, observations)
-    if not any(is_swept(point.arm) for point in points):
+    found = points(run, _kinds(observations))
+    if not any(is_swept(point.arm) for point in found):
         return None
-    swept = [mode for mode in modes(run.cells) if any(is_swept(c.arm) for c in run.cells if c.mode == mode)]
-    push = reference_arms(run.cells, swept[0]).get("push")
-    return draw(
-        "frontier", "CPU at rest against latency", 4.6, lambda figure: _frontier(figure, points, push)
+    push = push_arm(run)
+    told = Alternative(
+        "CPU at rest against latency",
+        "; ".join(f"{p.arm}: {quantity(p.cpu_cores, 'cores')}, {quantity(p.late_s, 's')}" for p in found),
     )
+    return draw("frontier", told, 4.6, lambda figure: _frontier(figure, found, push))
 
 
 def _kinds(observations: Sequence[Observation]) -> dict[str, str]:
@@ -80,6 +77,11 @@ def _rows(run: RunRecord, observations: Sequence[Observation]) -> list[_Row]:
                     name = f"{label}\n{workload}, {mode}"
                     rows.append(_Row(name, push.unit, push.value, polling.value))
     return rows
+
+
+def _told(row: _Row) -> str:
+    name = row.label.replace("\n", ", ")
+    return f"{name}: push {quantity(row.push, row.unit)}, polling {quantity(row.polling, row.unit)}"
 
 
 def _bars(figure: Figure, rows: Sequence[_Row]) -> None:
@@ -112,30 +114,13 @@ def _bars(figure: Figure, rows: Sequence[_Row]) -> None:
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
 
 
-def _points(run: RunRecord, observations: Sequence[Observation]) -> list[_Point]:
-    kinds = _kinds(observations)
-    idle = {
-        c.arm: c.metrics.get("cpu_cores") for c in run.cells if kinds.get(c.workload) == "idle_federation"
-    }
-    swept = {cell.mode for cell in run.cells if is_swept(cell.arm)}
-    arms = {arm for mode in swept for arm in reference_arms(run.cells, mode).values()}
-    points = []
-    for cell in by_arm(run.cells):
-        cpu, late = idle.get(cell.arm), cell.metrics.get("latency_p50_s")
-        if kinds.get(cell.workload) != "push_notify" or cpu is None or late is None:
-            continue
-        if cpu.value is not None and late.value and (is_swept(cell.arm) or cell.arm in arms):
-            points.append(_Point(cell.arm, cpu.value, late.value))
-    return points
-
-
-def _frontier(figure: Figure, points: Sequence[_Point], push: str | None) -> None:
+def _frontier(figure: Figure, found: Sequence[Point], push: str | None) -> None:
     axes = figure.add_subplot()
     # What is 0 is drawn as an arrow at the bottom, because a logarithmic axis has no 0.
-    floor = min((p.cpu_cores for p in points if p.cpu_cores), default=1e-3) / 3
-    swept = [point for point in points if is_swept(point.arm)]
+    floor = min((p.cpu_cores for p in found if p.cpu_cores), default=1e-3) / 3
+    swept = [point for point in found if is_swept(point.arm)]
     axes.plot([p.late_s for p in swept], [max(p.cpu_cores, floor) for p in swept], "-", color=RED)
-    for point in points:
+    for point in found:
         x, y, value = point.late_s, max(point.cpu_cores, floor), swept_value(point.arm)
         colour, marker, size = _look(point, push)
         axes.plot([x], [y], marker=marker, color=colour, markersize=size, linestyle="none")
@@ -153,7 +138,7 @@ def _frontier(figure: Figure, points: Sequence[_Point], push: str | None) -> Non
     axes.set_ylabel("CPU at rest in cores (log scale)")
 
 
-def _look(point: _Point, push: str | None) -> tuple[str, str, int]:
+def _look(point: Point, push: str | None) -> tuple[str, str, int]:
     """Return a point's colour, marker and size."""
     colour = BLUE if point.arm == push else RED
     if not point.cpu_cores:

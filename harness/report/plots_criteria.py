@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from harness.gate.samples import Samples
 from harness.report.format import compact, quantity
 from harness.report.sections import target
-from harness.report.svg import BLUE, GREEN, INK, ORANGE, PURPLE, RED, draw, scale_axis
+from harness.report.svg import BLUE, GREEN, INK, ORANGE, PURPLE, RED, Alternative, draw, scale_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,12 +36,18 @@ def criteria(run: RunRecord, observations: Sequence[Observation]) -> str | None:
     chosen = [c for c in run.criteria if c.kind != "equal" and c.value is not None and _allowed(c) > 0]
     if not chosen:
         return None
-    title = "Criteria: measured over allowed"
-    return draw("criteria", title, _FRAME_IN + _ROW_IN * len(chosen), lambda figure: _forest(figure, chosen))
+    told = Alternative(
+        "Criteria: measured over allowed",
+        "; ".join(f"{c.id} {quantity(c.value, c.unit)}, target {target(c)}: {c.verdict}" for c in chosen),
+    )
+    return draw("criteria", told, _FRAME_IN + _ROW_IN * len(chosen), lambda figure: _forest(figure, chosen))
 
 
 def ratios(run: RunRecord, observations: Sequence[Observation]) -> str | None:
-    """Return the ratio of each block, one row for each reduction or ratio criterion; None without any."""
+    """Return a forest plot of ratios: every block and the interval; None without any.
+
+    A row for each reduction or ratio criterion.
+    """
     samples = Samples(observations)
     rows = []
     for c in run.criteria:
@@ -52,8 +58,14 @@ def ratios(run: RunRecord, observations: Sequence[Observation]) -> str | None:
                 rows.append((c, found))
     if not rows:
         return None
-    title = "Ratio of each block"
-    return draw("ratios", title, _FRAME_IN + _ROW_IN * len(rows), lambda figure: _strips(figure, rows))
+    told = Alternative(
+        "Ratio of each block",
+        "; ".join(
+            f"{c.id}, {c.arm} over {c.against}: {', '.join(quantity(ratio, 'times') for ratio in found)}"
+            for c, found in rows
+        ),
+    )
+    return draw("ratios", told, _FRAME_IN + 0.36 * len(rows), lambda figure: _strips(figure, rows))
 
 
 def _allowed(c: CriterionRecord) -> float:
@@ -117,11 +129,24 @@ def _strips(figure: Figure, rows: Sequence[tuple[CriterionRecord, list[float]]])
                 markersize=5,
                 linestyle="none",
             )
+        _estimate(axes, c, row, floor)
         axes.plot([max(_allowed(c), floor)] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=2)
     labels = [f"{c.id}\n{c.arm} ÷ {c.against}" for c, _ in rows]
     _rows(axes, labels, [f"target {compact(_allowed(c), 'times')}" for c, _ in rows])
     scale_axis(axes, "times")
-    axes.set_xlabel("ratio in each block (log scale; left of the mark meets the target, ◂ is 0)")
+    axes.set_xlabel("ratio (log scale; left of the thick mark meets the target, ◂ is 0)")
+
+
+def _estimate(axes: Axes, c: CriterionRecord, row: int, floor: float) -> None:
+    """Draw what the criterion estimates the ratio to be, with its bounds."""
+    found = [v if c.kind == "ratio" else 1 - v for v in (c.ci_low, c.value, c.ci_high) if v is not None]
+    clipped = sorted(max(ratio, floor) for ratio in found)
+    if not clipped or clipped[0] <= 0:
+        return
+    axes.plot([clipped[0], clipped[-1]], [row, row], color=INK, linewidth=1.2, solid_capstyle="butt")
+    middle = 0.0 if c.value is None else c.value if c.kind == "ratio" else 1 - c.value
+    if middle > floor:
+        axes.plot([middle], [row], marker="D", color=INK, markersize=4.5, linestyle="none")
 
 
 def _floor(values: Sequence[float]) -> float:

@@ -1,13 +1,15 @@
-"""Plots of latency: the whole distribution of each arm."""
+"""Plots of latency: the whole distribution of each arm, a figure for each workload."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from matplotlib.lines import Line2D
 
-from harness.report.arms import is_swept
+from harness.records.distributions import distributions
+from harness.report.arms import arm_order, is_swept
+from harness.report.format import quantity
+from harness.report.percentiles import figure_names
 from harness.report.svg import (
     BLUE,
     GREEN,
@@ -17,97 +19,93 @@ from harness.report.svg import (
     PURPLE,
     RED,
     SKY,
+    Alternative,
     draw,
     scale_axis,
     tick_formatter,
 )
-from harness.stats.histogram import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from harness.records.schema import Observation, RunRecord
+    from harness.stats.histogram import Histogram
 
 Look = tuple[str, Literal["-", "--", ":", "-."]]
 """Colour and style of a line."""
 
-_COLUMNS = 2
-_ROW_IN = 2.7
+WIDTH_IN = 6.4
+_HEIGHT_IN = 2.9
+_LEGEND_ROW_IN = 0.22
+_LEGEND_COLUMNS = 3
 _POINTS = 300
 _LOOKS: tuple[Look, ...] = tuple(
     (colour, style) for style in ("--", ":", "-.") for colour in (GREEN, PURPLE, ORANGE, SKY)
 )
-
-Panels = dict[str, dict[str, Histogram]]
-
-
-def latency(run: RunRecord, observations: Sequence[Observation]) -> str | None:
-    """Return the distributions of latency of each workload, all blocks merged; None without any."""
-    panels = _panels(observations)
-    if not panels:
-        return None
-    height_in = 0.7 + _ROW_IN * -(-len(panels) // _COLUMNS)
-    return draw("latency", "Distributions of latency", height_in, lambda figure: _fill(figure, panels))
+_FIXED: dict[str, Look] = {"push": (BLUE, "-"), "polling": (RED, "-")}
 
 
-def _panels(observations: Sequence[Observation]) -> Panels:
-    """Return line by line the merged histograms of each panel; all floors share one, a line for each loop."""
-    panels: Panels = {}
-    for o in observations:
-        data = o.histograms.get("latency")
-        if data is None or not data["count"]:
-            continue
-        panel, line = ("floors", f"{o.workload} {o.loop}") if o.kind == "floor" else (o.workload, o.arm)
-        panels.setdefault(panel, {}).setdefault(line, Histogram()).merge(Histogram.from_dict(data))
-    return {name: panels[name] for name in sorted(panels, key=lambda name: (name == "floors", name))}
+def latencies(run: RunRecord, observations: Sequence[Observation]) -> dict[str, str]:
+    """Return a figure for each workload that timed operations, by name; all blocks are merged.
+
+    Raises:
+        ValueError: A histogram is damaged.
+    """
+    found = {key: h for key, h in distributions(observations).items() if key.name == "latency"}
+    order = arm_order(observations)
+    figures = {}
+    for workload, name in figure_names(found).items():
+        lines = {key.arm: h for key, h in found.items() if key.workload == workload}
+        ordered = {arm: lines[arm] for arm in sorted(lines, key=order.__getitem__)}
+        figures[name] = _draw(name, workload, ordered)
+    return figures
+
+
+def _draw(name: str, workload: str, lines: Mapping[str, Histogram]) -> str:
+    medians = (f"{arm} {quantity(h.percentile(0.5) / 1e9, 's')}" for arm, h in lines.items())
+    told = Alternative(f"Distribution of latency, {workload}", f"Medians: {', '.join(medians)}")
+    entries = sum(not is_swept(arm) for arm in lines) + any(is_swept(arm) for arm in lines)
+    height_in = _HEIGHT_IN + _LEGEND_ROW_IN * -(-entries // _LEGEND_COLUMNS)
+    return draw(name, told, height_in, lambda figure: _panel(figure, lines), width_in=WIDTH_IN)
 
 
 def _looks(names: Sequence[str]) -> Mapping[str, Look]:
-    fixed: dict[str, Look] = {
-        "push": (BLUE, "-"),
-        "polling": (RED, "-"),
-        "push_process": (BLUE, "--"),
-        "polling_process": (RED, "--"),
-    }
-    others = [name for name in names if name not in fixed and not is_swept(name)]
-    looks = {name: _LOOKS[i % len(_LOOKS)] for i, name in enumerate(others)}
-    return {**{name: look for name, look in fixed.items() if name in names}, **looks}
-
-
-def _fill(figure: Figure, panels: Panels) -> None:
-    names = sorted({line for lines in panels.values() for line in lines})
-    looks = _looks(names)
-    rows = -(-len(panels) // _COLUMNS)
-    grid = figure.subplots(rows, _COLUMNS, squeeze=False)
-    for axes, (panel, lines) in zip(grid.flat, panels.items(), strict=False):
-        _panel(axes, panel, lines, looks)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    handles = [
-        Line2D([], [], color=c, linestyle=s, linewidth=1.8, label=name) for name, (c, s) in looks.items()
-    ]
-    if any(is_swept(name) for name in names):
-        handles.append(Line2D([], [], color=GREY, linewidth=0.9, label="sweep"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
-
-
-def _panel(axes: Axes, title: str, lines: Mapping[str, Histogram], looks: Mapping[str, Look]) -> None:
-    for name in sorted(lines, key=lambda name: (not is_swept(name), name)):
-        values_s, shares = _curve(lines[name])
-        if is_swept(name):
-            axes.plot(values_s, shares, color=GREY, linewidth=0.9, drawstyle="steps-post")
+    """Return the look of each line: arms named after push or polling share its colour while they can."""
+    looks: dict[str, Look] = {}
+    others = iter(_LOOKS * (1 + len(names) // len(_LOOKS)))
+    for name in names:
+        stem = name.partition("_")[0]
+        for look in ((_FIXED[stem][0], style) for style in ("-", "--", ":", "-.")) if stem in _FIXED else ():
+            if look not in looks.values():
+                looks[name] = look
+                break
         else:
-            colour, style = looks[name]
-            axes.plot(values_s, shares, color=colour, linestyle=style, linewidth=1.8, drawstyle="steps-post")
+            looks[name] = next(others)
+    return looks
+
+
+def _panel(figure: Figure, lines: Mapping[str, Histogram]) -> None:
+    axes = figure.add_subplot()
+    swept = [name for name in lines if is_swept(name)]
+    looks = _looks([name for name in lines if name not in swept])
+    for name in swept:
+        values_s, shares = _curve(lines[name])
+        label = "sweep" if name == swept[0] else None
+        axes.plot(values_s, shares, color=GREY, linewidth=0.9, drawstyle="steps-post", label=label)
+    for name, (colour, style) in looks.items():
+        values_s, shares = _curve(lines[name])
+        axes.plot(
+            values_s, shares, color=colour, linestyle=style, linewidth=1.8, drawstyle="steps-post", label=name
+        )
     scale_axis(axes, "s")
-    axes.set_title(title, loc="left")
     axes.set_ylim(0, 1.02)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
     axes.yaxis.set_major_formatter(tick_formatter("share"))
     axes.axhline(0.5, color=INK, linewidth=0.5)
+    axes.set_xlabel("latency (log scale)")
+    figure.legend(loc="outside lower center", ncols=_LEGEND_COLUMNS)
 
 
 def _curve(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:

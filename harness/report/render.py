@@ -8,18 +8,23 @@ from harness.records.store import write_atomically
 from harness.report.html import html
 from harness.report.junit import junit
 from harness.report.markdown import markdown
+from harness.report.material import FILES, Material
 from harness.report.plots import plots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from harness.records.schema import Observation, RunRecord
+    from harness.records.schema import Observation, Rates, RunRecord
 
 PLOTS = "plots"
+LOGS = "logs"
+PROFILES = "profiles"
 
 
-def render(run: RunRecord, observations: Sequence[Observation], folder: Path) -> list[Path]:
+def render(
+    run: RunRecord, observations: Sequence[Observation], folder: Path, rates: Rates | None = None
+) -> list[Path]:
     """Write ``report.html``, ``report.md``, ``junit.xml`` and ``plots/*.svg``.
 
     Each file is written atomically, and the same input gives the same bytes. A plot that an earlier report
@@ -29,14 +34,19 @@ def render(run: RunRecord, observations: Sequence[Observation], folder: Path) ->
         run: What was recorded.
         observations: All of its observations.
         folder: The run's folder, which exists.
+        rates: How often comparisons err on this class of machines, None where that was not calibrated.
 
     Returns:
         The files, the page first.
+
+    Raises:
+        ValueError: A histogram is damaged; nothing was written.
     """
+    material = Material(observations, files_in(folder), rates)
     svgs = plots(run, observations)
     files = {
-        "report.html": html(run, svgs),
-        "report.md": markdown(run, {name: f"{PLOTS}/{name}.svg" for name in svgs}),
+        "report.html": html(run, svgs, material),
+        "report.md": markdown(run, {name: f"{PLOTS}/{name}.svg" for name in svgs}, material),
         "junit.xml": junit(run),
         **{f"{PLOTS}/{name}.svg": svg for name, svg in svgs.items()},
     }
@@ -47,3 +57,12 @@ def render(run: RunRecord, observations: Sequence[Observation], folder: Path) ->
     for name, text in files.items():
         write_atomically(folder / name, text.encode())
     return [folder / name for name in files]
+
+
+def files_in(folder: Path) -> list[tuple[str, str]]:
+    """Return the files of a run's folder that its report links to, and what is in each."""
+    found = [(name, what) for name, what in FILES if name == "junit.xml" or (folder / name).is_file()]
+    if (folder / LOGS).is_dir():
+        found.append((f"{LOGS}/", "output of the measured processes"))
+    profiles = sorted(path for path in (folder / PROFILES).glob("*.svg") if path.is_file())
+    return found + [(f"{PROFILES}/{path.name}", "where the time went, as a flame graph") for path in profiles]

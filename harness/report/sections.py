@@ -8,29 +8,33 @@ from harness.report.circumstances import environment, validity
 from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
 from harness.report.floors import against_floors
 from harness.report.format import clean, compact, interval, quantity
+from harness.report.frontier import polling_frontier
 from harness.report.losses import compared, failures, losses
+from harness.report.material import NOTHING_BESIDE, Material
 from harness.report.missing import not_measured
+from harness.report.percentiles import figure_names, percentiles
+from harness.report.rounds import phases_of_rounds
+from harness.report.scaling import scaling
 from harness.report.tables import workloads
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.records.schema import CriterionRecord, RunRecord
 
 CAPTIONS = {
     "criteria": "Each criterion as what was measured over what it allows; left of the line meets it. "
     "The bar is the interval that decides; a hollow mark has none, or one bound only.",
     "comparison": "Push against polling, each quantity as a share of the larger of the two.",
-    "latency": "Share of operations that took no longer, all blocks together.",
-    "ratios": "Push over polling in each block; left of the mark meets the criterion.",
+    "ratios": "Each dot is one block; the diamond is the estimate, its bar the interval. "
+    "Left of the thick mark meets the criterion.",
     "frontier": "What an interval of polling costs at rest and how late it delivers, and push beside it.",
+    "growth": "Median time of the same work over its size.",
+    "phases": "The mean round of each cell, as shares of its phases.",
 }
-"""Every figure in order, and what it shows."""
+"""Every figure that is not one workload's, and what it shows."""
 
-FILES = (
-    ("run.json", "environment, order, cells, criteria and verdict, under a versioned schema"),
-    ("observations.jsonl", "every observation with its latency histograms, in the order measured"),
-    ("samples.csv.gz", "one row for each block, arm, workload and metric"),
-    ("junit.xml", "the criteria as test cases, for continuous integration"),
-)
+LATENCY_CAPTION = "Share of operations that took no longer, all blocks together."
 
 _CRITERIA_COLUMNS: tuple[tuple[str, Role], ...] = (
     ("Id", "code"),
@@ -67,27 +71,47 @@ def target(criterion: CriterionRecord) -> str:
     return f"{_COMPARISONS.get(criterion.kind, '')} {compact(criterion.target, criterion.unit)}".strip()
 
 
-def sections(run: RunRecord, figures: tuple[str, ...]) -> list[Section]:
-    """Return the report.
+def sections(run: RunRecord, figures: Sequence[str], material: Material = NOTHING_BESIDE) -> list[Section]:
+    """Return the whole report.
 
     Args:
         run: What was recorded.
         figures: Names of the plots there are.
+        material: What lies beside the record.
+
+    Raises:
+        ValueError: A histogram is damaged.
     """
+    kinds = material.kinds
     return [
-        Section("Verdict", [Paragraph(clean(run.reason) + "."), Paragraph(summary(run))]),
-        Section("Criteria", [_criteria(run), *_figures(figures, ("criteria",))]),
-        *against_floors(run),
+        Section("Verdict", _verdict(run)),
+        Section("Criteria", [_criteria(run), *_figures(figures, "criteria")]),
         Section("Not measured", [_listed(not_measured(run), "Everything that was planned was measured.")]),
-        Section("Warnings", [_listed(run.warnings, "None.")]),
         environment(run),
-        validity(run),
-        *workloads(run),
-        *_plots(figures),
+        validity(run, material.rates),
+        *workloads(run, _latencies(run, figures, material)),
+        *_comparisons(figures),
+        *against_floors(run),
+        *polling_frontier(run, kinds, _figures(figures, "frontier")),
+        *scaling(run, kinds, _figures(figures, "growth")),
+        *phases_of_rounds(run, kinds, _figures(figures, "phases")),
         Section("Where push loses", _losses(run)),
         Section("Order of the runs", _order(run)),
-        Section("Samples", [Links(FILES)]),
+        Section("Files", [Links(material.files)]),
     ]
+
+
+def _verdict(run: RunRecord) -> list[Part]:
+    parts: list[Part] = [Paragraph(clean(run.reason) + "."), Paragraph(summary(run))]
+    missed = [
+        f"{c.id}: {c.verdict}" + f": {c.reason}" * bool(c.reason) for c in run.criteria if c.verdict != "pass"
+    ]
+    if missed:
+        parts.append(Bullets(missed))
+    if run.warnings:
+        are = "is 1 warning" if len(run.warnings) == 1 else f"are {len(run.warnings)} warnings"
+        parts.append(Paragraph(f"There {are} about this run: see Validity."))
+    return parts
 
 
 def summary(run: RunRecord) -> str:
@@ -122,13 +146,25 @@ def _listed(items: list[str], nothing: str) -> Part:
     return Bullets(items) if items else Paragraph(nothing)
 
 
-def _figures(figures: tuple[str, ...], names: tuple[str, ...]) -> list[Part]:
+def _figures(figures: Sequence[str], *names: str) -> list[Part]:
     return [Figure(name, CAPTIONS[name]) for name in names if name in figures]
 
 
-def _plots(figures: tuple[str, ...]) -> list[Section]:
-    found = _figures(figures, tuple(name for name in CAPTIONS if name != "criteria"))
-    return [Section("Plots", found)] if found else []
+def _latencies(run: RunRecord, figures: Sequence[str], material: Material) -> dict[str, list[Part]]:
+    """Return for each workload its distributions: the figure, and the percentiles."""
+    names = figure_names(material.distributions)
+    return {
+        workload: [
+            *(Figure(names[workload], LATENCY_CAPTION) for _ in range(names.get(workload) in figures)),
+            *percentiles(workload, material),
+        ]
+        for workload in {cell.workload for cell in run.cells}
+    }
+
+
+def _comparisons(figures: Sequence[str]) -> list[Section]:
+    found = _figures(figures, "comparison", "ratios")
+    return [Section("Push against polling", found)] if found else []
 
 
 def _losses(run: RunRecord) -> list[Part]:

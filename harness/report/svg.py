@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 import re
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from harness.report.format import compact
+from harness.report.format import clean, compact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,21 +53,41 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def draw(name: str, title: str, height_in: float, fill: Callable[[Figure], None]) -> str:
+class Alternative(NamedTuple):
+    """What people who do not see a figure are told.
+
+    Attributes:
+        title: What it is about.
+        description: What it shows, in words and numbers.
+    """
+
+    title: str
+    description: str
+
+
+def draw(
+    name: str,
+    alternative: Alternative,
+    height_in: float,
+    fill: Callable[[Figure], None],
+    *,
+    width_in: float = WIDTH_IN,
+) -> str:
     """Return a figure as an ``<svg>`` element.
 
     Args:
         name: Prefix of every id in it, unique in a page.
-        title: What people who do not see it are told.
-        height_in: Height in inches; the width is :data:`WIDTH_IN`.
+        alternative: What people who do not see it are told.
+        height_in: Height in inches.
         fill: Draws into the figure.
+        width_in: Width in inches.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
         fill(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return _embeddable(buffer.getvalue(), name, title)
+    return _embeddable(buffer.getvalue(), name, alternative)
 
 
 def scale_axis(axes: Axes, unit: str) -> None:
@@ -85,7 +105,7 @@ def tick_formatter(unit: str) -> FuncFormatter:
     return FuncFormatter(lambda value, _: compact(float(value), unit))
 
 
-def _embeddable(text: str, name: str, title: str) -> str:
+def _embeddable(text: str, name: str, alternative: Alternative) -> str:
     svg = text[text.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s*<defs>\s*<style[^>]*>[^<]*</style>\s*</defs>", "", svg)
@@ -94,5 +114,10 @@ def _embeddable(text: str, name: str, title: str) -> str:
     svg = svg.replace("url(#", f"url(#{name}-").replace(INK, "currentColor")
     # Where there is no page around it, as in Markdown, it brings its own paper.
     style = "stroke-linejoin: round; stroke-linecap: butt; color: #1b1f24; background: #ffffff"
-    label = escape(title, quote=True)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" style="{style}" ', 1)
+    title, description = (escape(clean(part), quote=True) for part in alternative)
+    told = f'role="img" aria-label="{title}" aria-describedby="{name}-told"'
+    start = svg.replace("<svg ", f'<svg {told} style="{style}" ', 1)
+    end = start.index(">", start.index("<svg ")) + 1
+    return (
+        f'{start[:end]}\n <title>{title}</title>\n <desc id="{name}-told">{description}</desc>{start[end:]}'
+    )

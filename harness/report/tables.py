@@ -10,15 +10,20 @@ from harness.report.document import Paragraph, Part, Role, Section, Table
 from harness.report.format import NOTHING, interval, quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness.records.schema import CellRecord, MetricSummary, RunRecord
 
 _TEXT_SHOWN = 12
 
 
-def workloads(run: RunRecord) -> list[Section]:
-    """Return one section for each workload, after one that says how to read them."""
+def workloads(run: RunRecord, latencies: Mapping[str, Sequence[Part]]) -> list[Section]:
+    """Return one section for each workload, after one that says how to read them.
+
+    Args:
+        run: What was recorded.
+        latencies: What stands above the metrics of a workload, by its name.
+    """
     names = sorted({cell.workload for cell in run.cells})
     if not names:
         return [Section("Workloads", [Paragraph("No cell was measured.")])]
@@ -28,19 +33,27 @@ def workloads(run: RunRecord) -> list[Section]:
     )
     return [
         Section("Workloads", [Paragraph(legend)]),
-        *(_workload(name, [c for c in run.cells if c.workload == name]) for name in names),
+        *(
+            _workload(name, [c for c in run.cells if c.workload == name], latencies.get(name, ()))
+            for name in names
+        ),
     ]
 
 
-def _workload(name: str, cells: Sequence[CellRecord]) -> Section:
+def _workload(name: str, cells: Sequence[CellRecord], latencies: Sequence[Part]) -> Section:
     common = _common(cells)
     parts: list[Part] = []
     if common:
-        parts.append(Paragraph(", ".join(f"{key} {value}" for key, value in common.items())))
+        parts.append(Paragraph(", ".join(f"{key} {_parameter(value)}" for key, value in common.items())))
+    parts += latencies
     main = [cell for cell in by_arm(cells) if not is_swept(cell.arm)]
     swept = [cell for cell in by_arm(cells) if is_swept(cell.arm)]
     parts += [_table(group, common) for group in (main, swept) if group]
     return Section(name, parts, level=3)
+
+
+def _parameter(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value) or "none"
 
 
 def _common(cells: Sequence[CellRecord]) -> dict[str, Any]:
@@ -62,7 +75,8 @@ def _table(cells: Sequence[CellRecord], common: dict[str, Any]) -> Table:
 
 def _facts(cells: Sequence[CellRecord], common: dict[str, Any]) -> Iterator[Sequence[str]]:
     settings = [
-        ", ".join(f"{k} {v}" for k, v in cell.params.items() if k not in common) or NOTHING for cell in cells
+        ", ".join(f"{k} {_parameter(v)}" for k, v in cell.params.items() if k not in common) or NOTHING
+        for cell in cells
     ]
     if any(setting != NOTHING for setting in settings):
         yield ("settings", "", *settings)

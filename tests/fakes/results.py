@@ -17,11 +17,19 @@ import msgspec
 from harness.gate.samples import Samples, control
 from harness.records.derive import Outcome, Sampled, derive
 from harness.records.metrics import METRICS
-from harness.records.schema import CriterionRecord, Observation, RunRecord, Verdict
+from harness.records.schema import CriterionRecord, Observation, Rates, RunRecord, Verdict
 from harness.records.summary import summarise
+from harness.report.material import FILES, Material
 from harness.stats.histogram import Histogram
 
 BLOCKS = 5
+TIMED = ("broadcast", "future", "hop", "push_notify", "rpc_ping")
+"""Workloads whose operations are timed one by one."""
+PLOT_NAMES = (
+    *("criteria", "comparison", "ratios", "frontier", "growth", "phases"),
+    *(f"latency-{workload}" for workload in TIMED),
+)
+PLOT_PATHS = {name: f"plots/{name}.svg" for name in PLOT_NAMES}
 SWEEP = (0.001, 0.005, 0.02, 0.1, 0.5, 1.0)
 
 WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -34,7 +42,23 @@ WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {
     "digits_training": ("digits_training", {"clients": 10, "rounds": 20, "seed": 7}),
     "hop": ("floor", {"operation": "hop", "operations": 5000}),
     "future": ("floor", {"operation": "future", "operations": 5000}),
+    "round_100": ("fedavg_round", {"clients": 100, "rounds": 10, "model_bytes": 4096}),
 }
+
+PHASES = {"round_ask_s": 0.2, "round_collect_s": 0.6, "round_reduce_s": 0.15, "round_publish_s": 0.05}
+"""Share of a round by phase."""
+
+RATES = Rates(
+    machine="Example Processor 3.0 GHz, 2 cores, x86_64, Python 3.11",
+    measured_utc="2025-01-01T00:00:00Z",
+    comparisons=300,
+    alarms=1,
+    alarms_upper=0.0157,
+    injected=200,
+    detected=196,
+    detected_lower=0.9547,
+    blocks=12,
+)
 
 
 def _criterion(
@@ -105,7 +129,7 @@ CRITERIA = [
 ]  # fmt: skip
 
 _ARMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "push": ("push", "uvloop", tuple(WORKLOADS)[:7]),
+    "push": ("push", "uvloop", (*tuple(WORKLOADS)[:7], "round_100")),
     "push_again": ("push", "uvloop", ("rpc_ping", "fedavg_round", "idle_federation")),
     "polling": ("polling", "uvloop", tuple(WORKLOADS)[:7]),
     "push_asyncio": ("push", "asyncio", ("rpc_ping", "fedavg_round", "broadcast")),
@@ -134,8 +158,22 @@ def fake_observations() -> tuple[Observation, ...]:
         arms = list(_ARMS)
         rng.shuffle(arms)
         for order, arm in enumerate(arms, start=1):
-            found += [_observation(rng, block, order, arm, workload) for workload in _ARMS[arm][2]]
+            found += [
+                _observation(_source(rng, block, workload), block, order, arm, workload)
+                for workload in _ARMS[arm][2]
+            ]
     return tuple(found)
+
+
+def _source(rng: random.Random, block: int, workload: str) -> random.Random:
+    """Return what draws for a workload; one that came later has its own, so that the others stay the same."""
+    return random.Random(block) if workload == "round_100" else rng
+
+
+def fake_material() -> Material:
+    """Return all that may lie beside the record."""
+    beside = (("logs/", "output of the measured processes"), ("profiles/push rpc.svg", "a flame graph"))
+    return Material(fake_observations(), (*FILES, *beside), RATES)
 
 
 @cache
@@ -253,10 +291,14 @@ def _outcome(rng: random.Random, arm: str, workload: str) -> Outcome:
         if workload == "push_notify":
             outcome.histograms["intended"] = _histogram(rng, middle_s * shift + 4e-4, 0.3, count)
             outcome.histograms["lag"] = _histogram(rng, 3e-4, 0.5, count)
-    if workload in ("fedavg_round", "digits_training", "memory_round"):
+    if workload in ("fedavg_round", "digits_training", "memory_round", "round_100"):
         outcome.operations = int(WORKLOADS[workload][1]["rounds"])
         slow = 1.02 if arm == "push_asyncio" else 1.0
-        outcome.values["round_s"] = (3e-3 if stack == "push" else 0.06) * slow * rng.uniform(0.95, 1.05)
+        slow *= 4.5 if workload == "round_100" else 1.0
+        round_s = (3e-3 if stack == "push" else 0.06) * slow * rng.uniform(0.95, 1.05)
+        outcome.values["round_s"] = round_s
+        if workload != "memory_round":
+            outcome.values |= {name: share * round_s for name, share in PHASES.items()}
     if workload == "digits_training":
         outcome.values["accuracy"] = 0.9417
         outcome.texts["model_digest"] = "9f" * 32
@@ -293,5 +335,4 @@ def _environment() -> dict[str, Any]:
 if __name__ == "__main__":  # python -m tests.fakes.results > tests/golden/report.md
     from harness.report.markdown import markdown
 
-    names = ("criteria", "comparison", "latency", "ratios", "frontier")
-    sys.stdout.write(markdown(fake_run(), {name: f"plots/{name}.svg" for name in names}))
+    sys.stdout.write(markdown(fake_run(), PLOT_PATHS, fake_material()))

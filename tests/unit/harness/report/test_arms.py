@@ -1,7 +1,7 @@
 import pytest
 
-from harness.report.arms import by_arm, is_swept, reference_arms, swept_value
-from tests.fakes.results import fake_run
+from harness.report.arms import arm_order, by_arm, is_swept, reference_arms, swept_value
+from tests.fakes.results import fake_observations, fake_run
 
 
 def test_arms_come_by_stack_and_name_and_the_sweep_by_value():
@@ -34,3 +34,10 @@ def test_the_arm_with_the_shortest_name_stands_for_its_stack():
         "push": "push_again"
     }
     assert reference_arms([], "memory") == {}
+
+
+def test_arms_of_observations_have_the_same_order():
+    places = arm_order(fake_observations())
+    assert sorted(places, key=places.__getitem__) == list(
+        dict.fromkeys(c.arm for c in by_arm(fake_run().cells))
+    )

@@ -3,7 +3,7 @@ import msgspec
 from harness.report.circumstances import environment, validity
 from harness.report.document import Paragraph, Table
 from harness.report.format import NOTHING
-from tests.fakes.results import bare_run, fake_run
+from tests.fakes.results import RATES, bare_run, fake_run
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -39,7 +39,9 @@ def test_nothing_that_was_found_is_left_out():
 def test_controls_are_factors():
     run = fake_run()
     unknown = msgspec.structs.replace(run.controls[0], spread=None, n=0)
-    table = validity(bare_run(controls=[*run.controls, unknown])).parts[1]
+    table = next(
+        p for p in validity(bare_run(controls=[*run.controls, unknown])).parts if isinstance(p, Table)
+    )
     assert table.rows[0] == ("fedavg_round", "push", "cpu_s_per_op", f"2.56{TIMES}", "5")
     assert table.rows[-1][3:] == ("unknown", "0")
 
@@ -62,7 +64,44 @@ def test_what_was_not_controlled_is_said():
     parts = validity(bare_run()).parts
     assert all(isinstance(part, Paragraph) for part in parts)
     assert [part.text.partition(":")[0] for part in parts] == [
+        "Warnings",
         "A/A control",
         "Load generator",
         "Garbage collection",
+        "Error rates of the comparison",
     ]
+
+
+def test_warnings_come_first():
+    said, warnings = validity(fake_run()).parts[:2]
+    assert (said.text, warnings.items) == ("Warnings:", fake_run().warnings)
+
+
+def test_error_rates_are_quoted_with_their_bounds_or_said_to_be_unknown():
+    assert validity(bare_run()).parts[-1].text == "Error rates of the comparison: not calibrated here."
+    assert validity(bare_run(), RATES).parts[-1].text == (
+        "Error rates of the comparison on Example Processor 3.0 GHz, 2 cores, x86_64, Python 3.11, 12 blocks "
+        "a batch, measured 2025-01-01T00:00:00Z: 1 false alarms in 300 comparisons of the same code with "
+        "itself (at most 1.6 %); 196 of 200 slow-downs of twice the margin found (at least 95.5 %). "
+        "The bounds are exact at 95 %."
+    )
+
+
+def test_what_was_recorded_of_garbage_collection_is_shown():
+    cell = fake_run().cells[0]
+    overlap = msgspec.structs.replace(cell.metrics["cpu_cores"], unit="share", value=0.02)
+    run = bare_run(cells=[msgspec.structs.replace(cell, metrics={"gc_share": overlap})])
+    (table,) = [part for part in validity(run).parts if isinstance(part, Table)]
+    assert table.rows == [(cell.workload, cell.arm, "gc_share", "2.00 %")]
+
+
+def test_an_environment_edited_by_hand_is_shown_as_far_as_it_goes():
+    odd = {
+        "memory_bytes": "much",
+        "before": {"load": "high", "stall_share": [1]},
+        "after": {"load": [None, 1]},
+    }
+    rows = found(bare_run(environment=odd))
+    assert rows["Memory"] == "much"
+    assert rows["Before the run"] == f"load {NOTHING} (1, 5, 15 min); stalled {NOTHING} (10 s)"
+    assert rows["After the run"].startswith("load 1.00 (")

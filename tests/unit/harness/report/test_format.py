@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.records.metrics import METRICS
-from harness.report.format import NOTHING, clean, compact, interval, quantity
+from harness.report.format import NOTHING, clean, compact, interval, magnitude, quantity, slugs
 
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 UNITS = sorted({metric.unit for metric in METRICS.values()} | {"share saved", "times", "distinct", ""})
@@ -53,6 +53,7 @@ SIZES = {"B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30, "TiB": 2.0**4
         (1, "distinct", "1 distinct"),
         (1.5, "faults", "1.50 faults"),
         (3.0, "", "3.00"),
+        (1e308, "share", f"{1e308:,.0f} %"),
     ],
 )
 def test_a_quantity_has_three_digits_a_fitting_scale_and_its_unit(value, unit, text):
@@ -128,3 +129,45 @@ def test_clean_text_can_be_encoded_and_stays_as_it_is(text):
     once = clean(text)
     once.encode()
     assert clean(once) == once
+
+
+@given(st.floats(1e-9, 1e12), st.sampled_from(UNITS), st.sampled_from((1, -1)))
+def test_a_quantity_sorts_by_what_it_says(value, unit, sign):
+    assert magnitude(quantity(sign * value, unit)) == pytest.approx(sign * value, rel=6e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (NOTHING, None),
+        ("", None),
+        ("push: 3", None),
+        ("unknown", None),
+        ("∞", math.inf),
+        (f"{MINUS}∞", -math.inf),
+        ("≥ 80 %", 0.8),
+        ("61.9 µs\n[60.1, 62.0] µs", 61.9e-6),
+        ("1,234 clients", 1234.0),
+        ("2.00 KiB/s", 2048.0),
+        (f"1.05{TIMES}", 1.05),
+        ("0", 0.0),
+    ],
+)
+def test_the_first_quantity_of_a_cell_is_what_it_is_sorted_by(text, value):
+    assert magnitude(text) == (None if value is None else pytest.approx(value))
+
+
+@given(st.lists(st.text(max_size=9), unique=True))
+def test_slugs_are_safe_and_no_two_are_one(names):
+    made = slugs(names)
+    assert list(made) == names
+    assert len(set(made.values())) == len(names)
+    for slug in made.values():
+        assert re.fullmatch(r"[A-Za-z0-9_.-]*", slug)
+        assert ".." not in slug
+        assert not slug.startswith(".")
+
+
+def test_names_of_workloads_stay_as_they_are():
+    assert slugs(["rpc_ping", "v1.5"]) == {"rpc_ping": "rpc_ping", "v1.5": "v1.5"}
+    assert slugs(["a b", "a/b", "a-b"]) == {"a b": "a-b", "a/b": "a-b-2", "a-b": "a-b-3"}

@@ -4,9 +4,12 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
+from harness.report.format import slugs
 from harness.report.html import html
+from harness.report.material import Material
 from harness.report.plots import plots
-from tests.fakes.results import CRITERIA, bare_run, fake_observations, fake_run
+from harness.report.sections import sections
+from tests.fakes.results import CRITERIA, PLOT_NAMES, bare_run, fake_material, fake_observations, fake_run
 
 VOID = {"meta", "br", "link", "img"}
 
@@ -39,7 +42,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page():
-    return html(fake_run(), plots(fake_run(), fake_observations()))
+    return html(fake_run(), plots(fake_run(), fake_observations()), fake_material())
 
 
 def test_ids_are_unique_over_all_plots(page):
@@ -51,19 +54,37 @@ def test_ids_are_unique_over_all_plots(page):
 def test_every_reference_stays_inside_or_beside_the_page(page):
     parsed = Page(page)
     inside = {f"#{i}" for i in parsed.ids}
-    beside = {"run.json", "observations.jsonl", "samples.csv.gz", "junit.xml"}
+    files = {"run.json", "observations.jsonl", "samples.csv.gz", "junit.xml"}
+    beside = files | {"logs/", "profiles/push%20rpc.svg", "data:,"}
     assert set(parsed.references) - inside == beside
     assert {f"#{i}" for i in re.findall(r"url\(#([^)]+)\)", page)} <= inside
     assert not re.search(r"url\((?!#)|@import", page)
 
 
-def test_the_page_needs_no_script_and_nothing_fetched(page):
-    assert not {"script", "link", "img", "iframe", "object"} & set(Page(page).tags)
+def test_nothing_is_fetched_and_the_one_script_is_in_the_page(page):
+    tags = Page(page).tags
+    assert not {"img", "iframe", "object"} & set(tags)
+    assert (tags.count("script"), tags.count("link")) == (1, 1)
+    assert '<link rel="icon" href="data:,">' in page
+    assert "default-src 'none'" in page
 
 
-def test_every_table_can_scroll_and_every_plot_is_there(page):
-    assert page.count("<table>") == page.count('<div class="scroll" tabindex="0">') > 0
-    assert Page(page).tags.count("svg") == 5
+def test_everything_wide_can_scroll_and_every_plot_is_there(page):
+    tags = Page(page).tags
+    assert tags.count("svg") == len(PLOT_NAMES)
+    assert page.count('class="scroll') == tags.count("table") + tags.count("svg") > len(PLOT_NAMES)
+
+
+def test_every_section_can_be_reached_from_the_contents(page):
+    parsed = Page(page)
+    titles = [s.title for s in sections(fake_run(), PLOT_NAMES, fake_material())]
+    assert page.count('<li class="level-') == len(titles)
+    assert {f"#{slug}" for slug in slugs(titles).values()} <= set(parsed.references)
+
+
+def test_numbers_carry_what_they_are_sorted_by(page):
+    assert re.search(r'<td class="number" data-value="0.9918">99.18 %</td>', page)
+    assert re.search(r'<td class="number">—</td>', page)
 
 
 def test_light_dark_and_print_are_provided_for(page):
@@ -75,13 +96,18 @@ def test_light_dark_and_print_are_provided_for(page):
 def test_the_verdict_is_marked_and_a_value_parted_from_its_interval(page):
     assert '<h1 class="verdict-fail">Push against polling, quick: FAIL</h1>' in page
     assert '<td class="verdict verdict-contaminated">contaminated</td>' in page
-    assert re.search(r'<td class="number">[\d.]+ µs<small>\[[\d.]+, [\d.]+\] µs</small></td>', page)
+    assert re.search(
+        r'<td class="number" data-value="[\d.e-]+">[\d.]+ µs<small>\[[\d.]+, [\d.]+\] µs</small></td>', page
+    )
 
 
 def test_what_others_wrote_cannot_break_the_page():
     hostile = "<script>alert('x')</script>\n& \x1b[0m"
     criterion = msgspec.structs.replace(CRITERIA[0], reason=hostile, title="")
-    text = html(bare_run(criteria=[criterion], warnings=[hostile], title=hostile), {})
-    assert "script" not in Page(text).tags
+    files = [('profiles/"><script>.svg', hostile)]
+    run = bare_run(criteria=[criterion], warnings=[hostile], title=hostile)
+    text = html(run, {}, Material(files=files))
+    assert Page(text).tags.count("script") == 1
+    assert 'href="profiles/%22%3E%3Cscript%3E.svg"' in text
     assert "&lt;script&gt;" in text
     assert "\x1b" not in text

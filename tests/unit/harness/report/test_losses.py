@@ -105,3 +105,8 @@ def test_every_pair_of_values_counts_once():
     ]
     assert compared(swapped) == all_pairs
     assert len(losses(run.cells)) + len(losses(swapped)) <= all_pairs
+
+
+def test_a_phase_of_a_round_is_no_loss_by_itself():
+    assert found(summary(3.0), summary(2.0), "round_collect_s") == []
+    assert found(summary(3.0), summary(2.0), "lag_p99_s") == []

@@ -3,15 +3,14 @@ from pathlib import Path
 import msgspec
 
 from harness.report.markdown import markdown
-from tests.fakes.results import CRITERIA, bare_run, fake_run
+from tests.fakes.results import CRITERIA, PLOT_PATHS, bare_run, fake_material, fake_run
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "report.md"
-PLOTS = {name: f"plots/{name}.svg" for name in ("criteria", "comparison", "latency", "ratios", "frontier")}
 
 
 def test_the_report_is_the_expected_one():
     """Made anew by ``python -m tests.fakes.results > tests/golden/report.md``; read the difference."""
-    assert markdown(fake_run(), PLOTS) == GOLDEN.read_text(encoding="utf-8")
+    assert markdown(fake_run(), PLOT_PATHS, fake_material()) == GOLDEN.read_text(encoding="utf-8")
 
 
 def test_what_others_wrote_cannot_break_the_page():

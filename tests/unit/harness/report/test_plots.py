@@ -2,12 +2,20 @@ import pytest
 
 from harness.report.plots import PLOTS, plots
 from harness.report.sections import CAPTIONS
-from tests.fakes.results import bare_run, fake_observations, fake_run
+from tests.fakes.results import PLOT_NAMES, bare_run, fake_observations, fake_run
 
 
 @pytest.mark.slow
 def test_every_plot_is_drawn_when_its_data_is_there():
-    assert list(plots(fake_run(), fake_observations())) == list(PLOTS)
+    assert tuple(plots(fake_run(), fake_observations())) == PLOT_NAMES
+
+
+@pytest.mark.slow
+def test_every_plot_says_in_words_what_it_shows():
+    for name, svg in plots(fake_run(), fake_observations()).items():
+        told = svg.partition(f'<desc id="{name}-told">')[2].partition("</desc>")[0]
+        assert any(character.isdigit() for character in told), name
+        assert f'aria-describedby="{name}-told"' in svg
 
 
 def test_none_is_drawn_without_data():

@@ -71,3 +71,12 @@ def test_a_criterion_without_pairs_has_no_strip():
     zero = [o for o in fake_observations() if o.workload == "idle_federation"]
     only = bare_run(criteria=[with_("logs-idle", arm="polling", against="push")])
     assert ratios(only, zero) is None
+
+
+def test_the_estimate_stands_with_its_bounds_beside_the_blocks():
+    ratio = with_("round-asyncio")
+    marks = [ratios(bare_run(criteria=[c]), fake_observations()).count("<use ") for c in (
+        ratio,
+        msgspec.structs.replace(ratio, value=None, ci_low=None, ci_high=None),
+    )]  # fmt: skip
+    assert marks[0] == marks[1] + 1

@@ -2,33 +2,58 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness.report.plots_latency import _curve, latency
+from harness.report.plots_latency import _curve, _looks, latencies
 from harness.report.svg import BLUE, GREY, RED
 from harness.stats.histogram import Histogram
-from tests.fakes.results import fake_observations, fake_run
+from tests.fakes.results import TIMED, fake_observations, fake_run
 
 
 @pytest.mark.slow
-def test_each_workload_has_a_panel_and_the_floors_share_one():
-    svg = latency(fake_run(), fake_observations())
-    for title in ("broadcast", "push_notify", "rpc_ping", "floors"):
-        assert f">{title}<" in svg
-    for line in ("push", "polling", "push_again", "push_asyncio", "hop uvloop", "future uvloop", "sweep"):
-        assert f">{line}<" in svg
-    assert "polling@" not in svg
+def test_each_workload_that_was_timed_has_a_figure_with_a_line_for_each_arm():
+    figures = latencies(fake_run(), fake_observations())
+    assert list(figures) == [f"latency-{workload}" for workload in TIMED]
+    for line in ("push", "push_again", "push_asyncio", "polling"):
+        assert f">{line}<" in figures["latency-rpc_ping"]
+    assert ">sweep<" not in figures["latency-rpc_ping"]
+    assert "Medians: push 6" in figures["latency-rpc_ping"]
+
+
+def test_a_sweep_is_one_entry_of_the_legend():
+    svg = latencies(fake_run(), [o for o in fake_observations() if o.workload == "push_notify"])[
+        "latency-push_notify"
+    ]
+    assert svg.count(">sweep<") == 1
+    assert ">polling@" not in svg
     assert all(colour in svg for colour in (BLUE, RED, GREY))
 
 
-def test_without_a_sweep_the_legend_names_none():
-    svg = latency(fake_run(), [o for o in fake_observations() if o.workload == "rpc_ping"])
-    assert ">sweep<" not in svg
-    assert ">push<" in svg
+def test_a_name_that_is_a_path_stays_in_the_folder():
+    first = next(o for o in fake_observations() if o.histograms)
+    figures = latencies(fake_run(), [msgspec.structs.replace(first, workload="../../etc/passwd")])
+    assert list(figures) == ["latency-----etc-passwd"]
 
 
 def test_without_histograms_there_is_no_plot():
-    assert latency(fake_run(), [o for o in fake_observations() if not o.histograms]) is None
+    assert latencies(fake_run(), [o for o in fake_observations() if not o.histograms]) == {}
     empty = msgspec.structs.replace(fake_observations()[0], histograms={"latency": Histogram().to_dict()})
-    assert latency(fake_run(), [empty]) is None
+    assert latencies(fake_run(), [empty]) == {}
+
+
+def test_no_two_of_many_lines_look_alike_and_arms_keep_the_colour_of_their_stack():
+    names = [
+        "push",
+        "push_process",
+        "push_network",
+        "push_again",
+        "push_asyncio",
+        "polling",
+        "floors",
+        "grpc",
+    ]
+    looks = _looks(names)
+    assert len(set(looks.values())) == len(names)
+    assert [looks[name][0] for name in names[:4]] == [BLUE] * 4
+    assert looks["polling"] == (RED, "-")
 
 
 @pytest.mark.parametrize("count", [1, 5, 5000])

@@ -1,11 +1,10 @@
+import msgspec
 import pytest
 
-from harness.report.render import render
-from tests.fakes.results import bare_run, fake_observations, fake_run
+from harness.report.render import files_in, render
+from tests.fakes.results import PLOT_PATHS, RATES, bare_run, fake_observations, fake_run
 
-NAMES = ["report.html", "report.md", "junit.xml"] + [
-    f"plots/{name}.svg" for name in ("criteria", "comparison", "latency", "ratios", "frontier")
-]
+NAMES = ["report.html", "report.md", "junit.xml", *PLOT_PATHS.values()]
 
 
 @pytest.mark.slow
@@ -34,3 +33,33 @@ def test_the_reports_link_to_the_plots_that_are_there(tmp_path):
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "](plots/criteria.svg)" in text
     assert "latency.svg" not in text
+
+
+def test_files_that_are_not_there_are_not_linked(tmp_path):
+    assert [name for name, _ in files_in(tmp_path)] == ["junit.xml"]
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "profiles").mkdir()
+    for name in ("push rpc.svg", "a.svg", "notes.txt"):
+        (tmp_path / "profiles" / name).write_text("<svg/>")
+    render(bare_run(), [], tmp_path, RATES)
+    for report, links in (
+        ("report.md", ("(run.json)", "(logs/)", "(profiles/a.svg)", "(profiles/push%20rpc.svg)")),
+        ("report.html", ('"run.json"', '"logs/"', '"profiles/a.svg"', '"profiles/push%20rpc.svg"')),
+    ):
+        text = (tmp_path / report).read_text(encoding="utf-8")
+        assert all(link in text for link in links)
+        assert "samples.csv.gz" not in text
+        assert "notes.txt" not in text
+        assert "1 false alarms in 300 comparisons" in text
+    assert (tmp_path / "profiles" / "a.svg").read_text() == "<svg/>"
+
+
+def test_damaged_observations_leave_the_reports_as_they_were(tmp_path):
+    (tmp_path / "report.html").write_text("old")
+    timed = next(o for o in fake_observations() if o.histograms)
+    damaged = {**timed.histograms["latency"], "count": 1}
+    with pytest.raises(ValueError, match="contradict"):
+        render(fake_run(), [msgspec.structs.replace(timed, histograms={"latency": damaged})], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_text() == "old"

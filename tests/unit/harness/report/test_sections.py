@@ -2,8 +2,8 @@ import pytest
 
 from harness.report.document import Bullets, Figure, Paragraph, Table
 from harness.report.missing import not_measured
-from harness.report.sections import CAPTIONS, headline, sections, target
-from tests.fakes.results import CRITERIA, bare_run, fake_run
+from harness.report.sections import CAPTIONS, LATENCY_CAPTION, headline, sections, target
+from tests.fakes.results import CRITERIA, PLOT_NAMES, bare_run, fake_material, fake_run
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -13,10 +13,10 @@ def section(run, title, figures=()):
 
 
 def test_the_verdict_comes_first_and_what_was_not_measured_before_the_results():
-    titles = [s.title for s in sections(fake_run(), tuple(CAPTIONS)) if s.level == 2]
+    titles = [s.title for s in sections(fake_run(), PLOT_NAMES, fake_material()) if s.level == 2]
     assert titles == [
-        "Verdict", "Criteria", "Not measured", "Warnings", "Environment", "Validity", "Workloads", "Plots",
-        "Where push loses", "Order of the runs", "Samples",
+        "Verdict", "Criteria", "Not measured", "Environment", "Validity", "Workloads", "Push against polling",
+        "Polling frontier", "Scaling", "Phases of a round", "Where push loses", "Order of the runs", "Files",
     ]  # fmt: skip
     assert headline(fake_run()) == "Push against polling, quick: FAIL"
 
@@ -44,9 +44,30 @@ def test_every_criterion_stands_in_the_table_with_its_verdict():
 
 def test_figures_stand_where_they_belong():
     assert section(fake_run(), "Criteria", CAPTIONS).parts[1] == Figure("criteria", CAPTIONS["criteria"])
-    plots = section(fake_run(), "Plots", ("latency", "criteria", "comparison"))
-    assert [part.name for part in plots.parts] == ["comparison", "latency"]
-    assert all(s.title != "Plots" for s in sections(fake_run(), ("criteria",)))
+    plots = section(fake_run(), "Push against polling", ("latency-hop", "criteria", "ratios", "comparison"))
+    assert [part.name for part in plots.parts] == ["comparison", "ratios"]
+    assert all(s.title != "Push against polling" for s in sections(fake_run(), ("criteria",)))
+    placed = [part.name for s in sections(fake_run(), PLOT_NAMES, fake_material()) for part in s.parts
+              if isinstance(part, Figure)]  # fmt: skip
+    assert sorted(placed) == sorted(PLOT_NAMES)
+
+
+def test_a_workload_begins_with_its_distribution():
+    parts = next(s for s in sections(fake_run(), PLOT_NAMES, fake_material()) if s.title == "rpc_ping").parts
+    assert isinstance(parts[0], Paragraph)
+    assert parts[1] == Figure("latency-rpc_ping", LATENCY_CAPTION)
+    assert [len(part.columns) for part in parts if isinstance(part, Table)] == [8, 6]
+
+
+def test_the_verdict_names_what_did_not_pass_and_the_warnings():
+    reason, _, missed, warned = section(fake_run(), "Verdict").parts
+    assert reason.text.endswith("first failed: memory.")
+    assert missed.items[1] == "memory: fail: the whole interval misses the target"
+    assert len(missed.items) == 4
+    assert warned.text == "There is 1 warning about this run: see Validity."
+    calm = bare_run(criteria=[CRITERIA[0]])
+    assert len(section(calm, "Verdict").parts) == 2
+    assert section(bare_run(warnings=["a", "b"]), "Verdict").parts[-1].text.startswith("There are 2 warnings")
 
 
 def test_what_was_not_measured_has_its_section():
@@ -76,7 +97,8 @@ def test_an_empty_run_says_what_is_missing():
     for expected in (
         "The suite has no criteria, or none of them could be decided with the cells chosen.",
         "Everything that was planned was measured.",
-        "None.",
+        "Warnings: none.",
+        "Error rates of the comparison: not calibrated here.",
         "No workload was run by both push and polling.",
     ):
         assert expected in texts

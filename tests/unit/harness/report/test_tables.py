@@ -7,7 +7,7 @@ from tests.fakes.results import WORKLOADS, bare_run, fake_run
 
 
 def section(name, run=None):
-    return next(s for s in workloads(run or fake_run()) if s.title == name)
+    return next(s for s in workloads(run or fake_run(), {}) if s.title == name)
 
 
 def rows(table):
@@ -15,7 +15,7 @@ def rows(table):
 
 
 def test_every_workload_has_a_section_below_the_legend():
-    first, *others = workloads(fake_run())
+    first, *others = workloads(fake_run(), {})
     assert (first.title, first.level) == ("Workloads", 2)
     assert [(s.title, s.level) for s in others] == [(name, 3) for name in sorted(WORKLOADS)]
 
@@ -29,6 +29,18 @@ def test_a_value_stands_above_its_interval_by_arm():
     assert value.endswith(" µs")
     assert bounds.startswith("[")
     assert rows(table)["log_records_per_s"][0] == "0"
+
+
+def test_what_stands_above_the_metrics_is_put_there():
+    above = Paragraph("above")
+    found = next(s for s in workloads(fake_run(), {"hop": [above]}) if s.title == "hop")
+    assert found.parts[1] is above
+
+
+def test_parameters_that_are_empty_or_a_switch_are_words():
+    cell = next(c for c in fake_run().cells if c.workload == "hop")
+    run = bare_run(cells=[msgspec.structs.replace(cell, params={"floor": "", "two_cores": False, "n": 0})])
+    assert section("hop", run).parts[0].text == "floor none, two_cores no, n 0"
 
 
 def test_the_sweep_has_a_table_of_its_own_with_its_settings():
@@ -72,6 +84,6 @@ def test_texts_are_shown_short_and_differences_counted():
 
 
 def test_a_run_without_cells_has_no_table():
-    (only,) = workloads(bare_run())
+    (only,) = workloads(bare_run(), {})
     assert isinstance(only.parts[0], Paragraph)
     assert not any(isinstance(part, Table) for part in only.parts)
