@@ -38,12 +38,12 @@ LATENCY_CAPTION = "Share of operations that took no longer, all blocks together.
 
 _CRITERIA_COLUMNS: tuple[tuple[str, Role], ...] = (
     ("Id", "code"),
-    ("Criterion", "text"),
+    ("Verdict", "verdict"),
     ("Target", "number"),
     ("Value", "number"),
     ("Interval", "number"),
     ("n", "number"),
-    ("Verdict", "verdict"),
+    ("Criterion", "text"),
     ("Reason", "text"),
 )
 
@@ -129,12 +129,12 @@ def _criteria(run: RunRecord) -> Part:
     rows = [
         (
             c.id,
-            c.title,
+            c.verdict,
             target(c),
             quantity(c.value, c.unit),
             interval(c.ci_low, c.ci_high, c.unit),
             str(c.n),
-            c.verdict,
+            c.title,
             c.reason,
         )
         for c in run.criteria
