@@ -155,7 +155,7 @@ def _controls(run: RunRecord) -> Sequence[Part]:
             c.workload,
             c.arm,
             c.metric,
-            "unknown" if c.spread is None else quantity(math.exp(c.spread), "times"),
+            _factor(c.spread),
             str(c.n),
         )
         for c in run.controls
@@ -165,6 +165,13 @@ def _controls(run: RunRecord) -> Sequence[Part]:
         Table(_CONTROL_COLUMNS, rows),
         *([Paragraph(f"Not controlled: {', '.join(bare)}.")] if bare else []),
     ]
+
+
+def _factor(spread: float | None) -> str:
+    """Return a log-ratio as a factor; one that only a hand can have written is infinite."""
+    if spread is None:
+        return "unknown"
+    return quantity(math.exp(spread) if spread < 700 else math.inf, "times")
 
 
 def _lags(run: RunRecord) -> Sequence[Part]:

@@ -39,11 +39,13 @@ def test_nothing_that_was_found_is_left_out():
 def test_controls_are_factors():
     run = fake_run()
     unknown = msgspec.structs.replace(run.controls[0], spread=None, n=0)
+    edited = msgspec.structs.replace(run.controls[0], spread=1e308)
     table = next(
-        p for p in validity(bare_run(controls=[*run.controls, unknown])).parts if isinstance(p, Table)
+        p for p in validity(bare_run(controls=[*run.controls, edited, unknown])).parts if isinstance(p, Table)
     )
     assert table.rows[0] == ("fedavg_round", "push", "cpu_s_per_op", f"2.56{TIMES}", "5")
     assert table.rows[-1][3:] == ("unknown", "0")
+    assert table.rows[-2][3] == "∞"
 
 
 def test_a_generator_that_lags_is_told():
