@@ -50,16 +50,12 @@ def environment(run: RunRecord) -> Section:
     return Section("Environment", [Table((("What", "text"), ("Found", "text")), rows)])
 
 
-<<<<<<< HEAD
 def facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return a fingerprint, as :func:`harness.records.environment.fingerprint` returns it, for people."""
     rows = [(label, _entry(key, known)) for key, label in _LABELS.items() if key in known]
     return rows + [(key, _plain(value)) for key, value in known.items() if key not in (*_LABELS, "dirty")]
 
 
-def validity(run: RunRecord) -> Section:
-    """Return the A/A controls and the load generator's lag, and what was not controlled."""
-=======
 def validity(run: RunRecord, rates: Rates | None = None) -> Section:
     """Return what the numbers can be trusted with: warnings, controls, lag, and how often comparisons err.
 
@@ -67,7 +63,6 @@ def validity(run: RunRecord, rates: Rates | None = None) -> Section:
         run: What was recorded.
         rates: How often comparisons err on this class of machines, None where that was not calibrated.
     """
->>>>>>> e9c46b1 (Make the report one that can be read anywhere and sorted)
     return Section(
         "Validity", [*_warnings(run), *_controls(run), *_lags(run), *_collections(run), _errs(rates)]
     )

@@ -20,16 +20,12 @@ _TIMES_SIGN = "\N{MULTIPLICATION SIGN}"
 _LARGEST = 1e308
 """Stands for whatever is larger: a percentage beyond the range of floats."""
 _ZEROS = re.compile(r"(\.\d*?)0+(?!\d)")
-<<<<<<< HEAD
-_SUFFIXES = {"1/s": "/s", "1/op": "/op", "1/min": "/min"}
-=======
 _QUANTITY = re.compile(
     rf"(?:[<>≥≤=] )?(?P<sign>[-{_MINUS}]?)(?:(?P<infinite>∞)|(?P<digits>\d[\d,]*(?:\.\d+)?))"
     r"(?: (?P<unit>[A-Za-zµ%]+))?"
 )
 _SCALES = {name: scale for scale, name in (*_TIMES, *_SIZES)} | {"%": 0.01}
-_SUFFIXES = {"1/s": "/s", "1/op": "/op"}
->>>>>>> e9c46b1 (Make the report one that can be read anywhere and sorted)
+_SUFFIXES = {"1/s": "/s", "1/op": "/op", "1/min": "/min"}
 
 
 def quantity(value: float | None, unit: str) -> str:

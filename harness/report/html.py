@@ -29,7 +29,7 @@ def html(run: RunRecord, svgs: Mapping[str, str], material: Material = NOTHING_B
     Raises:
         ValueError: A histogram is damaged.
     """
-    return page(headline(run), run.verdict, sections(run, tuple(svgs)), svgs)
+    return page(headline(run), run.verdict, sections(run, tuple(svgs), material), svgs)
 
 
 def page(title: str, verdict: str, content: Sequence[Section], svgs: Mapping[str, str]) -> str:
@@ -42,16 +42,11 @@ def page(title: str, verdict: str, content: Sequence[Section], svgs: Mapping[str
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found = sections(run, tuple(svgs), material)
-    anchors = slugs(section.title for section in found)
+    anchors = slugs(section.title for section in content)
     environment.filters.update(clean=clean, magnitude=magnitude, anchor=anchors.__getitem__)
     return environment.get_template("report.html.j2").render(
-<<<<<<< HEAD
-        headline=title, verdict=verdict, sections=content, svgs=svgs
-=======
-        run=run,
-        headline=headline(run),
-        sections=found,
+        verdict=verdict,
+        headline=title,
+        sections=content,
         svgs=svgs,
->>>>>>> e9c46b1 (Make the report one that can be read anywhere and sorted)
     )

@@ -31,18 +31,13 @@ def markdown(run: RunRecord, plots: Mapping[str, str], material: Material = NOTH
     Raises:
         ValueError: A histogram is damaged.
     """
-<<<<<<< HEAD
-    return document(headline(run), sections(run, tuple(plots)), plots)
+    return document(headline(run), sections(run, tuple(plots), material), plots)
 
 
 def document(title: str, content: Sequence[Section], plots: Mapping[str, str]) -> str:
     """Return any document of sections; plots as for :func:`markdown`."""
     blocks = [f"# {escape(title)}"]
     for section in content:
-=======
-    blocks = [f"# {_escape(headline(run))}"]
-    for section in sections(run, tuple(plots), material):
->>>>>>> e9c46b1 (Make the report one that can be read anywhere and sorted)
         blocks += _section(section, plots)
     return "\n\n".join(blocks) + "\n"
 
@@ -71,11 +66,7 @@ def _part(part: Part, plots: Mapping[str, str]) -> str:
         case Bullets(items):
             return "\n".join(f"- {escape(item)}" for item in items)
         case Links(items):
-<<<<<<< HEAD
-            return "\n".join(f"- [{path}]({path}): {escape(what)}" for path, what in items)
-=======
-            return "\n".join(f"- [{_escape(path)}]({quote(path)}): {_escape(what)}" for path, what in items)
->>>>>>> e9c46b1 (Make the report one that can be read anywhere and sorted)
+            return "\n".join(f"- [{escape(path)}]({quote(path)}): {escape(what)}" for path, what in items)
         case Figure(name, caption):
             return f"![{name}]({plots[name]})\n\n*{escape(caption)}*"
         case Table():

@@ -49,6 +49,7 @@ PHASES = {"round_ask_s": 0.2, "round_collect_s": 0.6, "round_reduce_s": 0.15, "r
 """Share of a round by phase."""
 
 RATES = Rates(
+    procedure="paired",
     machine="Example Processor 3.0 GHz, 2 cores, x86_64, Python 3.11",
     measured_utc="2025-01-01T00:00:00Z",
     comparisons=300,

@@ -8,6 +8,8 @@ from blockbuster.blockbuster import _skip
 from matplotlib.figure import Figure
 
 from harness import cli
+from harness.records.environment import fingerprint
+from tests.fakes.stored import observations, write
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -50,3 +52,15 @@ def fedbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         return Done(int(ended.value.code or 0), *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Three made-up runs of this machine in a directory of their own: base, same and slow."""
+    monkeypatch.chdir(tmp_path)
+    here = fingerprint()
+    for seed, (name, factors) in enumerate(
+        {"base": {}, "same": {}, "slow": {("push", "round", "round_s"): 2.0}}.items()
+    ):
+        write(tmp_path / name, observations(10, seed=seed, factors=factors), environment=here)
+    return tmp_path

@@ -299,16 +299,6 @@ def test_terminate_interrupts_also_where_ctrl_c_is_ignored(fedbench, monkeypatch
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_console_without_a_reader_falls_silent() -> None:
-    read, write = os.pipe()
-    os.close(read)
-    with os.fdopen(write, "w") as file:
-        console = cli._Console(file=file)
-        console.print("anybody there?")
-        console.print("nobody")
-        assert console.quiet
-
-
 def test_a_hangup_ends_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.console.print_catalogue", lambda _: os.kill(os.getpid(), signal.SIGHUP))
     monkeypatch.setattr(sys, "argv", ["fedbench", "list"])

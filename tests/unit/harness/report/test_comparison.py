@@ -50,15 +50,15 @@ def test_markdown_has_a_row_for_every_change():
 def test_the_page_looks_like_that_of_a_run():
     text = render_comparison(fake_comparison(), "html")
     page = Page(text)
-    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
-    assert page.references == []
+    assert not {"img", "iframe", "object"} & set(page.tags)
+    assert page.tags.count("script") == 1  # what sorts tables
     assert '<h1 class="verdict-regressed">main → 0a1b2c3: REGRESSED</h1>' in text
     assert '<td class="verdict verdict-improved">improved</td>' in text
-    assert text.count("<table>") == text.count('<div class="scroll" tabindex="0">') == 3
+    assert text.count("<table>") == text.count('<div class="scroll" tabindex="0"') == 3
     assert "prefers-color-scheme: dark" in text
 
 
 def test_what_others_wrote_cannot_break_the_page():
     text = render_comparison(hostile_comparison(), "html")
-    assert "script" not in Page(text).tags
+    assert Page(text).tags.count("script") == 1
     assert "&lt;script&gt;" in text
