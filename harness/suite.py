@@ -29,12 +29,21 @@ class WorkloadSpec:
         kind: Which workload.
         params: All of its parameters.
         blocks: Blocks it takes part in, None for all.
+        timeout_s: Seconds after which one cell has gone wrong, None for what follows from its work.
+        swept: Parameters that a sweep has set; they stand behind the ``@`` in its name.
     """
 
     name: str
     kind: str
     params: dict[str, Any]
     blocks: int | None = None
+    timeout_s: float | None = None
+    swept: tuple[str, ...] = ()
+
+    @property
+    def base(self) -> str:
+        """Its name without the point of a sweep."""
+        return self.name.partition("@")[0] if self.swept else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,8 @@ class Suite:
 
     Attributes:
         tree: ``arm``: one process tree runs all workloads of an arm; ``cell``: one for each.
+        dropped: Criteria that a selection has left without their cells.
+        budget_s: Seconds after which no further worker is started, None for no limit.
     """
 
     name: str
@@ -80,6 +91,7 @@ class Suite:
     workloads: dict[str, WorkloadSpec]
     criteria: tuple[Criterion, ...]
     dropped: tuple[str, ...] = field(default=())
+    budget_s: float | None = None
 
     @property
     def modes(self) -> str:
@@ -121,7 +133,8 @@ class Suite:
         for assignment in assignments:
             key, equals, text = assignment.partition("=")
             where, _, parameter = key.rpartition(".")
-            touched = [w for w in workloads.values() if where in ("", w.name) and parameter in w.params]
+            asked = [w for w in workloads.values() if where in ("", w.name, w.base)]
+            touched = [w for w in asked if parameter in w.params and parameter not in w.swept]
             if not equals or not touched:
                 hint = self._hint(where, parameter) if equals else "; write [workload.]param=value"
                 problems.append(Problem(assignment, f"changes nothing{hint}"))
@@ -139,10 +152,17 @@ class Suite:
             raise ConfigError("--set", problems)
         return replace(self, workloads=workloads)
 
+    def limit(self, timeout_s: float) -> Suite:
+        """Return the suite with the same timeout, in seconds, for every cell."""
+        workloads = {name: replace(w, timeout_s=timeout_s) for name, w in self.workloads.items()}
+        return replace(self, workloads=workloads)
+
     def _hint(self, where: str, parameter: str) -> str:
-        if where and where not in self.workloads:
+        if where and not any(where in (w.name, w.base) for w in self.workloads.values()):
             return f": unknown workload {where!r}{nearest(where, list(self.workloads))}"
-        asked = [w for w in self.workloads.values() if where in ("", w.name)]
+        asked = [w for w in self.workloads.values() if where in ("", w.name, w.base)]
+        if any(parameter in w.swept for w in asked):
+            return f": {parameter} is swept; select the points with -k"
         return nearest(parameter, sorted({name for w in asked for name in w.params}))
 
 

@@ -13,8 +13,10 @@ from fedbench.errors import ConfigError, Problem
 from fedbench.ids import MODES, Mode
 from fedbench.loop import LOOPS
 from harness.gate.criteria import KINDS, Criterion
+from harness.parameter import read_parameter, read_sweep
 from harness.records.metrics import METRICS
-from harness.suite import Arm, Suite, Tree, WorkloadSpec, cells_of, least
+from harness.records.naming import wrong_name
+from harness.suite import Arm, Suite, Tree, WorkloadSpec, cells_of
 
 TEXTS = ("model_digest",)
 SUITES = Path(__file__).parent / "suites"
@@ -46,7 +48,7 @@ def load_suite(
         ConfigError: With every problem and its path.
     """
     path = SUITES / f"{name}.yaml"
-    if not path.is_file():
+    if name not in suite_names():
         path = Path(name)
         if path.suffix not in (".yaml", ".yml") and not path.is_file():
             raise ConfigError(name, [Problem("", f"is no suite{nearest(name, suite_names())}")])
@@ -78,30 +80,48 @@ class _Reader:
             arms,
             workloads,
             self._criteria(root.value("criteria"), arms, workloads),
+            budget_s=_limit(root, "budget_s"),
         )
-        if "/" in suite.name:
-            root.problem("suite", f"{suite.name!r} cannot be part of a folder's name: leave out '/'")
+        if wrong := wrong_name(suite.name):
+            root.problem("suite", wrong)
         root.finish()
         if self._problems:
             raise ConfigError(str(self._path), self._problems)
         return suite
 
     def _workloads(self, section: Section) -> dict[str, WorkloadSpec]:
-        specs = {}
+        specs: dict[str, WorkloadSpec] = {}
         for name in section.names():
-            part = section.section(name)
-            kind = part.string("workload", name)
-            if kind not in self._catalogue:
-                where = "workload" if part.has("workload") else ""
-                part.problem(where, f"unknown workload {kind!r}{nearest(kind, list(self._catalogue))}")
-                continue
-            blocks = part.integer("blocks", None, least=1) if part.has("blocks") else None
-            params = {key: _parameter(part, key, value) for key, value in self._catalogue[kind].items()}
-            part.finish()
-            specs[name] = WorkloadSpec(name, kind, params, blocks)
-        if not specs:
+            for spec in self._workload(section, name):
+                if spec.name in specs:
+                    section.problem(name, f"there are two workloads {spec.name!r}")
+                specs[spec.name] = spec
+        if not section.names():
             section.problem("", "at least one workload is needed")
         return specs
+
+    def _workload(self, section: Section, name: str) -> list[WorkloadSpec]:
+        """Return a workload, or one for each point of its sweep."""
+        part = section.section(name)
+        kind = part.string("workload", name)
+        if kind not in self._catalogue:
+            where = "workload" if part.has("workload") else ""
+            part.problem(where, f"unknown workload {kind!r}{nearest(kind, list(self._catalogue))}")
+            return []
+        defaults = self._catalogue[kind]
+        blocks = part.integer("blocks", None, least=1) if part.has("blocks") else None
+        params = {key: read_parameter(part, key, value) for key, value in defaults.items()}
+        spec = WorkloadSpec(name, kind, params, blocks, _limit(part, "timeout_s"))
+        points = read_sweep(part, f"workloads.{name}", defaults, self._problems)
+        part.finish()
+        swept = [
+            replace(spec, name=f"{name}@{p.label}", params=params | p.params, swept=tuple(p.params))
+            for p in points
+        ]
+        made = swept or [spec]
+        for wrong in filter(None, (wrong_name(each.name) for each in made)):
+            part.problem("", wrong)
+        return made
 
     def _arms(self, section: Section, workloads: Mapping[str, WorkloadSpec], usual: Mode) -> dict[str, Arm]:
         arms: dict[str, Arm] = {}
@@ -121,6 +141,8 @@ class _Reader:
             mode: Mode = part.choice("mode", MODES, usual)
             loop = part.choice("loop", LOOPS, "auto")
             arms[name] = Arm(name, stack, mode, loop, part.mapping("settings"), names, control_of, blocks)
+            if wrong := wrong_name(name):
+                part.problem("", wrong)
             part.finish()
         if not arms:
             section.problem("", "at least one arm is needed")
@@ -235,7 +257,9 @@ def _check_names(
     ]
     for key, name, known, needed in checks:
         if name and name not in known:
-            part.problem(key, f"unknown {key.rstrip('2')} {name!r}{nearest(name, known)}")
+            points = _points_of(name, workloads)
+            hint = f"; it is swept: name one of {', '.join(points)}" if points else nearest(name, known)
+            part.problem(key, f"unknown {key.rstrip('2')} {name!r}{hint}")
         elif needed and not name:
             part.problem(key, "is missing")
     for arm, workload in sorted(cells_of(c, arms)):
@@ -246,24 +270,26 @@ def _check_names(
 def _workload_names(
     section: Section, default: tuple[str, ...], workloads: Mapping[str, WorkloadSpec]
 ) -> tuple[str, ...]:
-    names = section.strings("workloads", default)
+    """Return the names of an arm's workloads; the name of one that is swept stands for all of its points."""
+    names: list[str] = []
+    for name in section.strings("workloads", default):
+        names += _points_of(name, workloads) or [name]
     for name in dict.fromkeys(names):
         if name not in workloads:
             section.problem("workloads", f"unknown workload {name!r}{nearest(name, list(workloads))}")
         elif names.count(name) > 1:
             section.problem("workloads", f"{name!r} stands there {names.count(name)} times")
-    return names
+    return tuple(names)
+
+
+def _points_of(name: str, workloads: Mapping[str, WorkloadSpec]) -> list[str]:
+    return [w.name for w in workloads.values() if w.swept and w.base == name]
+
+
+def _limit(section: Section, key: str) -> float | None:
+    """Return a time limit in seconds, None where there is none."""
+    return section.number(key, 0.0, above=0.0) if section.has(key) else None
 
 
 def _is_positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-
-
-def _parameter(section: Section, key: str, default: Any) -> Any:
-    if isinstance(default, bool):
-        return section.boolean(key, default=default)
-    if isinstance(default, int):
-        return section.integer(key, default, least=least(key))
-    if isinstance(default, float):
-        return section.number(key, default, above=0.0)
-    return section.string(key, default)

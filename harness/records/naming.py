@@ -1,4 +1,4 @@
-"""Names that become part of paths, command lines and reports: of suites, workloads, arms and baselines. Pure."""
+"""Names of suites, workloads, arms and baselines: they become part of paths and command lines. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,@=+-]*")
 def wrong_name(name: str) -> str:
     """Return what is wrong with a name and what to do about it; empty if nothing is.
 
-    A name may not lead out of the folder that it lies in, pass for an option, or break a line: it has letters,
-    digits and ``_ . , @ = + -``, begins with a letter, a digit or ``_``, and has no two dots in a row.
+    A name may not lead out of the folder that it lies in, pass for an option, or break a line: it has
+    letters, digits and ``_ . , @ = + -``, begins with a letter, a digit or ``_``, and has no two dots
+    in a row.
     """
     if len(name) > LONGEST:
         return f"{name[:20]!r}… is too long for a name: use at most {LONGEST} characters"

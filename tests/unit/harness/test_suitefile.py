@@ -184,7 +184,7 @@ def test_a_sweep_may_be_of_another_setting_and_runs_what_its_base_runs(tmp_path:
     ("edit", "path", "message"),
     [
         (lambda d: d.update(block=2), "block", "unknown key; did you mean 'blocks'?"),
-        (lambda d: d.update(suite="a/b"), "suite", "'a/b' cannot be part of a folder's name"),
+        (lambda d: d.update(suite="a/b"), "suite", "'a/b' is no name: use letters, digits"),
         (lambda d: d.update(mode="memry"), "mode", "unknown value 'memry'; did you mean 'memory'?"),
         (lambda d: d.update(tree="forest"), "tree", "unknown value 'forest'; known: arm, cell"),
         (lambda d: d.update(blocks=0), "blocks", "0 is below 1"),

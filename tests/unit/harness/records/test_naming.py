@@ -14,7 +14,24 @@ def test_a_name_is_a_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "..", "a/b", "/etc", "../x", "a..b", "a\0b", "a\nb", "a\n", "-rf", "--help", ".hidden", "a b", "é", "a\\b"],
+    [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "/etc",
+        "../x",
+        "a..b",
+        "a\0b",
+        "a\nb",
+        "a\n",
+        "-rf",
+        "--help",
+        ".hidden",
+        "a b",
+        "é",
+        "a\\b",
+    ],
 )
 def test_a_name_that_plays_tricks_is_refused_by_name(name: str) -> None:
     assert wrong_name(name).startswith(f"{name!r} is no name: use letters")
