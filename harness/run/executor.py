@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from harness.probes.lognoise import LogCapture
 from harness.records.derive import Outcome, Sampled, derive
 from harness.records.schema import Observation, Status
 from harness.run.ending import end
+from harness.run.plan import limit_s
 from harness.run.probing import Probing
 from harness.run.protocol import (
     GO,
@@ -35,8 +37,6 @@ from harness.run.protocol import (
     encode,
     event_decoder,
 )
-from harness.workloads.base import USUAL_POLL_S
-from harness.workloads.registry import create_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from harness.run.plan import ArmRun
     from harness.suite import WorkloadSpec
 
-TIMEOUT_FACTOR = 5.0
-TIMEOUT_FLOOR_S = 30.0
+EDGE_S = 30.0
+"""How long a worker may take to start, and to end."""
 PINS = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -58,7 +58,11 @@ KEPT_LOG_BYTES = 1 << 20
 
 
 class WorkerTimeout(Exception):
-    """The worker said nothing for too long."""
+    """The worker took too long."""
+
+
+class CellTimeout(WorkerTimeout):
+    """One of its workloads took longer than its timeout."""
 
 
 class Executor:
@@ -74,27 +78,45 @@ class Executor:
     def run(self, arm_run: ArmRun, on_cell: Callable[[str], None]) -> Generator[Observation]:
         """Run one arm and yield an observation for each of its workloads as it ends.
 
+        A workload that runs into its timeout ends its process; those behind it run in a fresh one.
         No process outlives this: not when the worker hangs, not when the consumer stops or is interrupted.
 
         Args:
             arm_run: What to run.
             on_cell: Called with the name of each workload as it begins.
         """
+        left, note = arm_run.workloads, ""
+        while left:
+            before = left
+            left = yield from self._attempt(replace(arm_run, workloads=left), on_cell, note)
+            note = f"in a fresh process: {before[-len(left) - 1].name} had run into its timeout before"
+
+    def _attempt(
+        self, arm_run: ArmRun, on_cell: Callable[[str], None], note: str
+    ) -> Generator[Observation, None, tuple[WorkloadSpec, ...]]:
+        """Run workloads in one process; return those behind one that ran into its timeout, still to be run.
+
+        Args:
+            arm_run: What to run.
+            on_cell: Called with the name of each workload as it begins.
+            note: What to know about its observations.
+        """
         capture = LogCapture(self._log_dir)
         worker = _Worker(_job(arm_run), capture)
         pending = {workload.name: workload for workload in arm_run.workloads}
         held: Observation | None = None  # the last one waits for the end of its process, which may be bad
-        status, reason, failed = "failed", "", False
+        reason, failed, overdue, may_go_on = "", False, False, False
         try:
             for finished, sampled in worker.cells(on_cell, pending):
-                held = _observe(arm_run, pending.pop(finished.workload), finished, sampled)
+                held = _noted(_observe(arm_run, pending.pop(finished.workload), finished, sampled), note)
                 failed = failed or held.status == "failed"
                 if pending:
                     yield held
             worker.wait()
             reason = worker.epitaph() if pending or worker.ended_badly() else ""
         except WorkerTimeout as error:
-            status, reason = "timeout", str(error)
+            reason, overdue = str(error), True
+            may_go_on = isinstance(error, CellTimeout)
         except (msgspec.DecodeError, OSError) as error:
             reason = f"measuring it went wrong: {type(error).__name__}: {error}"
         finally:
@@ -102,15 +124,45 @@ class Executor:
             capture.close()
         if held is not None and not pending:
             yield _spoilt(held, reason) if reason else held
-        for workload in pending.values():
-            yield self._lost(arm_run, workload, "timeout" if status == "timeout" else "failed", reason)
-            status, reason = "failed", f"its process had ended before: {reason}"
         if not (failed or reason) and not 0 < os.path.getsize(capture.path) <= KEPT_LOG_BYTES:
             os.unlink(capture.path)
+        lost = tuple(pending.values())
+        if may_go_on:
+            yield self._lost(arm_run, lost[0], "timeout", reason)
+            return lost[1:]
+        status: Status = "timeout" if overdue else "failed"
+        for workload in lost:
+            yield self._lost(arm_run, workload, status, reason)
+            status, reason = "failed", f"its process had ended before: {reason}"
+        return ()
 
     def _lost(self, arm_run: ArmRun, workload: WorkloadSpec, status: Status, reason: str) -> Observation:
         finished = Finished(workload.name, status, [reason], Outcome())
         return _observe(arm_run, workload, finished, None)
+
+
+class _Deadline:
+    """When a worker has taken too long.
+
+    Args:
+        limit_s: Seconds from now.
+        of_cell: Whether it is the timeout of a workload, not of what is around workloads.
+    """
+
+    def __init__(self, limit_s: float, *, of_cell: bool = False) -> None:
+        self._limit_s = limit_s
+        self._of_cell = of_cell
+        self._end_s = time.monotonic() + limit_s
+
+    def left_s(self) -> float:
+        """Return the seconds that are left, 0 when it has passed."""
+        return max(self._end_s - time.monotonic(), 0.0)
+
+    def error(self) -> WorkerTimeout:
+        """Return what to raise when it has passed."""
+        if self._of_cell:
+            return CellTimeout(f"it was not done within its timeout of {self._limit_s:.3g} s")
+        return WorkerTimeout("the worker gave no sign within its time limit")
 
 
 class _Worker:
@@ -145,23 +197,25 @@ class _Worker:
         """Serve the worker until it ends, and yield each workload with what was sampled.
 
         Raises:
-            WorkerTimeout: A workload took far longer than expected.
+            CellTimeout: A workload took longer than its timeout.
+            WorkerTimeout: It took too long between workloads.
         """
-        deadline_s = time.monotonic() + TIMEOUT_FLOOR_S
-        while (event := self._next(deadline_s)) is not None:
+        deadline = _Deadline(EDGE_S)
+        while (event := self._next(deadline)) is not None:
             if isinstance(event, Cell):
-                deadline_s = time.monotonic() + _limit_s(workloads[event.workload])
+                deadline = _Deadline(limit_s(workloads[event.workload]), of_cell=True)
                 on_cell(event.workload)
             elif isinstance(event, Finished):
+                deadline = _Deadline(EDGE_S)
                 yield event, self._probing.take()
             else:
-                self._serve(event)
+                self._serve(event, deadline)
                 self._answer(GO)
 
     def wait(self) -> None:
         """Wait for a worker that has closed its pipe to end."""
         try:
-            self._process.wait(TIMEOUT_FLOOR_S)
+            self._process.wait(EDGE_S)
         except subprocess.TimeoutExpired:
             raise WorkerTimeout("the worker closed its pipe and did not end") from None
 
@@ -186,11 +240,11 @@ class _Worker:
         self._command_fd = self._event_fd = -1
         self._probing.stop()
 
-    def _serve(self, event: Event) -> None:
+    def _serve(self, event: Event, deadline: _Deadline) -> None:
         if isinstance(event, Begin):
             self._probing.begin(memory=event.memory)
         elif isinstance(event, Hold):
-            time.sleep(event.seconds)
+            time.sleep(min(event.seconds, deadline.left_s()))
         elif isinstance(event, Sample):
             self._probing.sample()
         elif isinstance(event, End):
@@ -201,14 +255,14 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._command_fd, line)
 
-    def _next(self, deadline_s: float) -> Event | None:
+    def _next(self, deadline: _Deadline) -> Event | None:
         """Return the worker's next message, None when it has closed its pipe."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._event_fd, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
-                left_s = deadline_s - time.monotonic()
+                left_s = deadline.left_s()
                 if left_s <= 0 or not selector.select(left_s):
-                    raise WorkerTimeout("the worker gave no sign within its time limit")
+                    raise deadline.error()
                 chunk = os.read(self._event_fd, 1 << 16)
                 if not chunk:
                     return None
@@ -221,6 +275,13 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in DISTORTING} | PINS
 
 
+def _noted(observation: Observation, note: str) -> Observation:
+    """Return an observation with something to know about it."""
+    if not note:
+        return observation
+    return msgspec.structs.replace(observation, reasons=[*observation.reasons, note])
+
+
 def _spoilt(observation: Observation, reason: str) -> Observation:
     """Return an observation whose process ended badly afterwards: its numbers do not count."""
     return msgspec.structs.replace(
@@ -231,13 +292,6 @@ def _spoilt(observation: Observation, reason: str) -> Observation:
         missing={},
         histograms={},
     )
-
-
-def _limit_s(workload: WorkloadSpec) -> float:
-    """Return after how many seconds a workload must have gone wrong."""
-    expected_s = create_workload(workload.kind, workload.params).expected_s(poll_s=max(USUAL_POLL_S.values()))
-    drain_s = float(workload.params.get("drain_s", 0.0))
-    return TIMEOUT_FLOOR_S + TIMEOUT_FACTOR * expected_s + drain_s
 
 
 def _job(arm_run: ArmRun) -> Job:

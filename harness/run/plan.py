@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 TREE_S = 0.4
 """Start and end of one worker process, in seconds."""
+TIMEOUT_FACTOR = 5.0
+TIMEOUT_FLOOR_S = 30.0
+"""Without a timeout of its own, a workload has gone wrong after so many times what is expected, and this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,15 @@ def plan(suite: Suite, seed: int) -> list[ArmRun]:
 def expected_s(runs: list[ArmRun]) -> float:
     """Return about how long a plan takes, in seconds."""
     return sum(run.expected_s() for run in runs)
+
+
+def limit_s(workload: WorkloadSpec) -> float:
+    """Return after how many seconds a cell must have gone wrong: its timeout, or far more than expected."""
+    if workload.timeout_s is not None:
+        return workload.timeout_s
+    expected_s = create_workload(workload.kind, workload.params).expected_s(poll_s=max(USUAL_POLL_S.values()))
+    drain_s = float(workload.params.get("drain_s", 0.0))
+    return TIMEOUT_FLOOR_S + TIMEOUT_FACTOR * expected_s + drain_s
 
 
 def _groups(suite: Suite, rng: random.Random) -> list[set[str]]:

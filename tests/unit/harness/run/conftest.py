@@ -50,7 +50,7 @@ def arm_run() -> Callable[..., ArmRun]:
 
     def make(stack: str, *kinds: str, **settings: Any) -> ArmRun:
         arm = Arm(stack, stack, "memory", "asyncio", settings, kinds)
-        specs = tuple(WorkloadSpec(kind, kind, SMALL.get(kind, {})) for kind in kinds)
+        specs = tuple(WorkloadSpec(kind, kind, dict(SMALL.get(kind, {}))) for kind in kinds)
         return ArmRun(1, 1, arm, specs)
 
     return make

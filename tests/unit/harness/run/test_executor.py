@@ -2,7 +2,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from harness.records.schema import Observation
 from harness.run import executor as executor_module
 from harness.run.executor import Executor
+from harness.run.plan import ArmRun
 
 pytestmark = pytest.mark.slow
 
@@ -107,20 +110,52 @@ def test_a_worker_that_is_killed_fails_the_rest_of_its_arm(
     assert workers() == []
 
 
-def test_a_worker_that_hangs_is_ended(
-    executor, arm_run, tmp_path: Path, workers, monkeypatch: pytest.MonkeyPatch
+def with_timeout(run: ArmRun, name: str, timeout_s: float) -> ArmRun:
+    limited = (replace(w, timeout_s=timeout_s) if w.name == name else w for w in run.workloads)
+    return replace(run, workloads=tuple(limited))
+
+
+def test_a_workload_that_hangs_is_ended_and_those_behind_it_run_in_a_fresh_process(
+    executor, arm_run, tmp_path: Path, workers
 ) -> None:
+    seen: list[int] = []
+
     def stop(name: str) -> None:
-        monkeypatch.setattr(executor_module, "TIMEOUT_FLOOR_S", 0.2)  # holds from the next workload on
-        if name == "floor":
+        seen.append(workers()[0])
+        if name == "idle_federation":
             os.kill(workers()[0], signal.SIGSTOP)
 
-    made = list(executor.run(arm_run("floors", "rpc_ping", "floor", "idle_federation"), stop))
-    assert endings(made) == [("rpc_ping", "unsupported"), ("floor", "timeout"), ("idle_federation", "failed")]
-    assert made[1].reasons == ["the worker gave no sign within its time limit"]
-    assert made[2].reasons[0].startswith("its process had ended before: the worker gave no sign")
+    run = arm_run("push", "idle_federation", "rpc_ping", "memory_round")
+    made = list(executor.run(with_timeout(run, "idle_federation", 0.2), stop))
+    assert endings(made) == [("idle_federation", "timeout"), ("rpc_ping", "ok"), ("memory_round", "ok")]
+    assert made[0].reasons == ["it was not done within its timeout of 0.2 s"]
+    note = "in a fresh process: idle_federation had run into its timeout before"
+    assert [o.reasons for o in made[1:]] == [[note], [note]]
+    assert made[1].metrics["latency_p50_s"] > 0
+    assert len(set(seen)) == 2
     assert workers() == []
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 2  # the log of the one that hung explains
+
+
+def test_a_timeout_holds_while_the_worker_idles_too(executor, arm_run, workers) -> None:
+    run = with_timeout(arm_run("push", "idle_federation"), "idle_federation", 0.4)
+    run.workloads[0].params["idle_s"] = 30.0
+    start_s = time.monotonic()
+    (made,) = executor.run(run, nothing)
+    assert (made.status, made.metrics) == ("timeout", {})
+    assert time.monotonic() - start_s < 10
+    assert workers() == []
+
+
+def test_every_workload_may_run_into_its_timeout(executor, arm_run, workers) -> None:
+    run = arm_run("push", "rpc_ping", "idle_federation")
+    for name in ("rpc_ping", "idle_federation"):
+        run = with_timeout(run, name, 1e-6)
+    assert endings(list(executor.run(run, nothing))) == [
+        ("rpc_ping", "timeout"),
+        ("idle_federation", "timeout"),
+    ]
+    assert workers() == []
 
 
 def test_a_consumer_that_stops_leaves_no_worker(executor, arm_run, workers) -> None:
@@ -189,7 +224,7 @@ def test_a_worker_that_closes_its_pipe_and_lives_on_is_ended(
     worker_script, arm_run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logs = worker_script('eval "exec $5>&-"; sleep 60')
-    monkeypatch.setattr(executor_module, "TIMEOUT_FLOOR_S", 0.3)
+    monkeypatch.setattr(executor_module, "EDGE_S", 0.3)
     made = list(Executor(logs).run(arm_run("push", "rpc_ping", "floor"), nothing))
     assert endings(made) == [("rpc_ping", "timeout"), ("floor", "failed")]
     assert made[0].reasons == ["the worker closed its pipe and did not end"]
@@ -200,7 +235,7 @@ def test_a_worker_that_has_done_everything_and_does_not_end_has_failed(
 ) -> None:
     done = '{"type":"finished","workload":"floor","status":"ok","reasons":[],"outcome":{}}'
     logs = worker_script(f"echo '{done}' >&$5; eval \"exec $5>&-\"; sleep 60")
-    monkeypatch.setattr(executor_module, "TIMEOUT_FLOOR_S", 0.3)
+    monkeypatch.setattr(executor_module, "EDGE_S", 0.3)
     made = list(Executor(logs).run(arm_run("floors", "floor"), nothing))
     assert endings(made) == [("floor", "failed")]
     assert made[0].reasons == ["the worker closed its pipe and did not end"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.run.plan import TREE_S, ArmRun, expected_s, plan
+from harness.run.plan import TIMEOUT_FLOOR_S, TREE_S, ArmRun, expected_s, limit_s, plan
 from harness.stacks.registry import stack_names
 from harness.suite import Arm, Suite, WorkloadSpec
 from harness.suitefile import load_suite, suite_names
@@ -123,6 +123,14 @@ def test_a_plan_takes_as_long_as_its_workloads_and_trees(stack: str) -> None:
     assert first.expected_s() > TREE_S + 2.0  # the idle time alone
     assert expected_s(runs) == pytest.approx(sum(run.expected_s() for run in runs))
     assert expected_s([]) == 0
+
+
+def test_the_timeout_of_a_workload_is_its_own_or_far_beyond_what_is_expected() -> None:
+    assert limit_s(replace(WORKLOADS["idle"], timeout_s=1.5)) == 1.5
+    expected = create_workload("idle_federation", {"idle_s": 2.0}).expected_s(poll_s=0.010)
+    assert limit_s(WORKLOADS["idle"]) > TIMEOUT_FLOOR_S + 4 * expected
+    drained = replace(WORKLOADS["once"], params={"drain_s": 7.0})
+    assert limit_s(drained) == limit_s(WORKLOADS["once"]) + 7.0
 
 
 @pytest.mark.parametrize("name", suite_names())
