@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from fedbench.configfile import nearest
 from fedbench.errors import ConfigError, Problem
 
+# Not for types alone: msgspec reads a suite back by them when a run is resumed.
+from fedbench.ids import Mode  # noqa: TC001
+from fedbench.loop import LoopName  # noqa: TC001
+from harness.gate.criteria import Criterion  # noqa: TC001
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from fedbench.ids import Mode
-    from fedbench.loop import LoopName
-    from harness.gate.criteria import Criterion
 
 Tree = Literal["arm", "cell"]
 
@@ -152,8 +153,8 @@ class Suite:
             raise ConfigError("--set", problems)
         return replace(self, workloads=workloads)
 
-    def limit(self, timeout_s: float) -> Suite:
-        """Return the suite with the same timeout, in seconds, for every cell."""
+    def limit(self, timeout_s: float | None) -> Suite:
+        """Return the suite with the same timeout, in seconds, for every cell; None for none."""
         workloads = {name: replace(w, timeout_s=timeout_s) for name, w in self.workloads.items()}
         return replace(self, workloads=workloads)
 

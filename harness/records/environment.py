@@ -40,8 +40,16 @@ def fingerprint(root: Path = ROOT) -> dict[str, Any]:
 
 
 def pressure() -> dict[str, Any]:
-    """Return the load now: run-queue averages over 1, 5 and 15 minutes, stalled shares over 10 s."""
-    return {"load": list(os.getloadavg()), "stall_share": {name: _stalled(name) for name in RESOURCES}}
+    """Return the load now.
+
+    That is run-queue averages over 1, 5 and 15 minutes, stalled shares over 10 s, and the ticks that all CPUs
+    have spent since boot, altogether and with other machines (steal).
+    """
+    return {
+        "load": list(os.getloadavg()),
+        "stall_share": {name: _stalled(name) for name in RESOURCES},
+        "cpu_ticks": _ticks(),
+    }
 
 
 def machine_class(environment: Mapping[str, Any]) -> str:
@@ -91,6 +99,14 @@ def _git(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _ticks() -> dict[str, int] | None:
+    fields = (_read("/proc/stat") or "").partition("\n")[0].split()
+    if len(fields) < 9 or fields[0] != "cpu":
+        return None
+    ticks = [int(field) for field in fields[1:9]]  # user … steal; guests are in user already
+    return {"all": sum(ticks), "steal": ticks[7]}
 
 
 def _stalled(resource: str) -> float | None:

@@ -39,11 +39,16 @@ class Store:
         A torn last line, left by a process that was killed, is cut off first.
         """
         line = msgspec.json.encode(observation) + b"\n"
-        with (self.folder / OBSERVATIONS).open("a+b") as file:
-            _cut_torn_line(file)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        path = self.folder / OBSERVATIONS
+        try:
+            with path.open("a+b", buffering=0) as file:
+                _cut_torn_line(file)
+                while line:
+                    line = line[file.write(line) :]
+                os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = error.filename or str(path)  # a failed write does not say where
+            raise
 
     def observations(self) -> list[Observation]:
         """Return every observation in the order measured. A torn last line is left out.
@@ -62,6 +67,11 @@ class Store:
             return [msgspec.json.decode(line, type=Observation) for line in lines[:-1]]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigError(str(path), [Problem("", f"holds something else: {error}")]) from error
+
+    def replace(self, observations: Iterable[Observation]) -> None:
+        """Have these observations in place of all that were kept, at once or not at all."""
+        lines = [msgspec.json.encode(observation) + b"\n" for observation in observations]
+        write_atomically(self.folder / OBSERVATIONS, b"".join(lines))
 
     def write_run(self, run: RunRecord) -> None:
         """Write ``run.json`` and ``samples.csv.gz``."""

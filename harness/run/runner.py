@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import time
 from contextlib import closing
@@ -21,20 +20,21 @@ from harness.records.schema import Control, Observation, RunRecord
 from harness.records.store import Store
 from harness.records.summary import summarise
 from harness.report.render import render
+from harness.run.asked import Asked, read_asked, write_asked
 from harness.run.executor import Executor
+from harness.run.folder import held, make_folder, saving
 from harness.run.plan import ArmRun, expected_s, plan
+from harness.run.resumption import Earlier, obstacles, spot, spots, unfinished
+from harness.run.stability import warnings_of
 from harness.suite import modes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from harness.suite import Suite
 
 Ended = Literal["complete", "interrupted", "budget"]
-
-STALL_LIMIT = 0.25
-"""Share of time that tasks waited for a core around the run, above which a warning stands in the report."""
 
 
 class Progress(Protocol):
@@ -86,69 +86,139 @@ def run_suite(request: Request, progress: Progress) -> tuple[RunRecord, Path]:
     Ctrl-C ends the run at once: what was measured is kept and reported, no process is left.
 
     Raises:
-        ConfigError: The run's folder cannot be made.
+        ConfigError: The run's folder cannot be made, or nothing more can be written to it.
     """
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{request.suite.name}-{short_commit()}"
     try:
-        store = Store(_make_folder(request.out / run_id))
+        store = Store(make_folder(request.out / run_id))
     except OSError as error:
         problem = Problem("", f"no folder can be made in {request.out}: {error.strerror}")
         raise ConfigError("--output", [problem]) from error
-    runs = plan(request.suite, request.seed)
-    environment = {**fingerprint(), "before": pressure()}
-    start_s = time.monotonic()
-
-    def record_of(observations: list[Observation], ended: Ended) -> RunRecord:
-        record = _record(request, runs, observations, ended, {**environment, "after": pressure()})
-        return _stamp(record, store.folder.name, started, time.monotonic() - start_s)
-
-    def keep(observations: list[Observation]) -> None:
-        store.write_record(record_of(observations, "interrupted"))
-
-    observations, ended = _execute(request, runs, store, progress, keep)
-    record = record_of(observations, ended)
-    store.write_run(record)
-    render(record, observations, store.folder)
-    return record, store.folder
+    with saving(store.folder), held(store.folder):
+        write_asked(store.folder, Asked(suite=request.suite, seed=request.seed))
+        environment = {**fingerprint(), "before": pressure()}
+        run = _Run(request, store, f"{started:%Y-%m-%dT%H:%M:%SZ}", environment, Earlier())
+        return run.carry_out(progress), store.folder
 
 
-def _execute(
-    request: Request,
-    runs: Sequence[ArmRun],
-    store: Store,
-    progress: Progress,
-    keep: Callable[[list[Observation]], None],
-) -> tuple[list[Observation], Ended]:
-    observations: list[Observation] = []
-    logs = store.folder / "logs"
-    logs.mkdir(exist_ok=True)
-    executor = Executor(logs)
-    progress.started(len(runs), expected_s(list(runs)))
-    start_s = time.monotonic()
-    ended: Ended = "complete"
-    try:
-        for arm_run in runs:
-            if (
-                observations
-                and request.budget_s is not None
-                and time.monotonic() - start_s > request.budget_s
-            ):
-                ended = "budget"
-                break
-            keep(observations)
-            progress.arm(arm_run)
-            with closing(executor.run(arm_run, progress.cell)) as made:
-                for observation in made:
-                    store.append(observation)
-                    observations.append(observation)
-                    progress.observed(observation)
-            progress.arm_done(arm_run)
-    except KeyboardInterrupt:
-        ended = "interrupted"
-    if not any(logs.iterdir()):
-        shutil.rmtree(logs)
-    return observations, ended
+def resume_suite(
+    folder: Path, progress: Progress, *, budget_s: float | None = None, timeout_s: float | None = None
+) -> tuple[RunRecord, Path]:
+    """Continue a broken run: its suite, seed and order, and of its workers those that lack an observation.
+
+    What a worker had measured before it broke off stays until the worker has run again as a whole.
+
+    Args:
+        folder: The run.
+        progress: Who is told how it goes.
+        budget_s: As for a new run, for this sitting.
+        timeout_s: Timeout of every cell from now on, None for those of the suite.
+
+    Raises:
+        ConfigError: The folder is no run, or one that cannot be continued here, and why.
+    """
+    if not folder.is_dir():
+        raise ConfigError("--resume", [Problem("", f"{folder} is no folder: name the folder of a run")])
+    with saving(folder), held(folder):
+        asked, store = read_asked(folder), Store(folder)
+        record, observations = store.read_run(), store.observations()
+        problems = obstacles(asked, record, observations, fingerprint())
+        if problems:
+            raise ConfigError(str(folder), problems)
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        times = tuple(filter(None, str(record.environment.get("resumed_utc", "")).split(", ")))
+        earlier = Earlier(tuple(observations), record.duration_s, (*times, now))
+        suite = asked.suite if timeout_s is None else asked.suite.limit(timeout_s)
+        request = Request(suite, asked.seed, folder.parent, record.command, budget_s)
+        environment = record.environment | {"resumed_utc": ", ".join(earlier.resumed_utc)}
+        run = _Run(request, store, record.started_utc, environment, earlier)
+        return run.carry_out(progress), folder
+
+
+class _Run:
+    """One sitting of a run.
+
+    Args:
+        request: What to run.
+        store: Where it is kept.
+        started_utc: When its first sitting began.
+        environment: Machine, checkout and pressure as they were then.
+        earlier: What it has already.
+    """
+
+    def __init__(
+        self, request: Request, store: Store, started_utc: str, environment: dict[str, Any], earlier: Earlier
+    ) -> None:
+        self._request = request
+        self._store = store
+        self._started_utc = started_utc
+        self._environment = environment
+        self._earlier = earlier
+        self._runs = plan(request.suite, request.seed)
+        self._observations = list(earlier.observations)
+        self._start_s = time.monotonic()
+
+    def carry_out(self, progress: Progress) -> RunRecord:
+        """Run what is missing, decide and report."""
+        ended = self._execute(progress)
+        record = self._record_of(ended)
+        self._store.write_run(record)
+        render(record, self._observations, self._store.folder)
+        return record
+
+    def _record_of(self, ended: Ended) -> RunRecord:
+        environment = {**self._environment, "after": pressure()}
+        record = _record(self._request, self._runs, self._observations, ended, environment)
+        return msgspec.structs.replace(
+            record,
+            run_id=self._store.folder.name,
+            started_utc=self._started_utc,
+            duration_s=round(self._earlier.duration_s + self._spent_s(), 3),
+        )
+
+    def _spent_s(self) -> float:
+        return time.monotonic() - self._start_s
+
+    def _execute(self, progress: Progress) -> Ended:
+        runs = unfinished(self._runs, self._observations)
+        logs = self._store.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        executor = Executor(logs)
+        progress.started(len(runs), expected_s(runs))
+        budget_s = self._request.budget_s
+        ended: Ended = "complete"
+        try:
+            for number, arm_run in enumerate(runs):
+                if number and budget_s is not None and self._spent_s() > budget_s:
+                    ended = "budget"
+                    break
+                self._store.write_record(self._record_of("interrupted"))
+                progress.arm(arm_run)
+                with closing(executor.run(arm_run, progress.cell)) as made:
+                    self._keep(arm_run, made, progress)
+                progress.arm_done(arm_run)
+        except KeyboardInterrupt:
+            ended = "interrupted"
+        if not any(logs.iterdir()):
+            shutil.rmtree(logs)
+        return ended
+
+    def _keep(self, arm_run: ArmRun, made: Iterable[Observation], progress: Progress) -> None:
+        """Keep what a worker measures: as it comes, or at its end in place of what an earlier one left."""
+        others = [o for o in self._observations if spot(o) not in spots(arm_run)]
+        replaced = len(others) < len(self._observations)
+        fresh = []
+        for observation in made:
+            if replaced:
+                fresh.append(observation)
+            else:
+                self._store.append(observation)
+                self._observations.append(observation)
+            progress.observed(observation)
+        if replaced:
+            self._store.replace([*others, *fresh])
+            self._observations = [*others, *fresh]
 
 
 def _record(
@@ -173,7 +243,7 @@ def _record(
         name = observation.arm if suite.tree == "arm" else f"{observation.arm}/{observation.workload}"
         if name not in names:
             names.append(name)
-    missing = _planned(runs) - {(o.block, o.arm, o.workload) for o in observations}
+    missing = _planned(runs) - {spot(o) for o in observations}
     done = {block for block in order if all(block != unmade for unmade, _, _ in missing)}
     return RunRecord(
         run_id="",
@@ -190,18 +260,12 @@ def _record(
         cells=summarise(observations),
         criteria=criteria,
         controls=controls,
-        warnings=_warnings(environment, observations),
+        warnings=warnings_of(environment, observations),
         not_measured=_not_measured(suite, runs, observations),
         ended=ended,
         verdict=outcome.verdict,
         reason=outcome.reason,
         exit_code=int(outcome.exit_code),
-    )
-
-
-def _stamp(record: RunRecord, run_id: str, started: datetime, duration_s: float) -> RunRecord:
-    return msgspec.structs.replace(
-        record, run_id=run_id, started_utc=f"{started:%Y-%m-%dT%H:%M:%SZ}", duration_s=round(duration_s, 3)
     )
 
 
@@ -217,28 +281,10 @@ def _controls(suite: Suite, samples: Samples) -> list[Control]:
     ]
 
 
-def _warnings(environment: dict[str, Any], observations: Sequence[Observation]) -> list[str]:
-    warnings = []
-    for when in ("before", "after"):
-        stalled = environment[when]["stall_share"]["cpu"]
-        if stalled is not None and stalled > STALL_LIMIT:
-            warnings.append(
-                f"{when} the run, tasks waited for a core {stalled:.0%} of the time: something else runs here"
-            )
-    if environment["dirty"]:
-        warnings.append("the checkout has uncommitted changes: the commit alone does not reproduce this run")
-    late = sorted(
-        {f"{o.arm} {o.workload}" for o in observations if (o.metrics.get("lag_p99_s") or 0.0) > 0.010}
-    )
-    if late:
-        warnings.append(f"the load generator lagged more than 10 ms at p99: {', '.join(late)} are void")
-    return warnings
-
-
 def _not_measured(suite: Suite, runs: Sequence[ArmRun], observations: Sequence[Observation]) -> list[str]:
     lines = [f"criterion {name}: its cells were filtered out" for name in suite.dropped]
     planned = _planned(runs)
-    measured = {(o.block, o.arm, o.workload) for o in observations}
+    measured = {spot(o) for o in observations}
     missing = len(planned - measured)
     if missing:
         lines.append(f"{missing} of {len(planned)} planned observations were not made")
@@ -253,18 +299,4 @@ def _not_measured(suite: Suite, runs: Sequence[ArmRun], observations: Sequence[O
 
 
 def _planned(runs: Sequence[ArmRun]) -> set[tuple[int, str, str]]:
-    return {(r.block, r.arm.name, w.name) for r in runs for w in r.workloads}
-
-
-def _make_folder(folder: Path) -> Path:
-    """Make ``folder``, or the first of ``folder-2``, ``folder-3`` … that nobody else has; return which."""
-    for number in itertools.count(1):
-        candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
-        try:
-            candidate.mkdir(parents=True)
-        except FileExistsError:
-            if not candidate.exists():
-                raise  # a file stands where the parent should be
-        else:
-            return candidate
-    raise AssertionError("unreachable")
+    return set().union(*map(spots, runs))

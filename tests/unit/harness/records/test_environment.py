@@ -72,6 +72,7 @@ def test_the_load_is_three_averages_and_a_share_of_stalls_a_resource() -> None:
     found = pressure()
     assert len(found["load"]) == 3
     assert all(load >= 0 for load in found["load"])
+    assert 0 <= found["cpu_ticks"]["steal"] <= found["cpu_ticks"]["all"]
     assert found["stall_share"].keys() == set(RESOURCES)
     for resource, share in found["stall_share"].items():
         if Path("/proc/pressure", resource).exists():

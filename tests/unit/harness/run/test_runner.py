@@ -12,6 +12,7 @@ from fedbench.errors import ConfigError
 from harness.records.schema import Observation
 from harness.records.store import Store
 from harness.run import runner
+from harness.run.folder import make_folder
 from harness.run.plan import ArmRun
 from harness.run.runner import Request, run_suite
 from harness.stacks.registry import stack_names
@@ -110,6 +111,7 @@ def test_a_complete_run_is_kept_decided_and_reported(suite, request_for) -> None
         "report.md",
         "run.json",
         "samples.csv.gz",
+        "suite.json",
     }
     samples = gzip.decompress((folder / "samples.csv.gz").read_bytes()).decode()
     assert len(samples.splitlines()) == 1 + sum(len(o.metrics) for o in listener.observations)
@@ -293,7 +295,7 @@ def test_the_order_of_single_cells_names_each(suite, request_for) -> None:
 
 def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: runner._make_folder(tmp_path / "run"), range(40)))
+        made = list(pool.map(lambda _: make_folder(tmp_path / "run"), range(40)))
     assert len(set(made)) == 40
 
 

@@ -1,0 +1,79 @@
+"""A run's folder: made, held by one process at a time, and what to say when nothing more fits into it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import itertools
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fedbench.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_REMEDIES = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room within the quota",
+    errno.EFBIG: "raise the limit on the size of files",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+    errno.EIO: "have the disk looked after",
+}
+
+
+@contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Say what to do where what is measured can no longer be saved.
+
+    Raises:
+        ConfigError: Something could not be written; it names the file, and how the run goes on.
+    """
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0)
+        if remedy is None:
+            raise
+        message = (
+            f"cannot be written: {error.strerror}; what was saved before is kept and can be read: "
+            f"{remedy}, then `fedbench run --resume {folder}`"
+        )
+        raise ConfigError(str(error.filename or folder), [Problem("", message)]) from error
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes from measuring into the same folder.
+
+    Raises:
+        ConfigError: Another one does.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = "another process is measuring into it: wait for that, or end it"
+            raise ConfigError(str(folder), [Problem("", message)]) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make ``folder``, or the first of ``folder-2``, ``folder-3`` … that nobody else has; return which."""
+    for number in itertools.count(1):
+        candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            candidate.mkdir(parents=True)
+        except FileExistsError:
+            if not candidate.exists():
+                raise  # a file stands where the parent should be
+        else:
+            return candidate
+    raise AssertionError("unreachable")

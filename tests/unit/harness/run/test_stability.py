@@ -1,0 +1,99 @@
+from typing import Any
+
+import pytest
+
+from harness.records.schema import Observation
+from harness.run.stability import NAMED, warnings_of
+
+CALM = {"load": [0.1, 0.1, 0.1], "stall_share": {"cpu": 0.0}, "cpu_ticks": {"all": 1000, "steal": 5}}
+
+
+def environment(
+    before: dict[str, Any] | None = None, after: dict[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    later = {"cpu_ticks": {"all": 2000, "steal": 5}}
+    return {
+        "dirty": False,
+        "cores_usable": 2,
+        "before": CALM | (before or {}),
+        "after": CALM | later | (after or {}),
+        **more,
+    }
+
+
+def observed(block: int = 1, workload: str = "ping", **metrics: float | None) -> Observation:
+    return Observation(
+        block=block, order=1, arm="push", stack="push", loop="asyncio", mode="memory", workload=workload,
+        kind="rpc_ping", params={}, status="ok", metrics=metrics,
+    )  # fmt: skip
+
+
+def test_a_calm_run_warns_of_nothing() -> None:
+    calm = [observed(block, latency_p50_s=1.0, lag_p99_s=0.001, gc_slow_share=0.1) for block in range(1, 6)]
+    assert warnings_of(environment(), calm) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (environment(before={"load": [2.5, 1, 1]}), "before the run, the load was 2.5 on 2 cores: something"),
+        (environment(before={"stall_share": {"cpu": 0.5}}), "before the run, tasks waited for a core 50%"),
+        (environment(after={"stall_share": {"cpu": 0.3}}), "after the run, tasks waited for a core 30%"),
+        (
+            environment(after={"cpu_ticks": {"all": 2000, "steal": 55}}),
+            "the hypervisor gave 5.0% of the CPU time to others (steal)",
+        ),
+        (environment(dirty=True), "the checkout has uncommitted changes"),
+        (environment(resumed_utc="2026-01-02T03:04:05Z"), "was resumed at 2026-01-02T03:04:05Z: its blocks"),
+    ],
+)
+def test_what_disturbed_the_machine_is_told(found: dict[str, Any], message: str) -> None:
+    (warning,) = warnings_of(found, [])
+    assert message in warning
+
+
+@pytest.mark.parametrize("ticks", [None, {"all": 10, "steal": 9}])
+def test_without_ticks_of_one_boot_nothing_is_said_of_steal(ticks: Any) -> None:
+    assert warnings_of(environment(after={"cpu_ticks": ticks}), []) == []
+
+
+def test_the_load_after_the_run_is_its_own() -> None:
+    assert warnings_of(environment(after={"load": [9.0, 9.0, 9.0]}), []) == []
+
+
+def test_a_cell_that_comes_out_different_in_each_block_is_named() -> None:
+    ping = [observed(block, latency_p50_s=value) for block, value in enumerate((1.0, 1.3, 0.8, 1.2, 1.0))]
+    calm = [observed(block, "round", round_s=1.0 + block / 1000) for block in range(5)]
+    (warning,) = warnings_of(environment(), [*ping, *calm])
+    assert warning == (
+        "unstable, with a standard deviation between blocks beyond 10%: push ping latency_p50_s 18%"
+    )
+
+
+def test_few_blocks_or_missing_values_tell_nothing_of_spread() -> None:
+    assert warnings_of(environment(), [observed(1, latency_p50_s=1.0), observed(2, latency_p50_s=9.0)]) == []
+    assert warnings_of(environment(), [observed(block, latency_p50_s=None) for block in range(5)]) == []
+    assert warnings_of(environment(), [observed(block, latency_p50_s=0.0) for block in range(5)]) == []
+
+
+def test_only_the_worst_are_named() -> None:
+    cells = [
+        observed(block, f"w{number}", latency_p50_s=1.0 + number * (block == 1))
+        for number in range(1, 9)
+        for block in (1, 2, 3)
+    ]
+    (warning,) = warnings_of(environment(), cells)
+    assert warning.count("latency_p50_s") == NAMED
+    assert "push w8 latency_p50_s" in warning
+    assert warning.endswith(" and 3 more")
+
+
+def test_collections_that_explain_the_slowest_are_told_with_the_worst_block() -> None:
+    shares = [observed(block, gc_slow_share=share) for block, share in enumerate((0.2, 0.9, 0.6))]
+    (warning,) = warnings_of(environment(), shares)
+    assert warning == "garbage collections may explain most of the slowest operations: push ping 90%"
+
+
+def test_a_generator_that_lags_voids_its_cell() -> None:
+    (warning,) = warnings_of(environment(), [observed(lag_p99_s=0.011), observed(2, lag_p99_s=0.02)])
+    assert warning == "the load generator lagged more than 10 ms at p99: push ping are void"
