@@ -120,8 +120,8 @@ def join(
 @app.command()
 def run(
     suite: Annotated[
-        str, typer.Argument(help="Name of a suite (see `fedbench list`), or a YAML file.")
-    ] = "quick",
+        str | None, typer.Argument(help="A suite (see `fedbench list`) or a YAML file.", show_default="quick")
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Parent of the run's folder.")] = Path(
         "results"
     ),
@@ -130,41 +130,45 @@ def run(
         bool, typer.Option("--rigorous", help="Twice the suite's blocks, at least 20.")
     ] = False,
     blocks: Annotated[int | None, typer.Option(min=1, help="Blocks to run.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the order within each block.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the order within each block.", show_default="0")
+    ] = None,
     select: Annotated[str, typer.Option("-k", help="Only cells whose ARM/WORKLOAD matches this.")] = "",
     assignments: Annotated[
         list[str] | None, typer.Option("--set", help="Change a parameter: [WORKLOAD.]NAME=VALUE.")
     ] = None,
     budget: Annotated[str, typer.Option(help="Start nothing after this time: 90s, 5m, 1h.")] = "",
+    timeout: Annotated[str, typer.Option(help="End each cell that takes longer: 90s, 5m, 1h.")] = "",
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run that broke off: its folder.")
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Draw a flame graph of each arm, by py-spy, in block 1.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, run nothing.")] = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
     """Run a suite, decide its criteria and write the report."""
-    from dataclasses import replace
-
     from harness.console import create_progress, parse_duration, print_plan, print_verdict
-    from harness.run.runner import Request, run_suite
-    from harness.stacks.registry import check_settings, stack_names
-    from harness.suitefile import load_suite
-    from harness.workloads.registry import catalogue
+    from harness.invocation import Invocation, asked_for, resumed
+    from harness.run.runner import Request, missing, resume_suite, run_suite
 
-    if quick and rigorous:
-        raise ConfigError("--quick", [Problem("", "contradicts --rigorous: give one of them")])
+    timeout_s = parse_duration(timeout, "--timeout") if timeout else None
     budget_s = parse_duration(budget) if budget else None
-    chosen = load_suite(suite, catalogue(), stack_names(), check=check_settings).override(assignments or [])
-    if select:
-        chosen = chosen.select(select)
-    preset = 5 if quick else max(20, 2 * chosen.blocks) if rigorous else chosen.blocks
-    chosen = replace(chosen, blocks=blocks or preset)
+    invocation = Invocation(suite, quick, rigorous, blocks, seed, select, tuple(assignments or ()), timeout_s)
+    asked = asked_for(invocation) if resume is None else resumed(resume, invocation)
+    budget_s = asked.suite.budget_s if budget_s is None else budget_s
     if dry_run:
-        print_plan(chosen, seed, out)
+        print_plan(asked.suite, asked.seed, out, budget_s=budget_s, runs=missing(asked, resume))
         return
-    console = _console(quiet)
     with create_progress(out, -1 if quiet else verbose) as progress:
-        request = Request(chosen, seed, output, command_line(), budget_s)
-        record, folder = run_suite(request, progress)
-    print_verdict(record, folder, console, out)
+        if resume is None:
+            request = Request(asked.suite, asked.seed, output, command_line(), budget_s, profile)
+            record, folder = run_suite(request, progress)
+        else:
+            record, folder = resume_suite(resume, asked, progress, budget_s=budget_s, profile=profile)
+    print_verdict(record, folder, _console(quiet), out)
     raise typer.Exit(record.exit_code)
 
 

@@ -20,7 +20,7 @@ from harness.report.changes_text import changes_table
 from harness.report.comparison import render_comparison
 from harness.report.format import clean, quantity
 from harness.report.text import criteria_table, verdict_line
-from harness.run.plan import ArmRun, expected_s, plan
+from harness.run.plan import ArmRun, expected_s, longest_s, plan
 from harness.stacks.registry import stack_names
 from harness.suitefile import load_suite, suite_names
 from harness.workloads.registry import WORKLOADS, catalogue
@@ -38,15 +38,19 @@ _ARROWS = {"lower": "↓", "higher": "↑"}
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, option: str = "--budget") -> float:
     """Return a time such as ``90``, ``90s``, ``5m`` or ``1.5h`` in seconds.
+
+    Args:
+        text: The time.
+        option: Where it stands.
 
     Raises:
         ConfigError: It is none.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip(), re.ASCII)
     if not match or float(match[1]) == 0:
-        raise ConfigError("--budget", [Problem("", f"{text!r} is no time: write 90s, 5m or 1h")])
+        raise ConfigError(option, [Problem("", f"{text!r} is no time: write 90s, 5m or 1h")])
     return float(match[1]) * _UNITS_S[match[2]]
 
 
@@ -78,7 +82,7 @@ class PlainProgress:
         """Say how long it will take."""
         self._runs, self._expected_s = runs, expected_s
         if self._verbose >= 0:
-            self._print(f"{runs} worker{'s' * (runs != 1)}, about {duration(expected_s)}")
+            self._print(f"{_count(runs, 'worker')}, about {duration(expected_s)}")
 
     def arm(self, arm_run: ArmRun) -> None:
         """A worker starts: nothing to say yet."""
@@ -198,23 +202,52 @@ def _print_line(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
-def print_plan(suite: Suite, seed: int, console: Console) -> None:
-    """Print what would be run, in order, and how long it would take: a line a block, or one a workload."""
-    runs = plan(suite, seed)
+def print_plan(
+    suite: Suite,
+    seed: int,
+    console: Console,
+    *,
+    budget_s: float | None = None,
+    runs: list[ArmRun] | None = None,
+) -> None:
+    """Print what would be run, in order, and how long it would take: a line a block, or one a workload.
+
+    Args:
+        suite: The suite.
+        seed: Seed of the order.
+        console: Where to print.
+        budget_s: Seconds after which nothing more would be started, None for no limit.
+        runs: Workers that would be run, None for all.
+    """
+    runs = plan(suite, seed) if runs is None else runs
     console.print(
-        f"{suite.name}: {suite.blocks} blocks, {len(runs)} workers, {suite.modes}, seed {seed}, "
-        f"about {duration(expected_s(runs))}\n",
+        f"{suite.name}: {_count(suite.blocks, 'block')}, {_count(len(runs), 'worker')}, "
+        f"{suite.modes}, seed {seed}, about {duration(expected_s(runs))}\n",
         style="bold",
         highlight=False,
     )
     order = _listing()
     for heading, group in groupby(runs, lambda run: _heading(suite, run)):
         order.add_row(heading, " ".join(run.arm.name for run in group))
-    arms = _listing()
+    arms = _listing(2)
     for arm in suite.arms.values():
-        arms.add_row(arm.name, " ".join(arm.workloads))
+        takes = duration(expected_s([run for run in runs if run.arm.name == arm.name]))
+        arms.add_row(arm.name, takes, " ".join(arm.workloads))
+    time = f"about {duration(expected_s(runs))}; {duration(longest_s(runs))} if each cell took its timeout"
+    if budget_s is not None:
+        time += f"; nothing starts after {duration(budget_s)}"
     criteria = " ".join(criterion.id for criterion in suite.criteria) or "none"
-    _print_parts(console, ("Order", order), ("Arms and their workloads", arms), ("Criteria", criteria))
+    _print_parts(
+        console,
+        ("Order", order),
+        ("Arms, their time over all blocks, and their workloads", arms),
+        ("Time in all", time),
+        ("Criteria", criteria),
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _heading(suite: Suite, arm_run: ArmRun) -> str:

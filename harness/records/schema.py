@@ -247,7 +247,11 @@ class ComparisonRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run, as ``run.json`` holds it."""
+    """A whole run, as ``run.json`` holds it.
+
+    Attributes:
+        profiled: Whether a profiler looked into its workers: its numbers are comparable with no others.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -270,3 +274,4 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     reason: str
     exit_code: int
+    profiled: bool = False

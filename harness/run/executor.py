@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from harness.run.plan import ArmRun
+    from harness.run.profiling import Profiler, Recording
     from harness.suite import WorkloadSpec
 
 EDGE_S = 30.0
@@ -70,10 +72,12 @@ class Executor:
 
     Args:
         log_dir: Where the workers' output goes; long output of an arm that went well is deleted.
+        profiler: Looks into the workers, None for nobody.
     """
 
-    def __init__(self, log_dir: Path) -> None:
+    def __init__(self, log_dir: Path, profiler: Profiler | None = None) -> None:
         self._log_dir = log_dir
+        self._profiler = profiler
 
     def run(self, arm_run: ArmRun, on_cell: Callable[[str], None]) -> Generator[Observation]:
         """Run one arm and yield an observation for each of its workloads as it ends.
@@ -102,7 +106,8 @@ class Executor:
             note: What to know about its observations.
         """
         capture = LogCapture(self._log_dir)
-        worker = _Worker(_job(arm_run), capture)
+        profile = partial(self._profiler.attach, arm_run) if self._profiler else None
+        worker = _Worker(_job(arm_run, profiled=profile is not None), capture, profile)
         pending = {workload.name: workload for workload in arm_run.workloads}
         held: Observation | None = None  # the last one waits for the end of its process, which may be bad
         reason, failed, overdue, may_go_on = "", False, False, False
@@ -115,8 +120,7 @@ class Executor:
             worker.wait()
             reason = worker.epitaph() if pending or worker.ended_badly() else ""
         except WorkerTimeout as error:
-            reason, overdue = str(error), True
-            may_go_on = isinstance(error, CellTimeout)
+            reason, overdue, may_go_on = str(error), True, isinstance(error, CellTimeout)
         except (msgspec.DecodeError, OSError) as error:
             reason = f"measuring it went wrong: {type(error).__name__}: {error}"
         finally:
@@ -124,17 +128,15 @@ class Executor:
             capture.close()
         if held is not None and not pending:
             yield _spoilt(held, reason) if reason else held
-        if not (failed or reason) and not 0 < os.path.getsize(capture.path) <= KEPT_LOG_BYTES:
-            os.unlink(capture.path)
+        if not (failed or reason):
+            _drop_if_long(capture.path)
         lost = tuple(pending.values())
-        if may_go_on:
-            yield self._lost(arm_run, lost[0], "timeout", reason)
-            return lost[1:]
+        behind = lost[1:] if may_go_on else ()
         status: Status = "timeout" if overdue else "failed"
-        for workload in lost:
+        for workload in lost[: len(lost) - len(behind)]:
             yield self._lost(arm_run, workload, status, reason)
             status, reason = "failed", f"its process had ended before: {reason}"
-        return ()
+        return behind
 
     def _lost(self, arm_run: ArmRun, workload: WorkloadSpec, status: Status, reason: str) -> Observation:
         finished = Finished(workload.name, status, [reason], Outcome())
@@ -166,9 +168,19 @@ class _Deadline:
 
 
 class _Worker:
-    """One worker process, its two pipes and the probes on it."""
+    """One worker process, its two pipes and the probes on it.
 
-    def __init__(self, job: Job, capture: LogCapture) -> None:
+    Args:
+        job: What it has to do.
+        capture: Where its output goes.
+        profile: Begins to profile the process with this id, None for no profile.
+    """
+
+    def __init__(
+        self, job: Job, capture: LogCapture, profile: Callable[[int], Recording | None] | None
+    ) -> None:
+        self._profile = profile
+        self._recording: Recording | None = None
         command_read, self._command_fd = os.pipe()
         self._event_fd, event_write = os.pipe()
         self._capture = capture
@@ -204,6 +216,7 @@ class _Worker:
         while (event := self._next(deadline)) is not None:
             if isinstance(event, Cell):
                 deadline = _Deadline(limit_s(workloads[event.workload]), of_cell=True)
+                self._begin_profile()
                 on_cell(event.workload)
             elif isinstance(event, Finished):
                 deadline = _Deadline(EDGE_S)
@@ -239,6 +252,14 @@ class _Worker:
                 os.close(fd)
         self._command_fd = self._event_fd = -1
         self._probing.stop()
+        if self._recording is not None:
+            self._recording.finish()
+            self._recording = None
+
+    def _begin_profile(self) -> None:
+        """Begin once the first workload does: py-spy needs an interpreter that is up."""
+        if self._profile is not None:
+            self._recording, self._profile = self._profile(self._process.pid), None
 
     def _serve(self, event: Event, deadline: _Deadline) -> None:
         if isinstance(event, Begin):
@@ -275,6 +296,12 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in DISTORTING} | PINS
 
 
+def _drop_if_long(path: str) -> None:
+    """Remove the output of an arm that went well, unless it is short."""
+    if not 0 < os.path.getsize(path) <= KEPT_LOG_BYTES:
+        os.unlink(path)
+
+
 def _noted(observation: Observation, note: str) -> Observation:
     """Return an observation with something to know about it."""
     if not note:
@@ -294,10 +321,10 @@ def _spoilt(observation: Observation, reason: str) -> Observation:
     )
 
 
-def _job(arm_run: ArmRun) -> Job:
+def _job(arm_run: ArmRun, *, profiled: bool) -> Job:
     arm = arm_run.arm
     cells = [CellJob(w.name, w.kind, w.params) for w in arm_run.workloads]
-    return Job(arm.name, arm.stack, arm.mode, resolve_loop(arm.loop), arm.settings, cells)
+    return Job(arm.name, arm.stack, arm.mode, resolve_loop(arm.loop), arm.settings, cells, profiled)
 
 
 def _observe(

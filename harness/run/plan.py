@@ -41,7 +41,8 @@ class ArmRun:
             else 0.0
         )
         return TREE_S + sum(
-            create_workload(w.kind, w.params).expected_s(poll_s=poll_s) for w in self.workloads
+            min(create_workload(w.kind, w.params).expected_s(poll_s=poll_s), limit_s(w))
+            for w in self.workloads
         )
 
 
@@ -73,6 +74,11 @@ def plan(suite: Suite, seed: int) -> list[ArmRun]:
 def expected_s(runs: list[ArmRun]) -> float:
     """Return about how long a plan takes, in seconds."""
     return sum(run.expected_s() for run in runs)
+
+
+def longest_s(runs: list[ArmRun]) -> float:
+    """Return how long a plan takes if every cell runs into its timeout, in seconds."""
+    return sum(TREE_S + sum(limit_s(w) for w in run.workloads) for run in runs)
 
 
 def limit_s(workload: WorkloadSpec) -> float:

@@ -25,7 +25,7 @@ class CellJob(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What one worker has to do: one arm, one or more workloads in order."""
+    """What one worker has to do: one arm, one or more workloads in order. ``profiled``: py-spy looks in."""
 
     arm: str
     stack: str
@@ -33,6 +33,7 @@ class Job(msgspec.Struct, frozen=True):
     loop: str
     settings: dict[str, Any]
     cells: list[CellJob]
+    profiled: bool = False
 
 
 class Cell(msgspec.Struct, frozen=True, tag="cell"):

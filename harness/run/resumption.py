@@ -33,11 +33,13 @@ class Earlier:
         observations: What was measured.
         duration_s: Seconds spent on it.
         resumed_utc: When it was continued, each time, this one included.
+        profiled: Whether a profiler has looked into its workers.
     """
 
     observations: tuple[Observation, ...] = ()
     duration_s: float = 0.0
     resumed_utc: tuple[str, ...] = ()
+    profiled: bool = False
 
 
 def spots(arm_run: ArmRun) -> set[Spot]:

@@ -20,10 +20,11 @@ from harness.records.schema import Control, Observation, RunRecord
 from harness.records.store import Store
 from harness.records.summary import summarise
 from harness.report.render import render
-from harness.run.asked import Asked, read_asked, write_asked
+from harness.run.asked import Asked, write_asked
 from harness.run.executor import Executor
 from harness.run.folder import held, make_folder, saving
 from harness.run.plan import ArmRun, expected_s, plan
+from harness.run.profiling import NOT_COMPARABLE, Profiler
 from harness.run.resumption import Earlier, obstacles, spot, spots, unfinished
 from harness.run.stability import warnings_of
 from harness.suite import modes_of
@@ -71,6 +72,7 @@ class Request:
         out: Parent of the run's folder.
         command: How it was asked for.
         budget_s: Time after which no further worker is started, None for no limit. One runs in any case.
+        profile: Whether to draw flame graphs of the first block's workers.
     """
 
     suite: Suite
@@ -78,6 +80,7 @@ class Request:
     out: Path
     command: str
     budget_s: float | None = None
+    profile: bool = False
 
 
 def run_suite(request: Request, progress: Progress) -> tuple[RunRecord, Path]:
@@ -103,7 +106,7 @@ def run_suite(request: Request, progress: Progress) -> tuple[RunRecord, Path]:
 
 
 def resume_suite(
-    folder: Path, progress: Progress, *, budget_s: float | None = None, timeout_s: float | None = None
+    folder: Path, asked: Asked, progress: Progress, *, budget_s: float | None = None, profile: bool = False
 ) -> tuple[RunRecord, Path]:
     """Continue a broken run: its suite, seed and order, and of its workers those that lack an observation.
 
@@ -111,29 +114,33 @@ def resume_suite(
 
     Args:
         folder: The run.
+        asked: What it was asked for; its timeouts may be others.
         progress: Who is told how it goes.
         budget_s: As for a new run, for this sitting.
-        timeout_s: Timeout of every cell from now on, None for those of the suite.
+        profile: As for a new run, for this sitting.
 
     Raises:
-        ConfigError: The folder is no run, or one that cannot be continued here, and why.
+        ConfigError: It cannot be continued here, and why; or nothing more can be written to it.
     """
-    if not folder.is_dir():
-        raise ConfigError("--resume", [Problem("", f"{folder} is no folder: name the folder of a run")])
     with saving(folder), held(folder):
-        asked, store = read_asked(folder), Store(folder)
+        store = Store(folder)
         record, observations = store.read_run(), store.observations()
         problems = obstacles(asked, record, observations, fingerprint())
         if problems:
             raise ConfigError(str(folder), problems)
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         times = tuple(filter(None, str(record.environment.get("resumed_utc", "")).split(", ")))
-        earlier = Earlier(tuple(observations), record.duration_s, (*times, now))
-        suite = asked.suite if timeout_s is None else asked.suite.limit(timeout_s)
-        request = Request(suite, asked.seed, folder.parent, record.command, budget_s)
+        earlier = Earlier(tuple(observations), record.duration_s, (*times, now), record.profiled)
+        request = Request(asked.suite, asked.seed, folder.parent, record.command, budget_s, profile)
         environment = record.environment | {"resumed_utc": ", ".join(earlier.resumed_utc)}
         run = _Run(request, store, record.started_utc, environment, earlier)
         return run.carry_out(progress), folder
+
+
+def missing(asked: Asked, folder: Path | None) -> list[ArmRun]:
+    """Return the workers to run: all, or those that a broken run in ``folder`` still needs."""
+    observations = [] if folder is None else Store(folder).observations()
+    return unfinished(plan(asked.suite, asked.seed), observations)
 
 
 class _Run:
@@ -157,6 +164,7 @@ class _Run:
         self._earlier = earlier
         self._runs = plan(request.suite, request.seed)
         self._observations = list(earlier.observations)
+        self._profiler = Profiler(store.folder) if request.profile else None
         self._start_s = time.monotonic()
 
     def carry_out(self, progress: Progress) -> RunRecord:
@@ -170,11 +178,15 @@ class _Run:
     def _record_of(self, ended: Ended) -> RunRecord:
         environment = {**self._environment, "after": pressure()}
         record = _record(self._request, self._runs, self._observations, ended, environment)
+        profiled = self._earlier.profiled or self._profiler is not None
+        notes = [*([NOT_COMPARABLE] if profiled else []), *(self._profiler.notes if self._profiler else [])]
         return msgspec.structs.replace(
             record,
             run_id=self._store.folder.name,
             started_utc=self._started_utc,
             duration_s=round(self._earlier.duration_s + self._spent_s(), 3),
+            profiled=profiled,
+            warnings=[*notes, *record.warnings],
         )
 
     def _spent_s(self) -> float:
@@ -184,7 +196,7 @@ class _Run:
         runs = unfinished(self._runs, self._observations)
         logs = self._store.folder / "logs"
         logs.mkdir(exist_ok=True)
-        executor = Executor(logs)
+        executor = Executor(logs, self._profiler) if self._profiler else Executor(logs)
         progress.started(len(runs), expected_s(runs))
         budget_s = self._request.budget_s
         ended: Ended = "complete"

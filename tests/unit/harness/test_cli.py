@@ -88,6 +88,9 @@ def test_presets_choose_the_blocks(fedbench, suite, options: tuple[object, ...],
         (("smoke", "--set", "clients=-1", "--set", "clients=many"), "clients=many: expected a whole number"),
         (("smoke", "-k", "push("), "-k:\n  'push(' is no regular expression"),
         (("smoke", "--budget", "soon"), "--budget:\n  'soon' is no time: write 90s, 5m or 1h"),
+        (("smoke", "--timeout", "0s"), "--timeout:\n  '0s' is no time: write 90s, 5m or 1h"),
+        (("--resume", "no/such"), "--resume:\n  no/such is no folder: name the folder of a run"),
+        (("a\0b",), "is no suite"),
         (("smoke", "--quick", "--rigorous"), "--quick:\n  contradicts --rigorous: give one of them"),
         (("smoke", "--blocks", "0"), "--blocks"),
         (("smoke", "--seed", "-1"), "--seed"),
@@ -333,3 +336,33 @@ def test_a_hangup_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch) -> N
         assert ended.value.code == 0
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.slow
+def test_a_run_out_of_budget_is_planned_and_resumed_to_its_verdict(fedbench, suite, tmp_path: Path) -> None:
+    done = fedbench("run", suite(blocks=2), "-o", tmp_path / "results", "--budget", "0.001s")
+    assert done.code == 6
+    (folder,) = (tmp_path / "results").iterdir()
+    planned = fedbench("run", "--resume", folder, "--dry-run")
+    assert (planned.code, planned.out.splitlines()[0].split(",")[0]) == (0, "floors: 2 blocks")
+    assert "1 worker, " in planned.out
+    done = fedbench("run", "--resume", folder)
+    assert (done.code, done.last.split(":")[0]) == (0, "PASS")
+    again = fedbench("run", "--resume", folder)
+    assert again.code == 2
+    assert "is complete: there is nothing to resume" in again.err
+
+
+@pytest.mark.slow
+def test_a_cell_that_runs_into_its_timeout_is_said_and_the_rest_goes_on(
+    fedbench, suite, tmp_path: Path
+) -> None:
+    done = fedbench("run", suite(blocks=2), "-o", tmp_path / "results", "--timeout", "0.000001s")
+    assert done.code == 3
+    assert done.out.count("floors floor: timeout: it was not done within its timeout of 1e-06 s") == 2
+
+
+def test_an_output_that_cannot_be_written_is_a_wrong_argument(fedbench, suite) -> None:
+    done = fedbench("run", suite(), "-o", "/proc/nowhere")
+    assert done.code == 2
+    assert "--output:\n  no folder can be made in /proc/nowhere: " in done.err

@@ -15,8 +15,9 @@ from harness.records import store as store_module
 from harness.records.schema import Observation
 from harness.records.store import Store
 from harness.run import runner
+from harness.run.asked import read_asked
 from harness.run.plan import plan
-from harness.run.runner import Request, resume_suite, run_suite
+from harness.run.runner import Request, missing, resume_suite, run_suite
 from harness.stacks.registry import stack_names
 from harness.suite import Suite
 from harness.suitefile import load_suite
@@ -78,7 +79,7 @@ def test_only_what_is_missing_is_measured_in_the_same_order(broken, suite) -> No
     kept = Store(folder).observations()
     before = Store(folder).read_run()
     listener = Listener()
-    record, where = resume_suite(folder, listener)
+    record, where = resume_suite(folder, read_asked(folder), listener)
     assert where == folder
     assert cells(listener.observations) == planned(suite)[4:]
     assert Store(folder).observations() == kept + listener.observations
@@ -99,7 +100,7 @@ def test_a_worker_that_had_begun_runs_again_as_a_whole_and_replaces_what_it_had(
     folder = broken(3)
     kept = Store(folder).observations()
     listener = Listener()
-    resume_suite(folder, listener)
+    resume_suite(folder, read_asked(folder), listener)
     assert cells(listener.observations) == planned(suite)[2:]
     assert Store(folder).observations() == kept[:2] + listener.observations
 
@@ -107,10 +108,10 @@ def test_a_worker_that_had_begun_runs_again_as_a_whole_and_replaces_what_it_had(
 def test_nothing_is_replaced_before_the_worker_has_run_as_a_whole(broken) -> None:
     folder = broken(3)
     kept = Store(folder).observations()
-    record, _ = resume_suite(folder, Listener(interrupt, at=1))
+    record, _ = resume_suite(folder, read_asked(folder), Listener(interrupt, at=1))
     assert record.ended == "interrupted"
     assert Store(folder).observations() == kept
-    record, _ = resume_suite(folder, Listener())
+    record, _ = resume_suite(folder, read_asked(folder), Listener())
     assert record.ended == "complete"
     assert record.environment["resumed_utc"].count("Z") == 2
 
@@ -119,7 +120,7 @@ def test_a_budget_breaks_a_run_off_again_and_again_until_it_is_whole(broken, sui
     folder = broken(1)
     endings = []
     for _ in range(4):
-        record, _ = resume_suite(folder, Listener(), budget_s=1e-9)
+        record, _ = resume_suite(folder, read_asked(folder), Listener(), budget_s=1e-9)
         endings.append(record.ended)
     assert endings == ["budget", "budget", "budget", "complete"]
     assert sorted(cells(Store(folder).observations())) == sorted(planned(suite))
@@ -155,7 +156,7 @@ def test_a_killed_run_is_resumed(suite, tmp_path: Path) -> None:
         file.write(b'{"block": 1, "order"')
     kept = Store(path.parent).observations()
     assert 0 < len(kept) < len(planned(suite))
-    record, _ = resume_suite(path.parent, Listener())
+    record, _ = resume_suite(path.parent, read_asked(path.parent), Listener())
     assert record.ended == "complete"
     assert sorted(cells(Store(path.parent).observations())) == sorted(planned(suite))
 
@@ -164,7 +165,7 @@ def test_a_complete_run_is_not_resumed_and_not_touched(suite, tmp_path: Path) ->
     _, folder = run_suite(Request(suite, 3, tmp_path, "fedbench run small"), Listener())
     before = {path: path.read_bytes() for path in folder.glob("*.*")}
     with pytest.raises(ConfigError, match="is complete: there is nothing to resume"):
-        resume_suite(folder, Listener())
+        resume_suite(folder, read_asked(folder), Listener())
     assert {path: path.read_bytes() for path in folder.glob("*.*")} == before
 
 
@@ -175,20 +176,15 @@ def test_a_run_of_another_checkout_is_not_resumed_and_not_touched(
     before = {path: path.read_bytes() for path in folder.glob("*.*")}
     monkeypatch.setattr(runner, "fingerprint", lambda: {"dirty": False, "commit": "fffffff"})
     with pytest.raises(ConfigError, match="measured the commit 0a1b2c3; this is fffffff"):
-        resume_suite(folder, Listener())
+        resume_suite(folder, read_asked(folder), Listener())
     assert {path: path.read_bytes() for path in folder.glob("*.*")} == before
 
 
-@pytest.mark.parametrize("make", [False, True])
-def test_what_is_no_run_is_refused(tmp_path: Path, make: bool) -> None:
-    folder = tmp_path / "nothing"
-    if make:
-        folder.mkdir()
-    with pytest.raises(
-        ConfigError, match="has no suite.json: it is no run" if make else "is no folder: name"
-    ):
-        resume_suite(folder, Listener())
-    assert not make or list(folder.iterdir()) == []
+def test_what_is_still_missing_is_known_beforehand(broken, suite) -> None:
+    folder = broken(3)
+    runs = missing(read_asked(folder), folder)
+    assert [(r.block, r.arm.name) for r in runs] == [(r.block, r.arm.name) for r in plan(suite, 3)[1:]]
+    assert missing(read_asked(folder), None) == plan(suite, 3)
 
 
 def test_a_run_that_is_still_going_on_is_not_resumed(suite, tmp_path: Path) -> None:
@@ -197,7 +193,7 @@ def test_a_run_that_is_still_going_on_is_not_resumed(suite, tmp_path: Path) -> N
     def try_it() -> None:
         (folder,) = (tmp_path / "results").iterdir()
         with pytest.raises(ConfigError, match="another process is measuring into it") as caught:
-            resume_suite(folder, Listener())
+            resume_suite(folder, read_asked(folder), Listener())
         refused.append(str(caught.value))
 
     run_suite(
@@ -247,7 +243,7 @@ def test_a_full_disk_is_told_and_what_was_saved_can_be_read_and_resumed(
     assert store.read_run().ended == "interrupted"
     monkeypatch.undo()
     monkeypatch.setattr(runner, "fingerprint", lambda: {"dirty": False, "commit": "0a1b2c3"})
-    record, _ = resume_suite(folder, Listener())
+    record, _ = resume_suite(folder, read_asked(folder), Listener())
     assert record.ended == "complete"
     assert sorted(cells(store.observations())) == sorted(planned(suite))
 
@@ -261,3 +257,16 @@ def test_a_report_that_does_not_fit_leaves_the_run_readable(suite, tmp_path: Pat
         run_suite(Request(suite.select("floors/"), 3, tmp_path / "results", "fedbench run"), Listener())
     (folder,) = (tmp_path / "results").iterdir()
     assert Store(folder).read_run().ended == "complete"
+
+
+def test_a_profiled_run_is_marked_for_good(suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("harness.run.profiling.shutil.which", lambda *_, **__: None)
+    request = Request(suite.select("floors/"), 3, tmp_path / "results", "fedbench run", profile=True)
+    record, folder = run_suite(request, Listener(interrupt, at=2))
+    assert record.profiled
+    assert record.warnings[0].startswith("profiled: the numbers are not comparable")
+    assert record.warnings[1] == "not profiled: py-spy is not installed; `pip install py-spy`"
+    record, _ = resume_suite(folder, read_asked(folder), Listener())
+    assert record.profiled
+    assert record.warnings[0].startswith("profiled: the numbers are not comparable")
