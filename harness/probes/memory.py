@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from harness.probes.procfs import read_bytes
@@ -17,6 +18,9 @@ from harness.probes.tree import process_tree
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+
+SAMPLER_SHARE = 0.005
+"""Share of a core that sampling memory may take."""
 
 _PRIVATE = re.compile(rb"^Private_(?:Clean|Dirty):\s+(\d+) kB$", re.MULTILINE)
 _FIELD = re.compile(rb"^(Pss_Anon|Pss_File|Pss_Shmem|VmHWM):\s+(\d+) kB$", re.MULTILINE)
@@ -100,21 +104,27 @@ class MemorySampler:
     """The peak headline of a process tree, sampled by a thread of the measuring process.
 
     Pages that come and go between two samples are missed; that is why `Memory` has ``vm_hwm_bytes``, too. A
-    sample costs about 0.1 ms per process, so let ``interval_s`` grow with the tree. One use per object.
+    sample costs about 0.1 ms per process: the pauses grow with the tree, so that the thread never takes more
+    than `SAMPLER_SHARE` of a core. One use per object.
 
     Args:
         root_pid: Root of the tree.
-        interval_s: Pause between the end of a sample and the beginning of the next.
+        interval_s: Least pause between the end of a sample and the beginning of the next.
+
+    Attributes:
+        peak_bytes: The peak so far.
+        cpu_s: CPU time that the thread has taken, once it has ended.
     """
 
     def __init__(self, root_pid: int, interval_s: float = 0.05) -> None:
         self._root_pid = root_pid
-        self._interval_s = interval_s
+        self._interval_s = self._pause_s = interval_s
         self._seen_pids: set[int] = set()
         self._stopped = threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="memory-sampler", daemon=True)
         self.peak_bytes = 0
+        self.cpu_s = 0.0
 
     def start(self) -> None:
         """Take the first sample, then sample until `stop`.
@@ -124,7 +134,9 @@ class MemorySampler:
         """
         if not process_tree(self._root_pid):
             raise ProcessLookupError(f"process {self._root_pid}, the root of what is measured, is gone")
+        before_s = time.thread_time()
         self._sample()
+        self._pause_s = self._pause_after(time.thread_time() - before_s)
         self._thread.start()
 
     def stop(self) -> int:
@@ -149,10 +161,17 @@ class MemorySampler:
 
     def _run(self) -> None:
         try:
-            while not self._stopped.wait(self._interval_s):
+            while not self._stopped.wait(self._pause_s):
+                before_s = time.thread_time()
                 self._sample()
+                self._pause_s = self._pause_after(time.thread_time() - before_s)
         except Exception as error:
             self._failure = error  # raised by stop(), where somebody listens
+        finally:
+            self.cpu_s = time.thread_time()
+
+    def _pause_after(self, cost_s: float) -> float:
+        return max(self._interval_s, cost_s / SAMPLER_SHARE)
 
     def _sample(self) -> None:
         self._seen_pids.update(process_tree(self._root_pid))

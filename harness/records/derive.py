@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +12,7 @@ from harness.stats.histogram import Histogram, HistogramData
 from harness.stats.order import percentile_upper_bound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 _OF_THE_WINDOW = (
@@ -38,6 +39,8 @@ class Sampled(msgspec.Struct, kw_only=True):
         memory_start_bytes: Memory at the first begin, None where it was not asked for.
         memory_peak_bytes: Largest memory seen, None where it was not asked for.
         memory_hwm_bytes: Sum of VmHWM at the end, None where it was not asked for.
+        probe_cpu_s: CPU time that the probes took within all windows of the workload.
+        probe_s: Wall time of those windows.
     """
 
     elapsed_s: float = 0.0
@@ -50,6 +53,8 @@ class Sampled(msgspec.Struct, kw_only=True):
     memory_start_bytes: int | None = None
     memory_peak_bytes: int | None = None
     memory_hwm_bytes: int | None = None
+    probe_cpu_s: float = 0.0
+    probe_s: float = 0.0
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -64,6 +69,7 @@ class Outcome(msgspec.Struct, kw_only=True):
         wrong: What was wrong with the answers; anything here fails the cell.
         logged: Records counted by the root logger while measured.
         missing: Metrics that the cell does not measure, by name, and why.
+        pauses_ns: Garbage collections of the worker while measured, None where nobody looked.
     """
 
     operations: int = 0
@@ -74,6 +80,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     wrong: list[str] = []
     logged: int = 0
     missing: dict[str, str] = {}
+    pauses_ns: list[int] | None = None
 
 
 def of_the_window(reason: str) -> dict[str, str]:
@@ -113,6 +120,13 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
         if value is not None:
             metrics[name] = float(value)
     metrics |= _latency(outcome.histograms)
+    if "probe_latency_ratio" in outcome.values:
+        metrics["probe_cpu_cores"] = _per(sampled.probe_cpu_s, sampled.probe_s)
+    if outcome.pauses_ns is not None:
+        metrics["gc_pause_max_s"] = max(outcome.pauses_ns, default=0) / 1e9
+        latency = Histogram.from_dict(outcome.histograms["latency"]) if _one_at_a_time(outcome) else None
+        if latency and latency.count:
+            metrics["gc_slow_share"] = _collected(outcome.pauses_ns, latency)
     metrics |= outcome.values
     metrics |= {name: None for name in outcome.missing if name in metrics}
     unknown = (metrics.keys() | outcome.missing.keys()) - METRICS.keys()
@@ -138,6 +152,24 @@ def _latency(histograms: Mapping[str, HistogramData]) -> dict[str, float | None]
             metrics["latency_p99_bound_s"] = None if bound_ns is None else bound_ns / 1e9
             metrics["latency_max_s"] = _percentile_s(histogram, 1.0)
     return metrics
+
+
+def _one_at_a_time(outcome: Outcome) -> bool:
+    """Whether operations were timed that do not overlap: those with an intended time do."""
+    return "latency" in outcome.histograms and "intended" not in outcome.histograms
+
+
+def _collected(pauses_ns: Sequence[int], latency: Histogram) -> float:
+    """Return the share of the slowest hundredth of the operations that garbage collections explain, at most.
+
+    The operations carry no times, which would cost something where it counts. But to lift an operation from
+    the median beyond the p99, a pause has to be as long as what lies between; and where they come one at a
+    time, it lifts one of them: so many pauses explain at most so many of the slowest operations.
+    """
+    gap_ns = latency.percentile(0.99) - latency.percentile(0.5)
+    slowest = math.ceil(latency.count / 100)
+    long = sum(pause_ns >= gap_ns for pause_ns in pauses_ns)
+    return min(1.0, long / slowest)
 
 
 def _percentile_s(histogram: Histogram, p: float) -> float | None:

@@ -92,6 +92,12 @@ METRICS: dict[str, Metric] = {
     "round_collect_s": Metric("s", "lower", "mean time of a round from there until every update was added"),
     "round_reduce_s": Metric("s", "lower", "mean time of a round to finish the mean of the updates"),
     "round_publish_s": Metric("s", "lower", "mean time of a round to hand out its model"),
+    "gc_pause_max_s": Metric("s", "lower", "longest garbage collection of the worker's own process"),
+    "gc_slow_share": Metric(
+        "share", "lower", "share of the slowest 1 % of operations that garbage collections explain, at most"
+    ),
+    "probe_cpu_cores": Metric("cores", "lower", "CPU time of the measuring side per second measured"),
+    "probe_latency_ratio": Metric("times", "lower", "median latency with probes as a multiple of without"),
     "accuracy": Metric("share", "higher", "accuracy on the test split"),
     "faults_reported": Metric("faults", "higher", "injected faults that a WARNING named"),
     "clients": Metric("", "higher", "clients that did all that was asked of them"),

@@ -35,6 +35,7 @@ class Probing:
         self._mark = 0
         self._start_ns = 0
         self._sampled = Sampled()
+        self._cost_s = self._watched_s = 0.0
         self.seen: set[int] = set()
 
     def begin(self, *, memory: bool) -> None:
@@ -60,10 +61,13 @@ class Probing:
         """Stop counting."""
         sampled = self._sampled
         sampled.elapsed_s = (time.monotonic_ns() - self._start_ns) / 1e9
+        self._watched_s += sampled.elapsed_s
         sampled.cpu_s = self._cpu.stop()
         sampled.wakeups = self._wakeups.stop()
         if self._memory is not None:
-            peak_bytes, self._memory = self._memory.stop(), None
+            sampler, self._memory = self._memory, None
+            peak_bytes = sampler.stop()
+            self._cost_s += sampler.cpu_s
             sampled.memory_peak_bytes = max(sampled.memory_peak_bytes or 0, peak_bytes)
             sampled.memory_hwm_bytes = tree_memory(process_tree(self._root_pid)).vm_hwm_bytes
         self.seen.update(process_tree(self._root_pid))
@@ -77,6 +81,8 @@ class Probing:
         """Return what was sampled; the next begin starts anew, even if no end came."""
         self.stop()
         sampled, self._sampled = self._sampled, Sampled()
+        sampled.probe_cpu_s, sampled.probe_s = self._cost_s, self._watched_s
+        self._cost_s = self._watched_s = 0.0
         return sampled
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from harness.run.pauses import Pauses
 from harness.run.protocol import GO, Begin, End, Event, Hold, Sample, encode
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class WorkerSession:
 
     Attributes:
         logged: Records counted while measured.
+        pauses: Garbage collections while measured.
     """
 
     def __init__(self, reader: asyncio.StreamReader, event_fd: int, counter: RecordCounter) -> None:
@@ -63,13 +65,15 @@ class WorkerSession:
         self._counter = counter
         self._counter.warnings = None
         self.logged = 0
+        self.pauses = Pauses()
 
     @asynccontextmanager
     async def measured(self, *, memory: bool = False) -> AsyncIterator[None]:
         """Have everything within measured from outside."""
         await self._ask(Begin(memory))
         before = self._counter.counts.total()
-        yield
+        with self.pauses.noted():
+            yield
         self.logged += self._counter.counts.total() - before
         await self._ask(End())
 

@@ -62,6 +62,7 @@ async def _measure(job: Job, cell: CellJob, session: WorkerSession) -> Finished:
         stack = create_stack(job.stack, job.mode, job.settings)
         outcome = await create_workload(cell.kind, cell.params).run(stack, session)
         outcome.logged = session.logged
+        outcome.pauses_ns = session.pauses.durations_ns
         if job.mode != "memory":
             outcome.missing = {"logger_records_per_op": ELSEWHERE} | outcome.missing
         _check_finite(outcome)

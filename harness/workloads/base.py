@@ -30,7 +30,7 @@ class Session(Protocol):
     """The measuring side, as a workload sees it."""
 
     def measured(self, *, memory: bool = False) -> AbstractAsyncContextManager[None]:
-        """Have everything within measured from outside; once a workload."""
+        """Have everything within measured from outside; of several times in a workload, the last counts."""
         ...
 
     async def hold(self, seconds: float) -> None:

@@ -189,3 +189,21 @@ def test_a_failure_in_the_thread_is_raised_at_stop(spawn, monkeypatch: pytest.Mo
     sampler._thread.join()
     with pytest.raises(PermissionError, match="not yours"):
         sampler.stop()
+
+
+def test_a_sampler_that_costs_much_samples_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[float] = []
+
+    def costly(pids: object) -> int:
+        taken.append(time.thread_time())
+        while time.thread_time() - taken[-1] < 0.002:
+            pass
+        return 1
+
+    monkeypatch.setattr(memory, "headline_bytes", costly)
+    sampler = MemorySampler(os.getpid(), interval_s=0.001)
+    sampler.start()
+    time.sleep(0.6)
+    sampler.stop()
+    assert 2 <= len(taken) <= 4  # one at the start and one at the end; between them 2 ms allow one each 0.4 s
+    assert 0 < sampler.cpu_s < 0.02

@@ -138,6 +138,7 @@ REPORTED = (
     "start_s",
     "server_per_client_bytes",
     "server_cpu_cores",
+    "probe_latency_ratio",
     "round_s",
     "round_client_s",
     "round_ask_s",
@@ -174,12 +175,43 @@ REPORTED = (
 
 def test_every_known_metric_can_be_derived() -> None:
     sampled = Sampled(elapsed_s=1.0, memory_start_bytes=1, memory_peak_bytes=1, memory_hwm_bytes=1)
-    outcome = Outcome(
-        operations=1,
-        clients=1,
-        histograms={name: histogram([1]) for name in ("latency", "intended", "lag")},
-        values=dict.fromkeys(REPORTED, 1.0),
-    )
-    assert derive(sampled, outcome).keys() == METRICS.keys() - {
-        "benchmark_s"
-    }  # pytest-benchmark measures that
+    found: set[str] = set()
+    for names in (("latency", "intended", "lag"), ("latency",)):
+        outcome = Outcome(
+            operations=1,
+            clients=1,
+            histograms={name: histogram([1]) for name in names},
+            values=dict.fromkeys(REPORTED, 1.0),
+            pauses_ns=[],
+        )
+        found |= derive(sampled, outcome).keys()
+    assert found == METRICS.keys() - {"benchmark_s"}  # pytest-benchmark measures that
+
+
+def collected(pauses_ns: list[int] | None, **histograms: list[int]) -> dict[str, float | None]:
+    made = {name: histogram(values) for name, values in histograms.items()}
+    metrics = derive(Sampled(elapsed_s=1.0), Outcome(histograms=made, pauses_ns=pauses_ns))
+    return {name: value for name, value in metrics.items() if name.startswith("gc_")}
+
+
+def test_collections_explain_at_most_as_many_slow_operations_as_were_long_enough() -> None:
+    calls = [1] * 980 + [9] * 20  # 8 ms lie between the median and the p99
+    long, short = 8_500_000, 500_000
+    assert collected([short] * 50, latency=calls) == {"gc_pause_max_s": 0.0005, "gc_slow_share": 0.0}
+    assert collected([long] * 4 + [short], latency=calls) == {"gc_pause_max_s": 0.0085, "gc_slow_share": 0.4}
+    assert collected([long] * 99, latency=calls)["gc_slow_share"] == 1.0
+    assert collected([], latency=calls) == {"gc_pause_max_s": 0.0, "gc_slow_share": 0.0}
+
+
+def test_of_operations_that_overlap_a_collection_may_hold_up_several() -> None:
+    assert collected([5], latency=[1, 2], intended=[1, 2]) == {"gc_pause_max_s": 5e-9}
+    assert collected([5], latency=[]) == {"gc_pause_max_s": 5e-9}
+    assert collected([5]) == {"gc_pause_max_s": 5e-9}
+    assert collected(None, latency=[1, 2]) == {}
+
+
+def test_the_probes_are_charged_only_where_their_cost_is_the_question() -> None:
+    sampled = Sampled(elapsed_s=1.0, probe_cpu_s=0.02, probe_s=4.0)
+    assert "probe_cpu_cores" not in derive(sampled, Outcome())
+    metrics = derive(sampled, Outcome(values={"probe_latency_ratio": 1.01}))
+    assert (metrics["probe_cpu_cores"], metrics["probe_latency_ratio"]) == (0.005, 1.01)

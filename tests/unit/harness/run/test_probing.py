@@ -1,5 +1,6 @@
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -157,3 +158,15 @@ def test_a_child_that_is_gone_cannot_be_measured(probing: Probing, child: Child)
     with pytest.raises(ProcessLookupError):
         probing.begin(memory=True)
     assert samplers() == []
+
+
+def test_what_the_sampler_takes_is_summed_over_all_windows(probing: Probing) -> None:
+    for _ in range(3):
+        probing.begin(memory=True)
+        time.sleep(0.12)
+        probing.end()
+    probing.begin(memory=False)
+    probing.end()
+    sampled = probing.take()
+    assert 0.36 <= sampled.probe_s < 5.0
+    assert 0 < sampled.probe_cpu_s < 0.1 * sampled.probe_s
