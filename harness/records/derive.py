@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+LEAST_FOR_A_HUNDREDTH = 100
+"""Operations below which nothing is said of the slowest hundredth: it would be less than one."""
+
 _OF_THE_WINDOW = (
     "cpu_cores",
     "cpu_s_per_op",
@@ -125,7 +128,7 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     if outcome.pauses_ns is not None:
         metrics["gc_pause_max_s"] = max(outcome.pauses_ns, default=0) / 1e9
         latency = Histogram.from_dict(outcome.histograms["latency"]) if _one_at_a_time(outcome) else None
-        if latency and latency.count:
+        if latency and latency.count >= LEAST_FOR_A_HUNDREDTH:
             metrics["gc_slow_share"] = _collected(outcome.pauses_ns, latency)
     metrics |= outcome.values
     metrics |= {name: None for name in outcome.missing if name in metrics}

@@ -27,8 +27,12 @@ _REMEDIES = {
 
 
 @contextmanager
-def saving(folder: Path) -> Iterator[None]:
+def saving(folder: Path, go_on: str = "run --resume") -> Iterator[None]:
     """Say what to do where what is measured can no longer be saved.
+
+    Args:
+        folder: The run's folder.
+        go_on: The command that goes on from there.
 
     Raises:
         ConfigError: Something could not be written; it names the file, and how the run goes on.
@@ -41,7 +45,7 @@ def saving(folder: Path) -> Iterator[None]:
             raise
         message = (
             f"cannot be written: {error.strerror}; what was saved before is kept and can be read: "
-            f"{remedy}, then `fedbench run --resume {folder}`"
+            f"{remedy}, then `fedbench {go_on} {folder}`"
         )
         raise ConfigError(str(error.filename or folder), [Problem("", message)]) from error
 

@@ -172,7 +172,8 @@ class _Run:
         ended = self._execute(progress)
         record = self._record_of(ended)
         self._store.write_run(record)
-        render(record, self._observations, self._store.folder)
+        with saving(self._store.folder, "report"):
+            render(record, self._observations, self._store.folder)
         return record
 
     def _record_of(self, ended: Ended) -> RunRecord:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from harness.console import (
 )
 from harness.records.metrics import METRICS
 from harness.records.schema import Observation, Status
-from harness.run.plan import ArmRun, expected_s, plan
+from harness.run.plan import TREE_S, ArmRun, expected_s, plan
 from harness.stacks.registry import stack_names
 from harness.suite import Suite
 from harness.suitefile import load_suite, suite_names
@@ -251,3 +252,31 @@ def test_a_quiet_console_leaves_the_verdict() -> None:
     last = console()
     print_verdict(fake_run(), Path("a"), Console(quiet=True), last)
     assert len(shown(last).splitlines()) == 1
+
+
+def test_a_plan_tells_the_time_of_each_arm_in_all_and_at_most(small: Suite) -> None:
+    where = console(120)
+    suite = replace(small.limit(7.0), blocks=3)
+    print_plan(suite, 0, where, budget_s=90.0)
+    runs = plan(suite, 0)
+    text = " ".join(shown(where).split())
+    for name in suite.arms:
+        takes = duration(expected_s([run for run in runs if run.arm.name == name]))
+        assert f" {name} {takes} " in text
+    cells = sum(len(run.workloads) for run in runs)
+    longest = duration(7.0 * cells + TREE_S * len(runs))
+    assert f"Time in all about {duration(expected_s(runs))}; {longest} if each cell took its timeout" in text
+    assert "nothing starts after 1 min 30 s" in text
+
+
+def test_the_plan_of_a_resumed_run_has_what_is_missing_alone(small: Suite) -> None:
+    where = console(120)
+    runs = plan(small, 0)[-1:]
+    print_plan(small, 0, where, runs=runs)
+    assert shown(where).startswith("smoke: 1 block, 1 worker, ")
+    assert f"about {duration(expected_s(runs))}" in shown(where).splitlines()[0]
+
+
+def test_a_time_is_refused_by_the_option_it_stands_in() -> None:
+    with pytest.raises(ConfigError, match="--timeout: 'soon' is no time"):
+        parse_duration("soon", "--timeout")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.run.plan import TIMEOUT_FLOOR_S, TREE_S, ArmRun, expected_s, limit_s, plan
+from harness.run.plan import TIMEOUT_FLOOR_S, TREE_S, ArmRun, expected_s, limit_s, longest_s, plan
 from harness.stacks.registry import stack_names
 from harness.suite import Arm, Suite, WorkloadSpec
 from harness.suitefile import load_suite, suite_names
@@ -131,6 +131,19 @@ def test_the_timeout_of_a_workload_is_its_own_or_far_beyond_what_is_expected() -
     assert limit_s(WORKLOADS["idle"]) > TIMEOUT_FLOOR_S + 4 * expected
     drained = replace(WORKLOADS["once"], params={"drain_s": 7.0})
     assert limit_s(drained) == limit_s(WORKLOADS["once"]) + 7.0
+
+
+def test_a_plan_takes_at_most_the_timeouts_of_its_cells() -> None:
+    runs = plan(suite(blocks=2), 0)
+    cells = [workload for run in runs for workload in run.workloads]
+    assert longest_s(runs) == pytest.approx(TREE_S * len(runs) + sum(map(limit_s, cells)))
+    assert longest_s(runs) > expected_s(runs)
+
+
+def test_a_cell_is_not_expected_to_outlast_its_timeout() -> None:
+    limited = suite().limit(0.1)
+    first = plan(limited, 0)[0]
+    assert first.expected_s() <= TREE_S + 0.1 * len(first.workloads)
 
 
 @pytest.mark.parametrize("name", suite_names())

@@ -253,7 +253,9 @@ def test_a_report_that_does_not_fit_leaves_the_run_readable(suite, tmp_path: Pat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "report.html")
 
     monkeypatch.setattr(runner, "render", render)
-    with pytest.raises(ConfigError, match=r"report.html: cannot be written: No space left"):
+    with pytest.raises(
+        ConfigError, match=r"report.html: cannot be written: No space left .*`fedbench report "
+    ):
         run_suite(Request(suite.select("floors/"), 3, tmp_path / "results", "fedbench run"), Listener())
     (folder,) = (tmp_path / "results").iterdir()
     assert Store(folder).read_run().ended == "complete"

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import logging
 import os
 import threading
@@ -100,6 +101,18 @@ async def test_everything_measured_lies_between_begin_and_end(counter: RecordCou
         End(),
         Finished("idle", "ok", [], Outcome()),
     ]
+
+
+async def test_collections_are_noted_only_while_measured(counter: RecordCounter) -> None:
+    async with joined(counter) as (session, _):
+        gc.collect()
+        assert session.pauses.durations_ns == []
+        async with session.measured():
+            gc.collect()
+        noted = len(session.pauses.durations_ns)
+        gc.collect()
+    assert noted >= 1
+    assert len(session.pauses.durations_ns) == noted
 
 
 async def test_memory_is_sampled_only_where_it_is_asked_for(counter: RecordCounter) -> None:
