@@ -26,6 +26,10 @@ _REMEDIES = {
 }
 
 
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Some file systems know no locks: nobody can be kept out of a folder there."""
+
+
 @contextmanager
 def saving(folder: Path, go_on: str = "run --resume") -> Iterator[None]:
     """Say what to do where what is measured can no longer be saved.
@@ -64,6 +68,9 @@ def held(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             message = "another process is measuring into it: wait for that, or end it"
             raise ConfigError(str(folder), [Problem("", message)]) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
         yield
     finally:
         os.close(descriptor)

@@ -1,5 +1,6 @@
 import os
 import select
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,5 +53,21 @@ def arm_run() -> Callable[..., ArmRun]:
         arm = Arm(stack, stack, "memory", "asyncio", settings, kinds)
         specs = tuple(WorkloadSpec(kind, kind, dict(SMALL.get(kind, {}))) for kind in kinds)
         return ArmRun(1, 1, arm, specs)
+
+    return make
+
+
+@pytest.fixture
+def worker_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Have workers run a shell script; $4 and $5 are its ends of the pipes."""
+
+    def make(script: str) -> Path:
+        path = tmp_path / "worker"
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+        logs = tmp_path / "logs"
+        logs.mkdir()
+        return logs
 
     return make

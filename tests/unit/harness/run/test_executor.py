@@ -11,6 +11,7 @@ import pytest
 
 from harness.records.schema import Observation
 from harness.run import executor as executor_module
+from harness.run import process
 from harness.run.executor import Executor
 from harness.run.plan import ArmRun
 
@@ -190,22 +191,6 @@ def test_a_worker_dies_with_its_parent(tmp_path: Path, workers, ends_within) -> 
 # workers that are not what they should be
 
 
-@pytest.fixture
-def worker_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Have workers run a shell script; $4 and $5 are its ends of the pipes."""
-
-    def make(script: str) -> Path:
-        path = tmp_path / "worker"
-        path.write_text(f"#!/bin/bash\n{script}\n")
-        path.chmod(0o755)
-        monkeypatch.setattr(sys, "executable", str(path))
-        logs = tmp_path / "logs"
-        logs.mkdir()
-        return logs
-
-    return make
-
-
 def test_a_worker_that_does_not_even_start_is_explained(worker_script, arm_run) -> None:
     logs = worker_script("echo first; echo no module named numpy >&2; exit 3")
     made = list(Executor(logs).run(arm_run("push", "rpc_ping", "floor"), nothing))
@@ -224,7 +209,7 @@ def test_a_worker_that_closes_its_pipe_and_lives_on_is_ended(
     worker_script, arm_run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logs = worker_script('eval "exec $5>&-"; sleep 60')
-    monkeypatch.setattr(executor_module, "EDGE_S", 0.3)
+    monkeypatch.setattr(process, "EDGE_S", 0.3)
     made = list(Executor(logs).run(arm_run("push", "rpc_ping", "floor"), nothing))
     assert endings(made) == [("rpc_ping", "timeout"), ("floor", "failed")]
     assert made[0].reasons == ["the worker closed its pipe and did not end"]
@@ -235,7 +220,7 @@ def test_a_worker_that_has_done_everything_and_does_not_end_has_failed(
 ) -> None:
     done = '{"type":"finished","workload":"floor","status":"ok","reasons":[],"outcome":{}}'
     logs = worker_script(f"echo '{done}' >&$5; eval \"exec $5>&-\"; sleep 60")
-    monkeypatch.setattr(executor_module, "EDGE_S", 0.3)
+    monkeypatch.setattr(process, "EDGE_S", 0.3)
     made = list(Executor(logs).run(arm_run("floors", "floor"), nothing))
     assert endings(made) == [("floor", "failed")]
     assert made[0].reasons == ["the worker closed its pipe and did not end"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedbench.errors import ConfigError
+from harness.run import folder
 from harness.run.folder import held, make_folder, saving
 
 
@@ -46,3 +47,12 @@ def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
 def test_a_folder_is_made_beside_those_that_are_there(tmp_path: Path) -> None:
     made = [make_folder(tmp_path / "in" / "run").name for _ in range(3)]
     assert made == ["run", "run-2", "run-3"]
+
+
+def test_where_there_are_no_locks_a_folder_is_measured_into_all_the_same(tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(folder.fcntl, "flock", refuse)
+    with held(tmp_path):
+        pass
