@@ -150,6 +150,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a suite, decide its criteria and write the report."""
+    from harness.comparisons import rates_here
     from harness.console import create_progress, parse_duration, print_plan, print_verdict
     from harness.invocation import Invocation, asked_for, resumed
     from harness.run.runner import Request, missing, resume_suite, run_suite
@@ -164,10 +165,14 @@ def run(
         return
     with create_progress(out, -1 if quiet else verbose) as progress:
         if resume is None:
-            request = Request(asked.suite, asked.seed, output, command_line(), budget_s, profile)
+            request = Request(
+                asked.suite, asked.seed, output, command_line(), budget_s, profile, rates_here()
+            )
             record, folder = run_suite(request, progress)
         else:
-            record, folder = resume_suite(resume, asked, progress, budget_s=budget_s, profile=profile)
+            record, folder = resume_suite(
+                resume, asked, progress, budget_s=budget_s, profile=profile, rates=rates_here()
+            )
     print_verdict(record, folder, _console(quiet), out)
     raise typer.Exit(record.exit_code)
 
@@ -185,6 +190,7 @@ def report(
     ] = None,
 ) -> None:
     """Render the report of a run again and print its criteria, or render a comparison."""
+    from harness.comparisons import rates_here
     from harness.console import print_comparison, print_verdict
     from harness.records.comparisons import read_comparison
     from harness.report.render import render
@@ -195,7 +201,7 @@ def report(
         return
     record, observations = read(run_folder)
     try:
-        render(record, observations, run_folder)
+        render(record, observations, run_folder, rates_here())
     except ValueError as error:
         raise damaged(run_folder, error) from error
     print_verdict(record, run_folder, out, out)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.gate.margins import Margin
+    from harness.records.schema import Rates
     from harness.regress.comparing import FailOn
     from harness.regress.runs import StoredRun
 
@@ -44,6 +45,15 @@ class Asked(NamedTuple):
     command: str
     thresholds: Sequence[str]
     fail_on: FailOn
+
+
+def rates_here() -> Rates | None:
+    """Return how often comparisons err on this machine; None if that is not known, or cannot be read."""
+    try:
+        here = calibration.known(machine_class(fingerprint()))
+    except ConfigError:
+        return None  # a report does without; whoever compares is told
+    return None if here is None else here.rates_of("paired")
 
 
 def read_any(paths: Sequence[Path]) -> StoredRun:

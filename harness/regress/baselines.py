@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from fedbench.errors import ConfigError, Problem
 from harness.records.environment import machine_class
+from harness.records.naming import wrong_name
 from harness.records.store import OBSERVATIONS, RUN
-from harness.regress.runs import StoredRun, check_name, read_run
+from harness.regress.runs import StoredRun, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def set_baseline(name: str, run: StoredRun, *, replace_old: bool = False, root: 
         ConfigError: The name or the run will not do, or there is such a baseline already.
         OSError: It cannot be written; an old one is as it was.
     """
-    target = root / check_name(name, "baseline")
+    target = _folder(name, root)
     problems = _unfit(run)
     if target.exists() and not replace_old:
         problems.append(Problem("", f"there is a baseline {name!r} already: give --replace to replace it"))
@@ -74,7 +75,7 @@ def baseline(name: str, *, root: Path = BASELINES) -> StoredRun:
         NoBaseline: There is none; the message lists those there are.
         ConfigError: It is damaged.
     """
-    folder = root / check_name(name, "baseline")
+    folder = _folder(name, root)
     if not folder.is_dir():
         known = ", ".join(names(root=root)) or "there are none: make one by `fedbench baseline set NAME RUN`"
         raise NoBaseline(f"baseline {name!r}", [Problem("", f"is not in {root}; known: {known}")])
@@ -94,7 +95,7 @@ def remove_baseline(name: str, *, root: Path = BASELINES) -> None:
     Raises:
         NoBaseline: There is none of that name.
     """
-    folder = root / check_name(name, "baseline")
+    folder = _folder(name, root)
     if name not in names(root=root):
         raise NoBaseline(f"baseline {name!r}", [Problem("", f"is not in {root}: nothing was removed")])
     shutil.rmtree(folder)
@@ -120,11 +121,19 @@ def check_machine(base: StoredRun, candidate: StoredRun) -> None:
         )
 
 
+def _folder(name: str, root: Path) -> Path:
+    wrong = wrong_name(name)
+    if wrong:
+        raise ConfigError("baseline", [Problem("", wrong)])
+    return root / name
+
+
 def _unfit(run: StoredRun) -> list[Problem]:
     problems = [
         Problem("", f"{cell.arm} {cell.workload} ended as {cell.status}: a baseline must have measured all")
         for cell in run.record.cells
         if cell.status in ("failed", "timeout")
     ]
-    profiled = [warning for warning in run.record.warnings if warning.startswith("profiled")]
-    return problems + [Problem("", f"{warning}: measure without --profile") for warning in profiled]
+    if run.record.profiled:
+        problems.append(Problem("", "was profiled: measure without --profile"))
+    return problems

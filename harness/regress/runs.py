@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedbench.errors import ConfigError, Problem
@@ -12,8 +11,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.records.schema import Observation, RunRecord
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class StoredRun(NamedTuple):
@@ -52,21 +49,3 @@ def read_run(folder: Path, name: str = "", *, whole: bool = True) -> StoredRun:
     if not any(observation.status == "ok" for observation in observations):
         raise ConfigError(str(folder), [Problem("", "holds no cell that was measured: nothing to compare")])
     return StoredRun(name or record.run_id, record, observations)
-
-
-def check_name(name: str, what: str) -> str:
-    """Return a name that can be that of a folder.
-
-    Args:
-        name: The name.
-        what: What it names, for the error.
-
-    Raises:
-        ConfigError: It cannot: it is empty, too long, or holds something else than letters, digits, ``._-``.
-    """
-    if not NAME.fullmatch(name):
-        raise ConfigError(
-            f"{what} {name!r}",
-            [Problem("", "use 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit")],
-        )
-    return name

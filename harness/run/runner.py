@@ -16,7 +16,7 @@ from harness.gate.decide import decide
 from harness.gate.outcome import conclude
 from harness.gate.samples import Samples, control
 from harness.records.environment import fingerprint, pressure, short_commit
-from harness.records.schema import Control, Observation, RunRecord
+from harness.records.schema import Control, Observation, Rates, RunRecord
 from harness.records.store import Store
 from harness.records.summary import summarise
 from harness.report.render import render
@@ -73,6 +73,7 @@ class Request:
         command: How it was asked for.
         budget_s: Time after which no further worker is started, None for no limit. One runs in any case.
         profile: Whether to draw flame graphs of the first block's workers.
+        rates: How often comparisons err here, for the report; None if that is not known.
     """
 
     suite: Suite
@@ -81,6 +82,7 @@ class Request:
     command: str
     budget_s: float | None = None
     profile: bool = False
+    rates: Rates | None = None
 
 
 def run_suite(request: Request, progress: Progress) -> tuple[RunRecord, Path]:
@@ -106,7 +108,13 @@ def run_suite(request: Request, progress: Progress) -> tuple[RunRecord, Path]:
 
 
 def resume_suite(
-    folder: Path, asked: Asked, progress: Progress, *, budget_s: float | None = None, profile: bool = False
+    folder: Path,
+    asked: Asked,
+    progress: Progress,
+    *,
+    budget_s: float | None = None,
+    profile: bool = False,
+    rates: Rates | None = None,
 ) -> tuple[RunRecord, Path]:
     """Continue a broken run: its suite, seed and order, and of its workers those that lack an observation.
 
@@ -118,6 +126,7 @@ def resume_suite(
         progress: Who is told how it goes.
         budget_s: As for a new run, for this sitting.
         profile: As for a new run, for this sitting.
+        rates: As for a new run.
 
     Raises:
         ConfigError: It cannot be continued here, and why; or nothing more can be written to it.
@@ -131,7 +140,7 @@ def resume_suite(
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         times = tuple(filter(None, str(record.environment.get("resumed_utc", "")).split(", ")))
         earlier = Earlier(tuple(observations), record.duration_s, (*times, now), record.profiled)
-        request = Request(asked.suite, asked.seed, folder.parent, record.command, budget_s, profile)
+        request = Request(asked.suite, asked.seed, folder.parent, record.command, budget_s, profile, rates)
         environment = record.environment | {"resumed_utc": ", ".join(earlier.resumed_utc)}
         run = _Run(request, store, record.started_utc, environment, earlier)
         return run.carry_out(progress), folder
@@ -173,7 +182,7 @@ class _Run:
         record = self._record_of(ended)
         self._store.write_run(record)
         with saving(self._store.folder, "report"):
-            render(record, self._observations, self._store.folder)
+            render(record, self._observations, self._store.folder, self._request.rates)
         return record
 
     def _record_of(self, ended: Ended) -> RunRecord:

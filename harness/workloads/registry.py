@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.workloads.endurance import Soak
 from harness.workloads.messaging import Addressing, PushNotify, RpcPing
+from harness.workloads.overhead import ProbeOverhead
 from harness.workloads.overload import Overload
 from harness.workloads.payloads import FaninBurst, RpcPayload
 from harness.workloads.pressure import SlowConsumer, Straggler
-from harness.workloads.overhead import ProbeOverhead
 from harness.workloads.resting import Floor, IdleFederation, ImportTime
 from harness.workloads.scaling import Crowd, MemorySlope, Startup
 from harness.workloads.training import DigitsTraining, FaultLogs, FedAvgRound, MemoryRound

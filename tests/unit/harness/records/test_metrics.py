@@ -17,7 +17,6 @@ UNITS = {
     "_per_s": "1/s",
     "_per_op": "1/op",
     "_s": "s",
-    "_share": "share",
     "accuracy": "share",
     "faults_reported": "faults",
     "clients": "",

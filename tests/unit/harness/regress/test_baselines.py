@@ -68,13 +68,22 @@ def test_a_baseline_that_cannot_be_written_leaves_the_old_one(tmp_path, root, mo
 
 def test_runs_that_will_not_do_are_refused_with_every_reason(tmp_path, root):
     failed = [replace(o, status="failed") if o.workload == "rpc" else o for o in observations(2)]
-    run = stored(tmp_path / "run", failed, warnings=["profiled: numbers are not comparable"])
+    run = stored(tmp_path / "run", failed, profiled=True)
     with pytest.raises(ConfigError) as caught:
         set_baseline("main", run, root=root)
     assert [problem.message for problem in caught.value.problems] == [
         "push rpc ended as failed: a baseline must have measured all",
-        "profiled: numbers are not comparable: measure without --profile",
+        "was profiled: measure without --profile",
     ]
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "-x", "a\n"])
+def test_names_that_play_tricks_are_refused(tmp_path, root, name):
+    run = stored(tmp_path / "run", observations(2))
+    for use in (lambda: set_baseline(name, run, root=root), lambda: remove_baseline(name, root=root)):
+        with pytest.raises(ConfigError, match="is no name"):
+            use()
     assert not root.exists()
 
 
