@@ -24,13 +24,11 @@ COLUMNS: tuple[tuple[str, Role], ...] = (
     ("Arm", "code"),
     ("Workload", "code"),
     ("Metric", "code"),
-    ("Better", "text"),
     ("Base", "number"),
     ("Candidate", "number"),
     ("Change", "number"),
     ("Margin", "number"),
     ("n", "number"),
-    ("p", "number"),
     ("Reason", "text"),
 )
 
@@ -105,13 +103,11 @@ def row(change: Change) -> tuple[str, ...]:
         change.arm,
         change.workload,
         change.metric,
-        change.direction,
         quantity(change.base, change.unit),
         quantity(change.candidate, change.unit),
         shift(change) if interval == NOTHING else f"{shift(change)}\n{interval}",
         margin(change),
         str(change.n),
-        f"{change.p:.2g}",
         change.reason,
     )
 

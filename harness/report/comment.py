@@ -138,8 +138,9 @@ def _details(record: ComparisonRecord) -> list[str]:
 
 
 def _short(text: str) -> str:
-    text = clean(text)
-    return text if len(text) <= _CLIP else f"{text[: _CLIP - 1]}…"
+    """Return the beginning of a text, without reading all of one that never ends."""
+    start = clean(text[: 4 * _CLIP])
+    return start if len(start) <= _CLIP and len(text) <= 4 * _CLIP else f"{start[: _CLIP - 1]}…"
 
 
 def _clip(text: str) -> str:

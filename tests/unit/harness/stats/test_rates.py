@@ -17,6 +17,7 @@ confidences = st.sampled_from([0.5, 0.9, 0.95, 0.999])
         (5, 10, 0.95, 0.7775589),
         (5, 10, 0.975, 0.8129140),  # the two-sided interval of the tables: 0.1871 to 0.8129
         (10, 10, 0.95, 1.0),
+        (0, 1, 1 - 2**-53, 1.0),  # as near to 1 as a float comes
     ],
 )
 def test_known_upper_bounds(events: int, trials: int, confidence: float, upper: float) -> None:
