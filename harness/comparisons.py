@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedbench.errors import ConfigError, Problem
-from harness.gate.compare import confirmed, suspected
+from harness.gate.compare import compare, confirmed, suspected
 from harness.gate.margins import overridden
 from harness.gate.outcome import ExitCode
 from harness.records.environment import fingerprint, machine_class
@@ -108,12 +108,14 @@ def compare_revisions(
     plan = revisions.Plan(_suite_file(suite), blocks or usual, int(time.time()))
     with revisions.checked_out(names, say) as (base, candidate):
         first = revisions.measure(base, candidate, plan, say)
-        changes, left_out = revisions.changes_of(first, rules.margins)
+        samples, left_out = revisions.samples_of(first, rules.least or {})
+        changes = compare(samples, rules.margins)
         if suspected(changes):
             say(f"confirming {len(suspected(changes))} suspicions")
             again = plan._replace(seed=plan.seed + 1, select=revisions.suspects_only(changes))
             second = revisions.measure(base, candidate, again, say)
-            changes = confirmed(changes, revisions.changes_of(second, rules.margins)[0])
+            fresh, _ = revisions.samples_of(second, rules.least or {})
+            changes = confirmed(changes, fresh, rules.margins)
     failed = sorted(map(" ".join, first.candidate.failed))
     verdict, reason, exit_code = conclude(changes, failed, asked.fail_on)
     return ComparisonRecord(
@@ -207,7 +209,7 @@ def _rules(asked: Asked, machine: str, procedure: str) -> Rules:
     margins: dict[str, Margin] = dict(overridden(asked.thresholds))
     here = calibration.known(machine)
     rates = None if here is None or asked.thresholds else here.rates_of(procedure)
-    return Rules(margins, rates, {} if here is None else here.drift_by_key(), asked.fail_on)
+    return Rules(margins, rates, None if here is None else here.least_of(procedure), asked.fail_on)
 
 
 def _suite_file(suite: str) -> Path:

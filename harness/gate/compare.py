@@ -52,12 +52,14 @@ class Sides(NamedTuple):
         candidate: Likewise; of the same blocks if ``paired``.
         paired: Whether they belong together one by one.
         drift: How far the same code lay apart, as an absolute log-ratio; None if that is not known.
+        least: Least share that can be told here, from a calibration; a narrower margin gives way to it.
     """
 
     base: Sequence[float]
     candidate: Sequence[float]
     paired: bool = True
     drift: float | None = None
+    least: float = 0.0
 
 
 class _Test(NamedTuple):
@@ -97,9 +99,20 @@ def _identical(sides: Sides) -> bool:
     return len({*sides.base, *sides.candidate}) == 1
 
 
-def confirmed(first: Sequence[Change], second: Sequence[Change]) -> list[Change]:
-    """Return the first batch's changes; suspicions that the second does not share are ``inconclusive``."""
-    again = {key_of(change): change for change in second}
+def confirmed(
+    first: Sequence[Change], second: Mapping[Key, Sides], margins: Mapping[str, Margin]
+) -> list[Change]:
+    """Return the first batch's changes; suspicions that the second does not share are ``inconclusive``.
+
+    Args:
+        first: As compared.
+        second: Samples of a fresh batch. Only what was suspected is tested on them, so that a suspicion is
+            not held against metrics that nobody suspects.
+        margins: As for the first batch.
+    """
+    keys = {key_of(change) for change in suspected(first)}
+    tested = compare({key: sides for key, sides in second.items() if key in keys}, margins)
+    again = {key_of(change): change for change in tested}
     return [_confirmed(change, again.get(key_of(change))) for change in first]
 
 
@@ -107,7 +120,8 @@ def halved(
     sides: Mapping[Key, tuple[Sequence[float], Mapping[int, float]]],
     margins: Mapping[str, Margin],
     blocks: Sequence[int],
-    drift: Mapping[Key, float | None],
+    drift: Mapping[Key, float],
+    least: Mapping[Key, float],
 ) -> list[Change]:
     """Compare a stored run with another; each half of its blocks has to confirm what all of them say.
 
@@ -115,22 +129,22 @@ def halved(
         sides: Samples of the base, and of the candidate by block.
         margins: What matters.
         blocks: Blocks of the candidate, in order.
-        drift: How far the same code lay apart, by metric.
+        drift: How far the same code lay apart, by metric, where that is to be allowed for.
+        least: Least share that can be told, by metric.
     """
 
-    def of(chosen: Sequence[int]) -> list[Change]:
+    def of(chosen: Sequence[int]) -> dict[Key, Sides]:
         taken = {key: [after[b] for b in chosen if b in after] for key, (_, after) in sides.items()}
-        return compare(
-            {
-                key: Sides(before, taken[key], paired=False, drift=drift.get(key))
-                for key, (before, _) in sides.items()
-                if taken[key]
-            },
-            margins,
-        )
+        return {
+            key: Sides(before, taken[key], False, drift.get(key), least.get(key, 0.0))
+            for key, (before, _) in sides.items()
+            if taken[key]
+        }
 
-    middle = len(blocks) // 2
-    return confirmed(confirmed(of(blocks), of(blocks[:middle])), of(blocks[middle:]))
+    changes, middle = compare(of(blocks), margins), len(blocks) // 2
+    for half in (blocks[:middle], blocks[middle:]):
+        changes = confirmed(changes, of(half), margins)
+    return changes
 
 
 def controlled(samples: Mapping[Key, Sides], control: Mapping[Key, Sides]) -> dict[Key, Sides]:
@@ -174,6 +188,7 @@ def _confirmed(change: Change, again: Change | None) -> Change:
 def _test(key: Key, sides: Sides, margin: Margin) -> _Test:
     """Take logarithms where every sample is above zero, differences elsewhere; turn worse upwards."""
     base, candidate = np.asarray(sides.base, float), np.asarray(sides.candidate, float)
+    margin = margin._replace(share=max(margin.share, sides.least))
     relative = bool(base.min() > 0 and candidate.min() > 0)
     limit = math.log1p(margin.share) if relative else margin.floor
     if relative:

@@ -36,7 +36,7 @@ MARGINS: dict[str, Margin] = {
     "cpu_cores": Margin(0.10, 0.002),
     "server_cpu_cores": Margin(0.10, 0.001),
     "wakeups_per_op": Margin(0.10, 0.1),
-    "wakeups_per_client_per_s": Margin(0.10, 0.02),
+    "wakeups_per_client_per_s": Margin(0.10, 0.1),
     "memory_peak_bytes": Margin(0.05, 1 << 20),
     "memory_per_client_bytes": Margin(0.05, 64 << 10),
     "uss_per_client_bytes": Margin(0.05, 64 << 10),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SAMPLER_SHARE = 0.005
 """Share of a core that sampling memory may take."""
+DENSE_SHARE = 0.1
+"""The same where nothing but memory is measured."""
 
 _PRIVATE = re.compile(rb"^Private_(?:Clean|Dirty):\s+(\d+) kB$", re.MULTILINE)
 _FIELD = re.compile(rb"^(Pss_Anon|Pss_File|Pss_Shmem|VmHWM):\s+(\d+) kB$", re.MULTILINE)
@@ -105,19 +107,21 @@ class MemorySampler:
 
     Pages that come and go between two samples are missed; that is why `Memory` has ``vm_hwm_bytes``, too. A
     sample costs about 0.1 ms per process: the pauses grow with the tree, so that the thread never takes more
-    than `SAMPLER_SHARE` of a core. One use per object.
+    than its share of a core. One use per object.
 
     Args:
         root_pid: Root of the tree.
         interval_s: Least pause between the end of a sample and the beginning of the next.
+        most_share: Most of a core that it takes.
 
     Attributes:
         peak_bytes: The peak so far.
         cpu_s: CPU time that the thread has taken, once it has ended.
     """
 
-    def __init__(self, root_pid: int, interval_s: float = 0.05) -> None:
+    def __init__(self, root_pid: int, interval_s: float = 0.05, *, most_share: float = SAMPLER_SHARE) -> None:
         self._root_pid = root_pid
+        self._most_share = most_share
         self._interval_s = self._pause_s = interval_s
         self._seen_pids: set[int] = set()
         self._stopped = threading.Event()
@@ -171,7 +175,7 @@ class MemorySampler:
             self.cpu_s = time.thread_time()
 
     def _pause_after(self, cost_s: float) -> float:
-        return max(self._interval_s, cost_s / SAMPLER_SHARE)
+        return max(self._interval_s, cost_s / self._most_share)
 
     def _sample(self) -> None:
         self._seen_pids.update(process_tree(self._root_pid))

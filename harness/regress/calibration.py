@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fedbench.errors import ConfigError, Problem
-from harness.gate.calibrate import Apart, SideBySide, detections, drifts, enough_blocks, false_alarms
+from harness.gate.calibrate import (
+    Apart,
+    SideBySide,
+    detections,
+    enough_blocks,
+    false_alarms,
+    least_apart,
+    least_side_by_side,
+)
 from harness.gate.compare import Key
 from harness.gate.stored import stored
 from harness.records.environment import machine_class
@@ -24,11 +32,9 @@ if TYPE_CHECKING:
     from harness.regress.runs import StoredRun
 
 CALIBRATIONS = Path("results") / "calibrations"
-VERSION = 1
-STORED_BLOCKS = 10
+VERSION = 2
+STORED_BLOCKS = 20
 """Blocks of the stored runs that are drawn."""
-PILOT = 60
-"""Comparisons by which the number of blocks is chosen."""
 
 _Samples = dict[str, dict[int, float]]
 
@@ -60,7 +66,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         base: The runs that comparisons are drawn from.
         blocks: Blocks of a batch that find what matters side by side.
         rates: Of both procedures.
-        drift: How far stored runs of the same code lay apart, by ``arm/workload/metric``.
+        least: Least margin that can be told, by procedure and ``arm/workload/metric``.
         alarming: What was confirmed although nothing had changed: how often, by procedure and metric.
     """
 
@@ -68,16 +74,16 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     base: BaseRuns
     blocks: int
     rates: list[Rates]
-    drift: dict[str, float]
+    least: dict[str, dict[str, float]]
     alarming: dict[str, dict[str, int]]
 
     def rates_of(self, procedure: str) -> Rates | None:
         """Return the rates of ``paired`` or ``stored``."""
         return next((rates for rates in self.rates if rates.procedure == procedure), None)
 
-    def drift_by_key(self) -> dict[Key, float]:
-        """Return the drift by metric of a cell."""
-        return {_key(name): value for name, value in self.drift.items()}
+    def least_of(self, procedure: str) -> dict[Key, float]:
+        """Return the least margins of ``paired`` or ``stored``, by metric of a cell."""
+        return {_key(name): value for name, value in self.least.get(procedure, {}).items()}
 
 
 def base_runs(run: StoredRun) -> BaseRuns:
@@ -107,11 +113,11 @@ def calibrate(base: BaseRuns, margins: Mapping[str, Margin], comparisons: int, s
     """
     raw, floored = _pool(base.paired), _pool(base.floored)
     try:
-        blocks = enough_blocks(raw, margins, PILOT, seed)
-        drift = drifts(floored, STORED_BLOCKS)
+        blocks = enough_blocks(raw, margins)
+        side_by_side, apart = least_side_by_side(raw, blocks), least_apart(floored, STORED_BLOCKS)
         procedures: dict[str, tuple[Pool, Procedure, int]] = {
-            "paired": (raw, SideBySide(margins, blocks), blocks),
-            "stored": (floored, Apart(margins, STORED_BLOCKS, drift), STORED_BLOCKS),
+            "paired": (raw, SideBySide(margins, blocks, side_by_side), blocks),
+            "stored": (floored, Apart(margins, STORED_BLOCKS, apart), STORED_BLOCKS),
         }
         tallies = {
             name: (
@@ -127,7 +133,10 @@ def calibrate(base: BaseRuns, margins: Mapping[str, Margin], comparisons: int, s
         base=base,
         blocks=blocks,
         rates=[_rates(name, base, *tallies[name], blocks=n) for name, (_, _, n) in procedures.items()],
-        drift={"/".join(key): value for key, value in drift.items()},
+        least={
+            name: {"/".join(key): share for key, share in procedure.least.items()}
+            for name, (_, procedure, _) in procedures.items()
+        },
         alarming={
             name: {"/".join(key): count for key, count in sorted(alarms.others.items())}
             for name, (alarms, _) in tallies.items()

@@ -33,13 +33,13 @@ class Rules(NamedTuple):
     Attributes:
         margins: What matters, by metric.
         rates: How often the comparison errs on this class of machines, None if it was not calibrated.
-        drift: How far stored runs of the same code lay apart here, by metric of a cell.
+        least: Least margins that can be told here, by metric of a cell; None if it was not calibrated.
         fail_on: Whether what is inconclusive is a failure, too.
     """
 
     margins: Mapping[str, Margin]
     rates: Rates | None
-    drift: Mapping[Key, float]
+    least: Mapping[Key, float] | None
     fail_on: FailOn = "inconclusive"
 
 
@@ -54,8 +54,9 @@ def compare_stored(
     """Compare a stored run with another of the same class of machines.
 
     Times are compared as multiples of the same block's floor where both runs have one in every block.
-    Differences within the drift of the same code are ``contaminated``; where that is not known, a further
-    margin is allowed for it.
+    Margins give way to the least that can be told here, which holds what the same code differs by from run
+    to run. Where that is not calibrated, a further margin is allowed for it; what lies within that is
+    ``contaminated``.
 
     Raises:
         NoBaseline: The machines are of different classes.
@@ -67,8 +68,8 @@ def compare_stored(
     if not floored:
         sides = [stored(run.observations, floored=False) for run in (base, candidate)]
     samples, left_out = unpaired(*sides)
-    drift = {key: rules.drift.get(key, math.log1p(margins[key.metric].share)) for key in samples}
-    changes = halved(samples, margins, sides[1].steps, drift)
+    drift = {key: math.log1p(margins[key.metric].share) for key in samples} if rules.least is None else {}
+    changes = halved(samples, margins, sides[1].steps, drift, rules.least or {})
     warnings = [f"{run.name}: {warning}" for run in (base, candidate) for warning in run.record.warnings]
     if not floored:
         warnings.append("times are compared as they are: not every block of both runs has a floor")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from fedbench.errors import ConfigError, FedbenchError, Problem
-from harness.gate.compare import compare, controlled, suspected
+from harness.gate.compare import Key, Sides, controlled, suspected
 from harness.gate.stored import Stored, paired, stored
 from harness.records.environment import ROOT
 from harness.records.store import OBSERVATIONS, Store
@@ -23,7 +23,6 @@ from harness.records.store import OBSERVATIONS, Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from harness.gate.margins import Margin
     from harness.records.schema import Change, Observation
 
 RUN_TIMEOUT_S = 1800.0
@@ -148,11 +147,12 @@ def measure(base: Revision, candidate: Revision, plan: Plan, say: Callable[[str]
     return Measured(*(stored(found[side], floored=False) for side in SIDES))
 
 
-def changes_of(batch: Measured, margins: Mapping[str, Margin]) -> tuple[list[Change], list[str]]:
-    """Return the changes of a batch, and what was not compared."""
+def samples_of(batch: Measured, least: Mapping[Key, float]) -> tuple[dict[Key, Sides], list[str]]:
+    """Return what of a batch is compared, with the drift that its control shows, and what is not."""
     samples, left_out = paired(batch.base, batch.candidate)
     control, _ = paired(batch.base, batch.again)
-    return compare(controlled(samples, control), margins), left_out
+    drifting = controlled(samples, control)
+    return {key: sides._replace(least=least.get(key, 0.0)) for key, sides in drifting.items()}, left_out
 
 
 def suspects_only(changes: Sequence[Change]) -> str:

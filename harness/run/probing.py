@@ -6,7 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 from harness.probes.cpu import CpuProbe
-from harness.probes.memory import MemorySampler, headline_bytes, tree_memory
+from harness.probes.memory import (
+    DENSE_SHARE,
+    SAMPLER_SHARE,
+    MemorySampler,
+    headline_bytes,
+    tree_memory,
+)
 from harness.probes.tree import process_tree
 from harness.probes.wakeups import WakeupProbe
 from harness.records.derive import Sampled
@@ -38,13 +44,13 @@ class Probing:
         self._cost_s = self._watched_s = 0.0
         self.seen: set[int] = set()
 
-    def begin(self, *, memory: bool) -> None:
-        """Count from now."""
+    def begin(self, *, memory: bool, densely: bool = False) -> None:
+        """Count from now; see :meth:`harness.workloads.base.Session.measured`."""
         self._sampled = Sampled()
         self.seen.update(process_tree(self._root_pid))
         if memory:
             self._sampled.memory_start_bytes = headline_bytes(process_tree(self._root_pid))
-            sampler = MemorySampler(self._root_pid)
+            sampler = MemorySampler(self._root_pid, most_share=DENSE_SHARE if densely else SAMPLER_SHARE)
             sampler.start()
             self._memory = sampler
         self._mark = self._capture.mark()

@@ -177,7 +177,7 @@ class WorkerProcess:
 
     def _serve(self, event: Event, deadline: _Deadline) -> None:
         if isinstance(event, Begin):
-            self._probing.begin(memory=event.memory)
+            self._probing.begin(memory=event.memory, densely=event.densely)
         elif isinstance(event, Hold):
             time.sleep(min(event.seconds, deadline.left_s()))
         elif isinstance(event, Sample):

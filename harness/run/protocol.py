@@ -43,9 +43,10 @@ class Cell(msgspec.Struct, frozen=True, tag="cell"):
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
-    """Start the probes. ``memory``: sample memory until the end."""
+    """Start the probes. ``memory``: sample memory until the end; ``densely``: whatever that costs."""
 
     memory: bool = False
+    densely: bool = False
 
 
 class Hold(msgspec.Struct, frozen=True, tag="hold"):

@@ -68,9 +68,9 @@ class WorkerSession:
         self.pauses = Pauses()
 
     @asynccontextmanager
-    async def measured(self, *, memory: bool = False) -> AsyncIterator[None]:
+    async def measured(self, *, memory: bool = False, densely: bool = False) -> AsyncIterator[None]:
         """Have everything within measured from outside."""
-        await self._ask(Begin(memory))
+        await self._ask(Begin(memory, densely))
         before = self._counter.counts.total()
         with self.pauses.noted():
             yield

@@ -29,8 +29,14 @@ FLOOR_WITHIN = "its window holds the floor, too"
 class Session(Protocol):
     """The measuring side, as a workload sees it."""
 
-    def measured(self, *, memory: bool = False) -> AbstractAsyncContextManager[None]:
-        """Have everything within measured from outside; of several times in a workload, the last counts."""
+    def measured(self, *, memory: bool = False, densely: bool = False) -> AbstractAsyncContextManager[None]:
+        """Have everything within measured from outside; of several times in a workload, the last counts.
+
+        Args:
+            memory: Whether to sample memory until the end.
+            densely: Whether to sample it every 50 ms at least, though that may take more than a hundredth of
+                a core: for what is measured for its memory alone.
+        """
         ...
 
     async def hold(self, seconds: float) -> None:

@@ -9,12 +9,13 @@ from harness.gate.calibrate import (
     SideBySide,
     blocks_of,
     detections,
-    drifts,
     enough_blocks,
     false_alarms,
     injectable,
+    least_apart,
+    least_side_by_side,
 )
-from harness.gate.compare import Key
+from harness.gate.compare import Key, key_of
 from harness.gate.margins import MARGINS
 from harness.gate.stored import stored
 from tests.fakes.stored import observations
@@ -26,8 +27,8 @@ def pool_of(blocks, spread=0.02, seed=0):
     return stored(observations(blocks, spread=spread, seed=seed), floored=False).values
 
 
-QUIET, NOISY = pool_of(60), pool_of(60, spread=0.4)
-PROCEDURES = [SideBySide(MARGINS, 10), Apart(MARGINS, 12, {})]
+QUIET, LIVELY, NOISY = (pool_of(60, spread=spread) for spread in (0.02, 0.1, 0.4))
+PROCEDURES = [SideBySide(MARGINS, 10), Apart(MARGINS, 12)]
 
 
 @pytest.mark.parametrize("procedure", PROCEDURES)
@@ -62,12 +63,29 @@ def test_a_change_half_way_is_an_alarm(procedure):
         assert found.hits == 0
 
 
-def test_drift_excuses_what_lies_within_it():
-    drift = drifts(QUIET, 10)
-    assert 0 < drift[ROUND] < 0.05
-    assert Key("push", "rpc", "log_records_per_op") not in drift  # it is zero
-    wide = Apart(MARGINS, 12, dict.fromkeys(QUIET, 1.0))
-    assert detections(QUIET, MARGINS, wide, 20, seed=4).hits == 0
+def test_margins_give_way_to_what_can_be_told():
+    memory = Key("push_process", "memory", "memory_peak_bytes")
+    for told in (least_side_by_side, least_apart):
+        quiet, lively, noisy = (told(pool, 12) for pool in (QUIET, LIVELY, NOISY))
+        assert 0 < quiet[ROUND] < 0.06 < 0.1 < lively[ROUND] < 0.6
+        assert noisy[ROUND] > 1
+        assert noisy[memory] < 0.02
+        assert Key("push", "rpc", "log_records_per_op") not in quiet  # it is zero
+        assert told(QUIET, 12) == quiet
+    assert ROUND not in least_side_by_side(QUIET, 4)  # no bound so sure
+    assert least_side_by_side(LIVELY, 15)[ROUND] < least_side_by_side(LIVELY, 9)[ROUND]
+
+
+def test_twice_a_margin_that_can_be_told_is_found_in_noise_and_less_is_not():
+    for procedure in (
+        SideBySide(MARGINS, 12, least_side_by_side(LIVELY, 12)),
+        Apart(MARGINS, 20, least_apart(LIVELY, 20)),
+    ):
+        assert detections(LIVELY, MARGINS, procedure, 40, seed=2).hits >= 36
+        assert false_alarms(LIVELY, procedure, 40, seed=3).hits == 0
+        within = {ROUND: 1 + procedure.least[ROUND] / 2}
+        changes = procedure.changes(LIVELY, within, random.Random(4))
+        assert next(c for c in changes if key_of(c) == ROUND).verdict != "regressed"
 
 
 def test_only_what_exceeds_the_absolute_floor_can_be_made_worse():
@@ -81,8 +99,8 @@ def test_only_what_exceeds_the_absolute_floor_can_be_made_worse():
 
 
 def test_blocks_follow_from_the_spread():
-    assert enough_blocks(QUIET, MARGINS, 20, seed=5) == 8
-    assert enough_blocks(NOISY, MARGINS, 20, seed=5) == 12  # the most that 60 base runs allow
+    assert enough_blocks(QUIET, MARGINS) == 8
+    assert enough_blocks(NOISY, MARGINS) == 12  # the most that 60 base runs allow
 
 
 @pytest.mark.parametrize("procedure", PROCEDURES)

@@ -170,16 +170,16 @@ def test_a_suspicion_counts_when_a_fresh_batch_shares_it(
     again: float | None, verdict: str, said: str
 ) -> None:
     first = compare({KEY: sides(2.0), KEY._replace(arm="other"): sides(1.0)}, MARGINS)
-    second = [] if again is None else compare({KEY: sides(again)}, MARGINS)
+    second = {} if again is None else {KEY: sides(again)}
     assert [change.verdict for change in suspected(first)] == ["regressed"]
-    changed, same = confirmed(first, second)
+    changed, same = confirmed(first, second, MARGINS)
     assert changed.verdict == verdict
     assert changed.reason.endswith(said)
     assert same == first[1]
 
 
 def test_a_fresh_batch_finds_nothing_by_itself() -> None:
-    (change,) = confirmed(compare({KEY: sides(1.0)}, MARGINS), compare({KEY: sides(2.0)}, MARGINS))
+    (change,) = confirmed(compare({KEY: sides(1.0)}, MARGINS), {KEY: sides(2.0)}, MARGINS)
     assert change.verdict == "unchanged"
 
 

@@ -29,7 +29,8 @@ def test_it_tells_rates_of_both_procedures_with_exact_bounds(calibration):
         assert rates.detected >= 38
     assert calibration.blocks == calibration.rates_of("paired").blocks == 8
     assert calibration.rates_of("another") is None
-    assert 0 < calibration.drift_by_key()[Key("push", "round", "round_s")] < 0.05
+    for procedure in ("paired", "stored"):
+        assert 0 < calibration.least_of(procedure)[Key("push", "round", "round_s")] < 0.1
 
 
 def test_it_is_kept_by_class_of_machines(calibration, tmp_path):
@@ -40,7 +41,7 @@ def test_it_is_kept_by_class_of_machines(calibration, tmp_path):
     assert keep(calibration, tmp_path) == path
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 2}', '{"version": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 2}'])
 def test_one_that_is_damaged_is_named_with_the_remedy(calibration, tmp_path, text):
     keep(calibration, tmp_path).write_text(text)
     with pytest.raises(ConfigError, match=r"cannot be used: .*remove it, or run `fedbench aa --fresh`"):

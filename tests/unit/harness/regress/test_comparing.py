@@ -22,7 +22,7 @@ def made(tmp_path):
         runs = [
             read_run(write(tmp_path / f"{len(list(tmp_path.iterdir()))}", run)) for run in (base, candidate)
         ]
-        rules = rules or Rules(MARGINS, None, {})
+        rules = rules or Rules(MARGINS, None, None)
         return compare_stored("check", *runs, rules._replace(**changes), command="fedbench check")
 
     return compare
@@ -71,12 +71,19 @@ def test_a_change_in_one_half_of_a_run_is_not_confirmed(made):
     assert made(observations(10), half, fail_on="regressed").exit_code == ExitCode.OK
 
 
-def test_what_lies_within_the_drift_of_the_same_code_is_contaminated(made):
+def test_without_a_calibration_a_further_margin_is_allowed_for(made):
+    a_bit = {ROUND: 1.17}
+    unknown = made(observations(10), observations(10, seed=1, factors=a_bit))
+    assert Key(*ROUND) in verdicts(unknown, "contaminated")
+    known = made(observations(10), observations(10, seed=1, factors=a_bit), least={})
+    assert Key(*ROUND) in verdicts(known, "regressed")
+
+
+def test_a_margin_gives_way_to_what_can_be_told_here(made):
     a_bit = {ROUND: 1.4}
-    drifting = made(observations(10), observations(10, seed=1, factors=a_bit), drift={Key(*ROUND): 0.5})
-    assert Key(*ROUND) in verdicts(drifting, "contaminated")
-    steady = made(observations(10), observations(10, seed=1, factors=a_bit), drift={Key(*ROUND): 0.01})
-    assert Key(*ROUND) in verdicts(steady, "regressed")
+    record = made(observations(10), observations(10, seed=1, factors=a_bit), least={Key(*ROUND): 0.6})
+    assert Key(*ROUND) in verdicts(record, "unchanged")
+    assert next(c for c in record.changes if key_of(c) == Key(*ROUND)).margin == 0.6
 
 
 def test_few_blocks_are_said(made):

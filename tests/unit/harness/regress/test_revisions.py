@@ -8,15 +8,15 @@ import sys
 import pytest
 
 from fedbench.errors import ConfigError
-from harness.gate.compare import Key, key_of, suspected
+from harness.gate.compare import Key, compare, key_of, suspected
 from harness.gate.margins import MARGINS
 from harness.regress.revisions import (
     Plan,
     RevisionFailed,
-    changes_of,
     checked_out,
     measure,
     resolve,
+    samples_of,
     suspects_only,
 )
 
@@ -89,7 +89,8 @@ def test_two_revisions_are_measured_in_turn_and_a_slow_down_is_found(repository,
         assert len((candidate.folder / "asked").read_text().splitlines()) == 8
         assert f"run {plan.suite} --quiet --blocks 1 --seed" in asked[0]
         folders = [base.folder, candidate.folder]
-    changes, left_out = changes_of(batch, MARGINS)
+    samples, left_out = samples_of(batch, {})
+    changes = compare(samples, MARGINS)
     assert [key_of(change) for change in suspected(changes)] == [Key("push", "round", "round_s")]
     assert left_out == []
     assert suspects_only(changes) == "^(push/round)$"
@@ -103,7 +104,7 @@ def test_the_same_revision_twice_shares_a_worktree_and_is_unchanged(repository, 
     with checked_out(("fast", "fast"), SAID.append, repository) as (base, candidate):
         assert base.folder == candidate.folder
         batch = measure(base, candidate, plan, SAID.append)
-    changes, _ = changes_of(batch, MARGINS)
+    changes = compare(samples_of(batch, {})[0], MARGINS)
     assert suspected(changes) == []
 
 

@@ -30,7 +30,7 @@ class QuietSession:
     counter: RecordCounter = field(default_factory=RecordCounter)
 
     @asynccontextmanager
-    async def measured(self, *, memory: bool = False) -> AsyncIterator[None]:
+    async def measured(self, *, memory: bool = False, densely: bool = False) -> AsyncIterator[None]:
         self.asked.append(("begin", memory))
         yield
         self.asked.append("end")
