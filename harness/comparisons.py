@@ -109,15 +109,16 @@ def compare_revisions(
     with revisions.checked_out(names, say) as (base, candidate):
         first = revisions.measure(base, candidate, plan, say)
         samples, left_out = revisions.samples_of(first, rules.least or {})
-        changes = compare(samples, rules.margins)
+        changes, failing = compare(samples, rules.margins), dict(first.candidate.failed)
         if suspected(changes):
             say(f"confirming {len(suspected(changes))} suspicions")
             again = plan._replace(seed=plan.seed + 1, select=revisions.suspects_only(changes))
             second = revisions.measure(base, candidate, again, say)
+            failing |= second.candidate.failed
             fresh, _ = revisions.samples_of(second, rules.least or {})
             changes = confirmed(changes, fresh, rules.margins)
-    failed = sorted(map(" ".join, first.candidate.failed))
-    verdict, reason, exit_code = conclude(changes, failed, asked.fail_on)
+    failed = sorted(map(" ".join, failing))
+    verdict, reason, exit_code = conclude(changes, failed, asked.fail_on, left_out)
     return ComparisonRecord(
         kind="ab",
         base=f"{base.name} ({base.commit[:7]})",

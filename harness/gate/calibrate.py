@@ -272,7 +272,7 @@ def _positive(pool: Pool) -> list[Key]:
 
 def _confidence(pool: Pool) -> float:
     """Return what Holm's method asks of the strongest of all tests that can reject at all."""
-    return 1 - ALPHA / sum(len(set(values.values())) > 1 for values in pool.values())
+    return 1 - ALPHA / max(1, sum(len(set(values.values())) > 1 for values in pool.values()))
 
 
 def blocks_of(pool: Pool) -> list[int]:

@@ -22,6 +22,7 @@ YARDSTICKS = ("floors", "grpc_aio", "polling")
 """Stacks that others are measured against: a change of theirs is none of ours."""
 
 _TIMES = ("s", "s/op", "cores")
+ONLY_CANDIDATE = ": only the candidate has it"
 FLOOR_METRIC = "latency_p50_s"
 
 Values = dict[int, float]
@@ -135,7 +136,7 @@ def paired(base: Stored, candidate: Stored) -> tuple[dict[Key, Sides], list[str]
 def _comparable(cell: Cell, base: Stored, candidate: Stored) -> bool:
     if cell in base.failed or cell in candidate.failed:
         return False
-    return base.setups.get(cell) == candidate.setups[cell]
+    return cell in candidate.setups and base.setups.get(cell) == candidate.setups[cell]
 
 
 def _left_out(base: Stored, candidate: Stored) -> list[str]:
@@ -145,12 +146,16 @@ def _left_out(base: Stored, candidate: Stored) -> list[str]:
         if cell not in candidate.setups:
             lines.append(f"{name}: only the base has it")
         elif cell not in base.setups:
-            lines.append(f"{name}: only the candidate has it")
+            lines.append(f"{name}{ONLY_CANDIDATE}")
         elif base.setups[cell] != candidate.setups[cell]:
             lines.append(f"{name}: it ran with other parameters")
         for side, run in (("base", base), ("candidate", candidate)):
             if cell in run.failed:
                 lines.append(f"{name}: the {side} {run.failed[cell]}")
+    for key in sorted(base.values.keys() ^ candidate.values.keys()):
+        if _comparable(Cell(key.arm, key.workload), base, candidate):
+            ending = ": only the base has it" if key in base.values else ONLY_CANDIDATE
+            lines.append(f"{' '.join(key)}{ending}")
     return lines
 
 

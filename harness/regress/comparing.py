@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from harness.gate.compare import halved
 from harness.gate.outcome import ExitCode
-from harness.gate.stored import stored, unpaired
+from harness.gate.stored import ONLY_CANDIDATE, stored, unpaired
 from harness.records.schema import Change, ComparisonRecord
 from harness.regress.baselines import check_machine
 
@@ -68,8 +68,9 @@ def compare_stored(
     if not floored:
         sides = [stored(run.observations, floored=False) for run in (base, candidate)]
     samples, left_out = unpaired(*sides)
-    drift = {key: math.log1p(margins[key.metric].share) for key in samples} if rules.least is None else {}
-    changes = halved(samples, margins, sides[1].steps, drift, rules.least or {})
+    least = rules.least or {}
+    drift = {key: math.log1p(margins[key.metric].share) for key in samples if key not in least}
+    changes = halved(samples, margins, sides[1].steps, drift, least)
     warnings = [f"{run.name}: {warning}" for run in (base, candidate) for warning in run.record.warnings]
     if not floored:
         warnings.append("times are compared as they are: not every block of both runs has a floor")
@@ -78,7 +79,9 @@ def compare_stored(
             f"{candidate.name} has {len(sides[1].steps)} blocks: with fewer than {FEWEST} hardly any change "
             "can be confirmed"
         )
-    verdict, reason, exit_code = conclude(changes, sorted(map(" ".join, sides[1].failed)), rules.fail_on)
+    verdict, reason, exit_code = conclude(
+        changes, sorted(map(" ".join, sides[1].failed)), rules.fail_on, left_out
+    )
     return ComparisonRecord(
         kind=kind,
         base=base.name,
@@ -97,13 +100,16 @@ def compare_stored(
     )
 
 
-def conclude(changes: Sequence[Change], failed: Sequence[str], fail_on: FailOn) -> tuple[str, str, ExitCode]:
+def conclude(
+    changes: Sequence[Change], failed: Sequence[str], fail_on: FailOn, left_out: Sequence[str] = ()
+) -> tuple[str, str, ExitCode]:
     """Return the verdict of a comparison, why, and what the command line exits with.
 
     Args:
         changes: As compared.
         failed: Cells of the candidate that did not end well.
         fail_on: ``regressed`` lets what is inconclusive pass.
+        left_out: What was not compared: what the candidate lacks cannot be told to be as it was.
     """
     counts = Counter(change.verdict for change in changes)
     summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
@@ -119,7 +125,10 @@ def conclude(changes: Sequence[Change], failed: Sequence[str], fail_on: FailOn) 
     if worst is not None:
         told = f"{summary}; worst: {worst.metric} of {worst.arm} {worst.workload}"
         return "regressed", told, ExitCode.FAILED
-    if counts["inconclusive"] or counts["contaminated"]:
+    lacking = [line for line in left_out if not line.endswith(ONLY_CANDIDATE)]
+    if lacking:
+        summary += f"; not compared: {lacking[0]}" + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
+    if counts["inconclusive"] or counts["contaminated"] or lacking:
         code = ExitCode.OK if fail_on == "regressed" else ExitCode.INCONCLUSIVE
         return "inconclusive", summary, code
     return ("improved" if counts["improved"] else "unchanged"), summary, ExitCode.OK

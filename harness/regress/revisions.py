@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from fedbench.errors import ConfigError, FedbenchError, Problem
 from harness.gate.compare import Key, Sides, controlled, suspected
+from harness.gate.outcome import ExitCode
 from harness.gate.stored import Stored, paired, stored
 from harness.records.environment import ROOT
 from harness.records.store import OBSERVATIONS, Store
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from harness.records.schema import Change, Observation
 
 RUN_TIMEOUT_S = 1800.0
+ENDED = (ExitCode.OK, ExitCode.FAILED, ExitCode.STACK_FAILED, ExitCode.INCONCLUSIVE)
+"""What a run exits with that has measured all that it could."""
 SIDES = ("base", "candidate", "base again")
 
 
@@ -202,7 +205,7 @@ def _run(revision: Revision, plan: Plan, seed: int, out: Path) -> list[Observati
     except subprocess.TimeoutExpired as error:
         raise RevisionFailed(f"{revision.commit[:7]} did not end within {error.timeout:.0f} s") from error
     folders = [path.parent for path in out.glob(f"*/{OBSERVATIONS}")]
-    if len(folders) != 1:
+    if len(folders) != 1 or done.returncode not in ENDED:
         said = _last(done.stderr or done.stdout)
         exited = f"cannot run the suite {plan.suite.name} (exit code {done.returncode})"
         raise RevisionFailed(f"{revision.commit[:7]} {exited}: {said}")
@@ -219,8 +222,8 @@ def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["git", *arguments], cwd=repository, capture_output=True, text=True, check=False, timeout=120
         )
-    except OSError as error:
-        raise RevisionFailed(f"git cannot be run: {error.strerror}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RevisionFailed(f"git {arguments[0]} cannot be run: {error}") from error
 
 
 def _last(text: str) -> str:

@@ -305,11 +305,13 @@ def test_terminate_interrupts_also_where_ctrl_c_is_ignored(fedbench, monkeypatch
 def test_a_hangup_ends_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.console.print_catalogue", lambda _: os.kill(os.getpid(), signal.SIGHUP))
     monkeypatch.setattr(sys, "argv", ["fedbench", "list"])
+    outside = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
     before = signal.getsignal(signal.SIGHUP)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130
     assert signal.getsignal(signal.SIGHUP) is before
+    signal.signal(signal.SIGHUP, outside)
 
 
 def test_a_full_disk_is_one_line_and_no_traceback(

@@ -75,7 +75,7 @@ def test_without_a_calibration_a_further_margin_is_allowed_for(made):
     a_bit = {ROUND: 1.17}
     unknown = made(observations(10), observations(10, seed=1, factors=a_bit))
     assert Key(*ROUND) in verdicts(unknown, "contaminated")
-    known = made(observations(10), observations(10, seed=1, factors=a_bit), least={})
+    known = made(observations(10), observations(10, seed=1, factors=a_bit), least={Key(*ROUND): 0.05})
     assert Key(*ROUND) in verdicts(known, "regressed")
 
 
@@ -104,6 +104,19 @@ def test_a_failed_cell_is_a_failure_and_nothing_in_common_is_nothing(made):
     renamed = [replace(o, arm="another") if o.stack == "push" else o for o in observations(9)]
     record = made(observations(9), renamed)
     assert (record.changes, record.exit_code) == ([], ExitCode.NOTHING_RAN)
+
+
+def test_what_the_candidate_lacks_is_no_pass(made):
+    lacking = [
+        replace(o, metrics={**o.metrics, "round_s": None}) if o.workload == "round" else o
+        for o in observations(10, seed=1)
+    ]
+    record = made(observations(10), lacking)
+    assert "push round round_s: only the base has it" in record.not_compared
+    assert record.exit_code == ExitCode.INCONCLUSIVE
+    gone = [o for o in observations(10, seed=1) if o.workload != "memory"]
+    assert made(observations(10), gone).exit_code == ExitCode.INCONCLUSIVE
+    assert made(gone, observations(10)).exit_code == ExitCode.OK
 
 
 def test_nothing_compared_is_no_pass():

@@ -101,7 +101,7 @@ def test_workloads_are_run_in_turn_and_told_of(loop: str) -> None:
         End(),
         ping,
         Cell("memory"),
-        Begin(memory=True),
+        Begin(memory=True, densely=True),
         Sample(),
         End(),
         memory,
