@@ -190,7 +190,9 @@ def _test(key: Key, sides: Sides, margin: Margin) -> _Test:
     base, candidate = np.asarray(sides.base, float), np.asarray(sides.candidate, float)
     margin = margin._replace(share=max(margin.share, sides.least))
     relative = bool(base.min() > 0 and candidate.min() > 0)
-    limit = math.log1p(margin.share) if relative else margin.floor
+    usual = max(float(np.median(np.abs(base))), float(np.median(np.abs(candidate))))
+    beyond = max(margin.floor, margin.share * usual)  # where a ratio has no meaning
+    limit = math.log1p(margin.share) if relative else beyond
     if relative:
         base, candidate = np.log(base), np.log(candidate)
     sign = 1.0 if METRICS[key.metric].direction == "lower" else -1.0

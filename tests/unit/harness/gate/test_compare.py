@@ -250,3 +250,14 @@ def test_a_verdict_never_contradicts_its_interval(samples: dict[Key, Sides]) -> 
             assert high < -margin + 1e-12
         elif change.verdict == "unchanged":
             assert -margin - 1e-12 < low <= high < margin + 1e-12
+
+
+def test_a_single_zero_does_not_turn_a_trifle_into_a_change() -> None:
+    base = [0.001 * (1 + n / 1000) for n in range(20)]
+    trifle = [0.0, *(value * 1.03 for value in base[1:])]
+    doubled = [0.0, *(value * 2 for value in base[1:])]
+    for paired in (True, False):
+        (change,) = compare({KEY: Sides(base, trifle, paired)}, MARGINS)
+        assert change.verdict != "regressed"
+        (change,) = compare({KEY: Sides(base, doubled, paired)}, MARGINS)
+        assert change.verdict == "regressed"
