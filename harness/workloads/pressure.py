@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PING_DEADLINE_S = 30.0
 FLOOD_TICK_S = 2e-3
+"""Pause between the bursts of a flood, in seconds: what else runs in the loop gets its turn."""
 
 
 class Straggler(Workload):

@@ -30,7 +30,7 @@ async def test_links_stay_whatever_heartbeat_the_clients_are_configured_with(mak
     town = await make_town(
         lambda client_id: joining.get(client_id, {}), heartbeat_s=HEARTBEAT_S, resume_window_s=5.0
     )
-    await asyncio.sleep(1.2)
+    await asyncio.sleep(1.2)  # four heartbeats, through which no link may be cut
     assert "is cut" not in caplog.text
     assert "has no link" not in caplog.text
     assert not town.ended
@@ -46,7 +46,7 @@ async def test_links_by_events_and_posts_stay_too(make_town, caplog):
     await proxy.start(town.port)
     try:
         await town.join(BAD, port=proxy.port)
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(1.2)  # likewise
         assert "going on by events and POSTs" in caplog.text
         assert "is cut" not in caplog.text
         assert not town.ended
@@ -82,7 +82,7 @@ async def test_a_line_that_falls_silent_is_noticed_in_time_on_both_sides(make_to
     await proxy.start(town.port)
     try:
         await town.join(BAD, port=proxy.port)
-        await asyncio.sleep(HEARTBEAT_S)
+        await asyncio.sleep(HEARTBEAT_S)  # real sockets: their time cannot be injected
         proxy.silent = True
         began_s = asyncio.get_running_loop().time()
         await until(lambda: all(f"{one} has no link to" in caplog.text for one in (SERVER, BAD)))
@@ -103,6 +103,6 @@ async def test_a_server_that_beats_no_more_is_noticed_in_time_and_returned_to(ma
     await until(lambda: caplog.text.count(f"the link to {SERVER} is cut") == len(town.ids))
     assert asyncio.get_running_loop().time() - began_s < 1.5 * HEARTBEAT_S + 0.1
     assert (await town.round()).arrived == tuple(town.ids)
-    await asyncio.sleep(3 * HEARTBEAT_S)
+    await asyncio.sleep(3 * HEARTBEAT_S)  # for what must not come
     assert caplog.text.count("is cut") == len(town.ids)
     assert not town.ended

@@ -131,7 +131,7 @@ async def test_a_stranger_that_asks_for_nothing_is_cut_at_its_deadline(open_hous
     asking, guard = await house.come()
     house.doorway.asked(guard)
     await within(silent.cut())
-    await asyncio.sleep(0.12)
+    await asyncio.sleep(0.12)  # for what must not come
     assert not guard.lost.done()
     await asking.close()
     await within(guard.lost)
