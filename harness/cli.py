@@ -150,7 +150,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a suite, decide its criteria and write the report."""
-    from harness.comparisons import rates_here
+    from harness.calibrating import rates_here
     from harness.console import create_progress, parse_duration, print_plan, print_verdict
     from harness.invocation import Invocation, asked_for, resumed
     from harness.run.runner import Request, missing, resume_suite, run_suite
@@ -190,7 +190,7 @@ def report(
     ] = None,
 ) -> None:
     """Render the report of a run again and print its criteria, or render a comparison."""
-    from harness.comparisons import rates_here
+    from harness.calibrating import rates_here
     from harness.console import print_comparison, print_verdict
     from harness.records.comparisons import read_comparison
     from harness.report.render import render

@@ -75,7 +75,7 @@ def ab(
     ref_b: Annotated[str, typer.Argument(metavar="REF_B", help="Revision that is compared with it.")],
     suite: Annotated[str, typer.Option(help="Suite that both run.")] = "check",
     blocks: Annotated[
-        int | None, typer.Option(min=1, help="Blocks of a batch; by default what `fedbench aa` found, or 10.")
+        int | None, typer.Option(min=1, help="Blocks of a batch; by default what `fedbench aa` found, or 12.")
     ] = None,
     form: Format = "text",
     output: AnswerFile = None,
@@ -108,7 +108,7 @@ def aa(
     """Measure how often comparisons err here: alarms without a change, changes without an alarm."""
     from dataclasses import replace
 
-    from harness.comparisons import calibrate_here
+    from harness.calibrating import CALIBRATED, calibrate_here
     from harness.console import create_progress
     from harness.run.runner import Request, run_suite
     from harness.stacks.registry import check_settings, stack_names
@@ -117,7 +117,7 @@ def aa(
 
     def collect() -> Path:
         suite = replace(
-            load_suite("check", catalogue(), stack_names(), check=check_settings), blocks=AA_BLOCKS
+            load_suite(CALIBRATED, catalogue(), stack_names(), check=check_settings), blocks=AA_BLOCKS
         )
         with create_progress(out, -1 if quiet else 0) as progress:
             request = Request(suite, 0, output, command_line(), minutes * 60)

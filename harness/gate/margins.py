@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fedbench.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 
 class Margin(NamedTuple):
@@ -58,17 +58,14 @@ ALIKE = (
 """Metrics that say the same of a cell: the first that it has is compared, one with its own floor first."""
 
 
-def telling(metrics: Mapping[str, float | None]) -> list[str]:
+def telling(metrics: Collection[str]) -> list[str]:
     """Return the gated metrics of a cell that are compared, of those it has values of.
 
-    A 99th percentile of fewer than 299 operations has no bound and is not among them. Where the peak of
-    memory was sampled, that took time, and times are not compared.
+    Where the peak of memory was sampled, that took time, and times are not compared.
     """
-    there = [name for name in MARGINS if metrics.get(name) is not None]
+    there = [name for name in MARGINS if name in metrics]
     if "memory_peak_bytes" in there:
         there = [name for name in there if not name.startswith(_DISTURBED)]
-    if metrics.get("latency_p99_bound_s") is None:
-        there = [name for name in there if name not in ("latency_p99_s", "intended_p99_s")]
     spare = {name for group in ALIKE for name in [one for one in group if one in there][1:]}
     return [name for name in there if name not in spare]
 

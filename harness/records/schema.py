@@ -159,13 +159,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         arm: Arm of both sides.
-        base: Median of the base, in the unit; times of stored runs as multiples of their floor.
-        candidate: Median of the candidate, likewise.
+        base: Median of the base, in the unit.
+        candidate: Median of the candidate, likewise; times of a stored run as at the speed of the base's.
         ratio: Candidate over base, as estimated; null where a sample is zero.
         ci_low: Lower one-sided 95 % bound of the ratio, null where there is none.
         ci_high: Upper one-sided 95 % bound of the ratio, null where there is none.
         n: Samples of the side that has fewer.
         margin: Share by which it may become worse; where a sample is zero, the difference.
+        told: The same that can be told on this machine, at least the margin: a change must exceed it.
         p: Of the stronger of both suspicions, adjusted by Holm's method over all metrics.
         reason: Why, in one sentence.
     """
@@ -182,6 +183,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     ci_high: float | None
     n: int
     margin: float
+    told: float
     p: float
     verdict: ChangeVerdict
     reason: str = ""

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from fedbench.errors import ConfigError, Problem
-from harness.gate.calibrate import (
-    Apart,
-    SideBySide,
-    detections,
-    enough_blocks,
-    false_alarms,
-    least_apart,
-    least_side_by_side,
-)
-from harness.gate.compare import Key
+from harness.gate.calibrate import Apart, SideBySide, detections, false_alarms
+from harness.gate.least import enough_blocks, least_apart, least_side_by_side
+from harness.gate.matching import at_floor, compared, yardsticks
 from harness.gate.stored import stored
+from harness.gate.verdicts import Key
 from harness.records.environment import machine_class
 from harness.records.schema import Rates
 from harness.records.store import write_atomically
@@ -27,7 +22,8 @@ from harness.records.store import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.gate.calibrate import Pool, Procedure, Tally
+    from harness.gate.calibrate import Procedure, Tally
+    from harness.gate.drawing import Pool
     from harness.gate.margins import Margin
     from harness.regress.runs import StoredRun
 
@@ -77,6 +73,11 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     least: dict[str, dict[str, float]]
     alarming: dict[str, dict[str, int]]
 
+    def __post_init__(self) -> None:
+        """Check the names of metrics."""
+        for name in chain(self.base.paired, self.base.floored, *self.least.values()):
+            _key(name)
+
     def rates_of(self, procedure: str) -> Rates | None:
         """Return the rates of ``paired`` or ``stored``."""
         return next((rates for rates in self.rates if rates.procedure == procedure), None)
@@ -87,15 +88,22 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def base_runs(run: StoredRun) -> BaseRuns:
-    """Return the blocks of one long run as base runs."""
-    by_floor = stored(run.observations)
+    """Return the blocks of one long run as base runs.
+
+    Raises:
+        ConfigError: It has no floor in every block.
+    """
+    made = stored(run.observations)
+    sticks = yardsticks(made)
+    if sticks is None:
+        raise ConfigError(run.name, [Problem("", "has no floor in every block: it cannot be calibrated by")])
     return BaseRuns(
         machine=machine_class(run.record.environment),
         suite=run.record.suite,
         commit=str(run.record.environment.get("commit")),
         measured_utc=run.record.started_utc,
-        paired=_named(stored(run.observations, floored=False).values),
-        floored=_named(by_floor.at(by_floor.floor_s)),
+        paired=_named({key: made.values[key] for key in compared(made, made)}),
+        floored=_named(at_floor(made, sticks)),
     )
 
 
@@ -184,7 +192,10 @@ def _pool(samples: _Samples) -> Pool:
 
 
 def _key(name: str) -> Key:
-    return Key(*name.split("/"))
+    parts = name.split("/")
+    if len(parts) != len(Key._fields):
+        raise ValueError(f"{name!r} names no metric of a cell")
+    return Key(*parts)
 
 
 def _rates(procedure: str, base: BaseRuns, alarms: Tally, found: Tally, *, blocks: int) -> Rates:

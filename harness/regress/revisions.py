@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from fedbench.errors import ConfigError, FedbenchError, Problem
-from harness.gate.compare import Key, Sides, controlled, suspected
+from harness.gate.compare import suspected
+from harness.gate.matching import controlled, paired
 from harness.gate.outcome import ExitCode
-from harness.gate.stored import Stored, paired, stored
+from harness.gate.stored import Stored, stored
 from harness.records.environment import ROOT
 from harness.records.store import OBSERVATIONS, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from harness.gate.verdicts import Key, Sides
     from harness.records.schema import Change, Observation
 
 RUN_TIMEOUT_S = 1800.0
@@ -147,15 +149,13 @@ def measure(base: Revision, candidate: Revision, plan: Plan, say: Callable[[str]
                 out = Path(parent) / f"{block} {side}"
                 made = _run(sides[side], plan, seed, out)
                 found[side] += [replace(observation, block=block) for observation in made]
-    return Measured(*(stored(found[side], floored=False) for side in SIDES))
+    return Measured(*(stored(found[side]) for side in SIDES))
 
 
-def samples_of(batch: Measured, least: Mapping[Key, float]) -> tuple[dict[Key, Sides], list[str]]:
-    """Return what of a batch is compared, with the drift that its control shows, and what is not."""
-    samples, left_out = paired(batch.base, batch.candidate)
-    control, _ = paired(batch.base, batch.again)
-    drifting = controlled(samples, control)
-    return {key: sides._replace(least=least.get(key, 0.0)) for key, sides in drifting.items()}, left_out
+def samples_of(batch: Measured, least: Mapping[Key, float]) -> dict[Key, Sides]:
+    """Return what of a batch is compared, with its control and the least that can be told."""
+    samples = controlled(paired(batch.base, batch.candidate), paired(batch.base, batch.again))
+    return {key: sides._replace(least=least.get(key, 0.0)) for key, sides in samples.items()}
 
 
 def suspects_only(changes: Sequence[Change]) -> str:

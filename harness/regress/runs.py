@@ -36,7 +36,8 @@ def read_run(folder: Path, name: str = "", *, whole: bool = True) -> StoredRun:
         whole: Whether it must not have been broken off, by its budget or a person.
 
     Raises:
-        ConfigError: There is none, it is damaged, of another schema, was broken off, or holds nothing.
+        ConfigError: There is none, it is damaged, of another schema, was broken off or profiled, or holds
+            nothing.
     """
     if not folder.is_dir():
         raise ConfigError(str(folder), [Problem("", "is no folder: name the folder of a run")])
@@ -46,6 +47,8 @@ def read_run(folder: Path, name: str = "", *, whole: bool = True) -> StoredRun:
     if whole and record.ended != "complete":
         problem = Problem("", f"was not completed ({record.ended}): compare complete runs only")
         raise ConfigError(str(folder), [problem])
+    if record.profiled:
+        raise ConfigError(str(folder), [Problem("", "was profiled: measure without --profile")])
     if not any(observation.status == "ok" for observation in observations):
         raise ConfigError(str(folder), [Problem("", "holds no cell that was measured: nothing to compare")])
     return StoredRun(name or record.run_id, record, observations)

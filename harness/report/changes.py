@@ -81,8 +81,13 @@ def bounds(change: Change) -> str:
 
 
 def margin(change: Change) -> str:
-    """Return by how much it may become worse: ``10 %``, or a difference where a sample is zero."""
-    return compact(change.margin, "share" if change.ratio is not None else change.unit)
+    """Return by how much it may become worse: ``10 %``, or a difference where a sample is zero.
+
+    Where less cannot be told on this machine, that stands behind: ``10 % (told: 60 %)``.
+    """
+    unit = "share" if change.ratio is not None else change.unit
+    told = f" (told: {compact(change.told, unit)})" if change.told > change.margin else ""
+    return f"{compact(change.margin, unit)}{told}"
 
 
 def summary(change: Change) -> str:

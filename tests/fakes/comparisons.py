@@ -38,7 +38,8 @@ def fake_change(metric: str = "latency_p50_s", verdict: str = "regressed", **cha
         "p": 0.0021,
         "reason": "beyond the margin, p = 0.0021 (Holm)",
     }
-    return Change(metric=metric, verdict=verdict, **{**known, **changes})
+    made = {**known, **changes}
+    return Change(metric=metric, verdict=verdict, **{"told": made["margin"], **made})
 
 
 CHANGES = [

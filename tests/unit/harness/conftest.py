@@ -62,5 +62,5 @@ def runs(tmp_path, monkeypatch):
     for seed, (name, factors) in enumerate(
         {"base": {}, "same": {}, "slow": {("push", "round", "round_s"): 2.0}}.items()
     ):
-        write(tmp_path / name, observations(10, seed=seed, factors=factors), environment=here)
+        write(tmp_path / name, observations(10, seed=seed, factors=factors), environment=here, suite="check")
     return tmp_path

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from harness.gate.margins import MARGINS
 from harness.records.environment import fingerprint
@@ -50,36 +52,6 @@ def test_results_of_pytest_benchmark_are_checked_by_the_same_statistics(runs, fe
     assert fedbench("check", "base", "slow", "--baseline", "micro").code == 2
 
 
-def test_rates_are_drawn_from_base_runs_kept_and_quoted(runs, fedbench):
-    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    many = observations(60)
-    write(runs / "many", many, environment=fingerprint(), ended="budget", started_utc=now)
-    done = fedbench("aa", "--run", "many", "--comparisons", "30")
-    assert done.code == 0
-    assert "paired: 0 of 30 A/A comparisons alarmed (at most 9.5% at 95 %), 30 of 30 slow-downs" in done.out
-    again = fedbench("aa", "--comparisons", "40")
-    assert f"drawing from the base runs of {now}" in again.out
-    assert "0 of 40" in again.out
-    told = fedbench("compare", "base", "slow").out
-    assert "not calibrated here" not in told
-    assert "0 of 40" in told
-
-
-def test_base_runs_of_another_machine_or_too_few_are_refused(runs, fedbench):
-    write(runs / "there", observations(60), environment={**fingerprint(), "cores_usable": 96})
-    done = fedbench("aa", "--run", "there")
-    assert (done.code, "collect them here" in done.err) == (2, True)
-    done = fedbench("aa", "--run", "base")
-    assert (done.code, "collect more base runs" in done.err) == (2, True)
-
-
-def test_a_calibration_that_finds_too_little_fails(runs, fedbench):
-    noisy = observations(60, spread=0.5)
-    write(runs / "noisy", noisy, environment=fingerprint())
-    done = fedbench("aa", "--run", "noisy", "--comparisons", "30")
-    assert done.code == 1
-
-
 def test_a_damaged_calibration_is_named(runs, fedbench):
     kept = keep(
         calibrate(base_runs(read_run(_many(runs))), MARGINS, 30, seed=0), runs / "results" / "calibrations"
@@ -89,5 +61,36 @@ def test_a_damaged_calibration_is_named(runs, fedbench):
     assert (done.code, "run `fedbench aa --fresh`" in done.err) == (2, True)
 
 
+def test_a_calibration_of_another_suite_or_long_ago_is_said(runs, fedbench):
+    there = runs / "results" / "calibrations"
+    base = base_runs(read_run(_many(runs)))
+    long_ago = f"{datetime.now(UTC) - timedelta(days=31):%Y-%m-%dT%H:%M:%SZ}"
+    keep(calibrate(replace(base, measured_utc=long_ago), MARGINS, 30, seed=0), there)
+    told = fedbench("compare", "base", "same").out
+    assert f"warning: the calibration is of {long_ago}, more than 30 days ago" in told
+    assert "0 of 30" in told
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    keep(calibrate(replace(base, measured_utc=now), MARGINS, 30, seed=0), there)
+    assert "warning" not in fedbench("compare", "base", "same").out
+    other = fedbench("compare", "base", "same", "--threshold", "round_s=20%").out
+    assert "warning: the error rates of this machine are those of the usual margins" in other
+    assert "not calibrated here" in other
+    keep(calibrate(replace(base, measured_utc=now, suite="small"), MARGINS, 30, seed=0), there)
+    other = fedbench("compare", "base", "same").out
+    assert "warning: this machine is calibrated for the suite small, not for check" in other
+    assert "not calibrated here" in other
+
+
+def test_a_profiled_run_is_compared_with_nothing(runs, fedbench):
+    write(runs / "profiled", observations(10), environment=fingerprint(), suite="check", profiled=True)
+    for arguments in (
+        ("compare", "base", "profiled"),
+        ("compare", "profiled", "base"),
+        ("aa", "--run", "profiled"),
+    ):
+        done = fedbench(*arguments)
+        assert (done.code, "was profiled: measure without --profile" in done.err) == (2, True)
+
+
 def _many(folder):
-    return write(folder / "many", observations(60), environment=fingerprint())
+    return write(folder / "many", observations(60), environment=fingerprint(), suite="check")

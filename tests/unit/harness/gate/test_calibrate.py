@@ -4,30 +4,14 @@ import random
 
 import pytest
 
-from harness.gate.calibrate import (
-    Apart,
-    SideBySide,
-    blocks_of,
-    detections,
-    enough_blocks,
-    false_alarms,
-    injectable,
-    least_apart,
-    least_side_by_side,
-)
-from harness.gate.compare import Key, key_of
+from harness.gate.calibrate import Apart, SideBySide, detections, false_alarms, injectable
+from harness.gate.compare import key_of
+from harness.gate.drawing import blocks_of
+from harness.gate.least import least_apart, least_side_by_side
 from harness.gate.margins import MARGINS
-from harness.gate.stored import stored
-from tests.fakes.stored import observations
+from harness.gate.verdicts import Key
+from tests.unit.harness.gate.pools import LIVELY, NOISY, QUIET, ROUND, pool_of
 
-ROUND = Key("push", "round", "round_s")
-
-
-def pool_of(blocks, spread=0.02, seed=0):
-    return stored(observations(blocks, spread=spread, seed=seed), floored=False).values
-
-
-QUIET, LIVELY, NOISY = (pool_of(60, spread=spread) for spread in (0.02, 0.1, 0.4))
 PROCEDURES = [SideBySide(MARGINS, 10), Apart(MARGINS, 12)]
 
 
@@ -63,19 +47,6 @@ def test_a_change_half_way_is_an_alarm(procedure):
         assert found.hits == 0
 
 
-def test_margins_give_way_to_what_can_be_told():
-    memory = Key("push_process", "memory", "memory_peak_bytes")
-    for told in (least_side_by_side, least_apart):
-        quiet, lively, noisy = (told(pool, 12) for pool in (QUIET, LIVELY, NOISY))
-        assert 0 < quiet[ROUND] < 0.06 < 0.1 < lively[ROUND] < 0.6
-        assert noisy[ROUND] > 1
-        assert noisy[memory] < 0.02
-        assert Key("push", "rpc", "log_records_per_op") not in quiet  # it is zero
-        assert told(QUIET, 12) == quiet
-    assert ROUND not in least_side_by_side(QUIET, 4)  # no bound so sure
-    assert least_side_by_side(LIVELY, 15)[ROUND] < least_side_by_side(LIVELY, 9)[ROUND]
-
-
 def test_twice_a_margin_that_can_be_told_is_found_in_noise_and_less_is_not():
     for procedure in (
         SideBySide(MARGINS, 12, least_side_by_side(LIVELY, 12)),
@@ -96,11 +67,6 @@ def test_only_what_exceeds_the_absolute_floor_can_be_made_worse():
     assert injectable(tiny, MARGINS) == []
     with pytest.raises(ValueError, match="large enough"):
         detections(tiny, MARGINS, SideBySide(MARGINS, 8), 10, seed=0)
-
-
-def test_blocks_follow_from_the_spread():
-    assert enough_blocks(QUIET, MARGINS) == 8
-    assert enough_blocks(NOISY, MARGINS) == 12  # the most that 60 base runs allow
 
 
 @pytest.mark.parametrize("procedure", PROCEDURES)

@@ -1,7 +1,7 @@
 import pytest
 
 from fedbench.errors import ConfigError
-from harness.gate.margins import MARGINS, Margin, overridden
+from harness.gate.margins import MARGINS, Margin, overridden, telling
 from harness.records.metrics import METRICS
 
 
@@ -43,3 +43,14 @@ def test_all_problems_are_named_together() -> None:
     first, second = map(str, caught.value.problems)
     assert first.startswith("no metric 'speed' is gated: use one of latency_p50_s, ")
     assert second.startswith("'round_s': give the share")
+
+
+def test_of_metrics_that_say_the_same_one_is_compared() -> None:
+    assert telling({"latency_p50_s", "round_s", "latency_p99_s"}) == ["latency_p99_s", "round_s"]
+    both = {"latency_p50_s", "round_s", "latency_p99_s", "floor_ratio", "cpu_cores", "cpu_s_per_op"}
+    assert telling(both) == ["latency_p99_s", "floor_ratio", "cpu_s_per_op"]
+    assert telling({"memory_peak_bytes", "round_s", "log_records_per_op"}) == [
+        "memory_peak_bytes",
+        "log_records_per_op",
+    ]
+    assert telling({"accuracy"}) == []

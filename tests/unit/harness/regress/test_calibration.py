@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from fedbench.errors import ConfigError
-from harness.gate.compare import Key
 from harness.gate.margins import MARGINS
+from harness.gate.verdicts import Key
 from harness.records.environment import machine_class
 from harness.regress.calibration import base_runs, calibrate, keep, known
 from harness.regress.runs import read_run

@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from harness.gate.compare import Key, key_of
+from harness.gate.compare import key_of
 from harness.gate.margins import MARGINS
 from harness.gate.outcome import ExitCode
-from harness.regress.comparing import Rules, compare_stored, conclude
+from harness.gate.verdicts import Key
+from harness.regress.comparing import compare_stored
+from harness.regress.concluding import Rules
 from harness.regress.runs import read_run
 from tests.fakes.stored import observations, write
 
@@ -22,7 +24,7 @@ def made(tmp_path):
         runs = [
             read_run(write(tmp_path / f"{len(list(tmp_path.iterdir()))}", run)) for run in (base, candidate)
         ]
-        rules = rules or Rules(MARGINS, None, None)
+        rules = rules or Rules(MARGINS)
         return compare_stored("check", *runs, rules._replace(**changes), command="fedbench check")
 
     return compare
@@ -79,11 +81,25 @@ def test_without_a_calibration_a_further_margin_is_allowed_for(made):
     assert Key(*ROUND) in verdicts(known, "regressed")
 
 
-def test_a_margin_gives_way_to_what_can_be_told_here(made):
+def test_what_cannot_be_told_here_is_neither_a_change_nor_a_pass(made):
     a_bit = {ROUND: 1.4}
     record = made(observations(10), observations(10, seed=1, factors=a_bit), least={Key(*ROUND): 0.6})
-    assert Key(*ROUND) in verdicts(record, "unchanged")
-    assert next(c for c in record.changes if key_of(c) == Key(*ROUND)).margin == 0.6
+    assert Key(*ROUND) in verdicts(record, "inconclusive")
+    change = next(c for c in record.changes if key_of(c) == Key(*ROUND))
+    assert (change.margin, change.told) == (0.1, 0.6)
+    assert record.exit_code == ExitCode.INCONCLUSIVE
+
+
+def test_warnings_of_odd_blocks_are_no_pass(made):
+    """The median is zero on both sides."""
+    odd = [
+        replace(o, metrics={**o.metrics, "log_records_per_op": 5.0})
+        if o.workload == "rpc" and o.block % 2 and o.block > 2
+        else o
+        for o in observations(20, seed=1)
+    ]
+    record = made(observations(20), odd)
+    assert verdicts(record, "inconclusive") == {Key("push", "rpc", "log_records_per_op")}
 
 
 def test_few_blocks_are_said(made):
@@ -92,6 +108,21 @@ def test_few_blocks_are_said(made):
         "has 4 blocks: with fewer than 8 hardly any change can be confirmed" in w for w in record.warnings
     )
     assert record.rates is None
+
+
+def test_a_base_of_too_few_blocks_is_said(made):
+    record = made(observations(1), observations(10, seed=1))
+    assert any("metrics have too few samples to tell a change" in warning for warning in record.warnings)
+    assert not any("too few" in w for w in made(observations(10), observations(10, seed=1)).warnings)
+
+
+def test_a_run_against_itself_passes_though_something_cannot_run_here(made):
+    lacking = [
+        replace(o, status="unsupported", reasons=["no cores"], metrics={}) if o.workload == "rpc" else o
+        for o in observations(10)
+    ]
+    assert made(lacking, lacking).exit_code == ExitCode.OK
+    assert made(observations(10), lacking).exit_code == ExitCode.INCONCLUSIVE
 
 
 def test_a_failed_cell_is_a_failure_and_nothing_in_common_is_nothing(made):
@@ -117,11 +148,6 @@ def test_what_the_candidate_lacks_is_no_pass(made):
     gone = [o for o in observations(10, seed=1) if o.workload != "memory"]
     assert made(observations(10), gone).exit_code == ExitCode.INCONCLUSIVE
     assert made(gone, observations(10)).exit_code == ExitCode.OK
-
-
-def test_nothing_compared_is_no_pass():
-    record = conclude([], [], "inconclusive")
-    assert record[2] is ExitCode.NOTHING_RAN
 
 
 def test_other_margins_judge_otherwise(made):

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from fedbench.errors import ConfigError
-from harness.gate.compare import Key
 from harness.gate.stored import stored
+from harness.gate.verdicts import Key
 from harness.records.environment import machine_class
 from harness.regress.microbench import stored_benchmarks
 

@@ -43,3 +43,8 @@ def test_a_run_of_a_newer_schema_or_cut_short_is_named(tmp_path):
     (folder / "run.json").write_text(text[: len(text) // 2])
     with pytest.raises(ConfigError, match="is damaged"):
         read_run(folder)
+
+
+def test_a_profiled_run_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="was profiled: measure without --profile"):
+        read_run(write(tmp_path / "one", observations(1), profiled=True), whole=False)

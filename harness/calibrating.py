@@ -1,0 +1,105 @@
+"""The command ``aa``: how often comparisons err on this machine; and what is known of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fedbench.errors import ConfigError, Problem
+from harness.gate.margins import overridden
+from harness.gate.outcome import ExitCode
+from harness.records.environment import fingerprint, machine_class
+from harness.regress import calibration
+from harness.regress.runs import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from harness.records.schema import Rates
+
+FRESH_DAYS = 30
+"""Base runs that are older are collected anew."""
+CALIBRATED = "check"
+"""Suite of the base runs, and of what is compared by what they tell."""
+
+
+def rates_here() -> Rates | None:
+    """Return how often comparisons err on this machine; None if that is not known, or cannot be read."""
+    try:
+        here = calibration.known(machine_class(fingerprint()))
+    except ConfigError:
+        return None  # a report does without; whoever compares is told
+    return None if here is None else here.rates_of("paired")
+
+
+def calibrate_here(
+    collect: Callable[[], Path],
+    comparisons: int,
+    out: Console,
+    *,
+    fresh: bool = False,
+    run: Path | None = None,
+) -> int:
+    """Tell how often comparisons err on this class of machines.
+
+    Args:
+        collect: Makes base runs and returns their folder.
+        comparisons: Comparisons to draw of each kind.
+        out: Where to say it.
+        fresh: Whether to collect base runs although there are some.
+        run: Take these base runs instead.
+
+    Returns:
+        The exit code: 1 where more than 1 % of the comparisons alarm, or fewer than 90 % detect, for certain.
+    """
+    machine = machine_class(fingerprint())
+    kept = None if fresh or run is not None else calibration.known(machine)
+    if kept is not None and not stale(kept.base):
+        base = kept.base
+        out.print(f"drawing from the base runs of {base.measured_utc} ({base.commit[:7]})", highlight=False)
+    else:
+        base = calibration.base_runs(read_run(run or collect(), whole=False))
+        wrong = _wrong_base(base, machine)
+        if wrong:
+            raise ConfigError("base runs", [Problem("", f"{wrong}: collect them here")])
+    found = calibration.calibrate(base, overridden(()), comparisons, seed=0)
+    out.print(f"kept in {calibration.keep(found)}", highlight=False, soft_wrap=True)
+    return _say_rates(found, out)
+
+
+def _wrong_base(base: calibration.BaseRuns, machine: str) -> str:
+    if base.machine != machine:
+        return f"were measured on {base.machine}, this is {machine}"
+    return "" if base.suite == CALIBRATED else f"are of the suite {base.suite}, not of {CALIBRATED}"
+
+
+def _say_rates(found: calibration.Calibration, out: Console) -> int:
+    worst = ExitCode.OK
+    out.print(
+        f"{found.base.machine}: {found.blocks} blocks a batch side by side", highlight=False, soft_wrap=True
+    )
+    for rates in found.rates:
+        out.print(
+            f"{rates.procedure}: {rates.alarms} of {rates.comparisons} A/A comparisons alarmed "
+            f"(at most {rates.alarms_upper:.1%} at 95 %), {rates.detected} of {rates.injected} slow-downs of "
+            f"twice the margin were confirmed (at least {rates.detected_lower:.1%})",
+            highlight=False,
+            soft_wrap=True,
+        )
+        for name, count in found.alarming[rates.procedure].items():
+            out.print(f"  {name}: {count} alarms", highlight=False, soft_wrap=True)
+        if rates.alarms > 0.01 * rates.comparisons or rates.detected < 0.9 * rates.injected:
+            worst = ExitCode.FAILED
+    return int(worst)
+
+
+def stale(base: calibration.BaseRuns) -> bool:
+    """Return whether base runs are too old to go by."""
+    try:
+        measured = datetime.strptime(base.measured_utc, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return True
+    return (datetime.now(UTC) - measured).days > FRESH_DAYS

@@ -1,0 +1,72 @@
+"""Confirm what a comparison suspects: by a fresh batch, or by either half of a stored run. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from harness.gate.compare import compare, key_of, suspected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.gate.margins import Margin
+    from harness.gate.stored import Values
+    from harness.gate.verdicts import Key, Sides
+    from harness.records.schema import Change
+
+_CONFIRMED = "; a fresh batch says the same"
+
+
+def confirmed(
+    first: Sequence[Change], second: Mapping[Key, Sides], margins: Mapping[str, Margin]
+) -> list[Change]:
+    """Return the first batch's changes; suspicions that the second does not share are ``inconclusive``.
+
+    Args:
+        first: As compared.
+        second: Samples of a fresh batch. Only what was suspected is tested on them, so that a suspicion is
+            not held against metrics that nobody suspects.
+        margins: As for the first batch.
+    """
+    keys = {key_of(change) for change in suspected(first)}
+    tested = compare({key: sides for key, sides in second.items() if key in keys}, margins)
+    again = {key_of(change): change for change in tested}
+    return [_confirmed(change, again.get(key_of(change))) for change in first]
+
+
+def halved(
+    sides: Mapping[Key, Sides],
+    blocks: Mapping[Key, Values],
+    steps: Sequence[int],
+    margins: Mapping[str, Margin],
+) -> list[Change]:
+    """Compare a stored run with another; each half of its blocks has to confirm what all of them say.
+
+    Args:
+        sides: All samples.
+        blocks: Those of the candidate, by block.
+        steps: Blocks of the candidate, in order.
+        margins: What matters.
+    """
+
+    def of(half: Sequence[int]) -> dict[Key, Sides]:
+        taken = {key: [blocks[key][b] for b in half if b in blocks[key]] for key in sides}
+        return {key: sides[key]._replace(candidate=values) for key, values in taken.items() if values}
+
+    changes, middle = compare(sides, margins), len(steps) // 2
+    for half in (steps[:middle], steps[middle:]):
+        changes = confirmed(changes, of(half), margins)
+    return changes
+
+
+def _confirmed(change: Change, again: Change | None) -> Change:
+    if change.verdict not in ("regressed", "improved"):
+        return change
+    if again is not None and again.verdict == change.verdict:
+        return replace(change, reason=change.reason.removesuffix(_CONFIRMED) + _CONFIRMED)
+    said = "did not measure it" if again is None else f"says {again.verdict}"
+    return replace(
+        change, verdict="inconclusive", reason=f"{change.verdict} in one batch, and a fresh one {said}"
+    )

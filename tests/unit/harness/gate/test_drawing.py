@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from harness.gate.drawing import blocks_of, neighbours, stretches
+from tests.unit.harness.gate.pools import QUIET, ROUND
+
+
+def test_blocks_are_those_of_any_metric():
+    assert blocks_of({ROUND: {3: 1.0, 1: 1.0}, ROUND._replace(arm="other"): {2: 1.0}}) == [1, 2, 3]
+    assert blocks_of(QUIET) == list(range(1, 61))
+
+
+def test_pairs_are_disjoint_neighbours_in_either_order():
+    seen = set()
+    for seed in range(20):
+        pairs = neighbours([1, 2, 3, 5, 8, 9], random.Random(seed))
+        flat = [block for pair in pairs for block in pair]
+        assert len(set(flat)) == len(flat)
+        assert {tuple(sorted(pair)) for pair in pairs} in ({(1, 2), (3, 5), (8, 9)}, {(2, 3), (5, 8)})
+        seen |= set(pairs)
+    assert {(1, 2), (2, 1), (2, 3), (3, 2)} <= seen
+
+
+def test_stretches_are_whole_disjoint_and_either_comes_first():
+    first = set()
+    for seed in range(30):
+        one, other = stretches(list(range(12)), 4, random.Random(seed))
+        assert not set(one) & set(other)
+        for stretch in (one, other):
+            assert list(stretch) == list(range(stretch[0], stretch[0] + 4))
+        first.add(one[0] < other[0])
+    assert first == {True, False}
+    with pytest.raises(ValueError, match="7 base runs are too few for two runs of 4 blocks"):
+        stretches(list(range(7)), 4, random.Random(0))
