@@ -102,14 +102,14 @@ def left_out(base: Stored, candidate: Stored) -> LeftOut:
     for cell in dict.fromkeys((*base.setups, *candidate.setups)):
         name = f"{cell.arm} {cell.workload}"
         problems = [
-            f"{name}: the {side} {run.failed[cell]}"
+            f"{name}: the {side} {why}"
             for side, run in (("base", base), ("candidate", candidate))
-            if cell in run.failed
+            if (why := run.unfit(cell))
         ]
         here, there = _there(cell, base), _there(cell, candidate)
         if here and not there:
-            why = candidate.unsupported.get(cell)
-            problems.append(f"{name}: only the base has it" + (f" (unsupported: {why})" if why else ""))
+            lost = f" (unsupported: {candidate.unsupported[cell]})" if cell in candidate.unsupported else ""
+            problems.append(f"{name}: only the base has it{lost}")
         elif there and not here:
             found.new.append(f"{name}: only the candidate has it")
         elif here and base.setups[cell] != candidate.setups[cell]:
@@ -143,7 +143,7 @@ def _there(cell: Cell, run: Stored) -> bool:
 
 
 def _comparable(cell: Cell, base: Stored, candidate: Stored) -> bool:
-    ran = all(_there(cell, run) and cell not in run.failed for run in (base, candidate))
+    ran = all(_there(cell, run) and not run.unfit(cell) for run in (base, candidate))
     return ran and base.setups[cell] == candidate.setups[cell]
 
 

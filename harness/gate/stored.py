@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness.gate.decide import LAG_LIMIT_S
 from harness.gate.margins import MARGINS
 from harness.gate.verdicts import Key
 
@@ -16,6 +17,8 @@ YARDSTICKS = ("floors", "grpc_aio", "polling")
 """Stacks that others are measured against: a change of theirs is none of ours."""
 
 FLOOR_METRIC = "latency_p50_s"
+VOID_SHARE = 0.1
+"""Share of the blocks that may be void before the cell is."""
 _BOUNDS = dict.fromkeys(("latency_p99_s", "intended_p99_s"), "latency_p99_bound_s")
 """Metrics that say nothing without another: a 99th percentile of less than 299 operations has no bound."""
 
@@ -48,6 +51,8 @@ class Stored(NamedTuple):
         setups: What each cell ran; yardsticks are not among them.
         failed: Cells that did not end well, and why.
         unsupported: Cells that cannot run at all, and why.
+        void: How much the load generator lagged, in seconds by block, where that is too much: that block is
+            no sample.
         floors: Time of every floor, by block.
         steps: Every block, in order.
     """
@@ -56,6 +61,7 @@ class Stored(NamedTuple):
     setups: dict[Cell, Setup]
     failed: dict[Cell, str]
     unsupported: dict[Cell, str]
+    void: dict[Cell, Values]
     floors: dict[tuple[Cell, Setup], Values]
     steps: list[int]
 
@@ -63,10 +69,18 @@ class Stored(NamedTuple):
         """Return the gated metrics that a cell has values of."""
         return {key.metric for key in self.values if key[:2] == cell}
 
+    def unfit(self, cell: Cell) -> str:
+        """Return why nothing of a cell can be compared; empty if it can."""
+        lags = self.void.get(cell, {})
+        if cell in self.failed or len(lags) <= VOID_SHARE * len(self.steps):
+            return self.failed.get(cell, "")
+        worst = f"{max(lags.values()) * 1e3:.1f} ms at p99 at worst"
+        return f"lagged behind its load in {len(lags)} of {len(self.steps)} blocks, {worst}: they are void"
+
 
 def stored(observations: Iterable[Observation]) -> Stored:
     """Return what of a run is compared, from all of its observations."""
-    made, blocks = Stored({}, {}, {}, {}, {}, []), set()
+    made, blocks = Stored({}, {}, {}, {}, {}, {}, []), set()
     for o in observations:
         blocks.add(o.block)
         cell, setup = Cell(o.arm, o.workload), _setup(o)
@@ -76,7 +90,10 @@ def stored(observations: Iterable[Observation]) -> Stored:
                 made.floors.setdefault((cell, setup), {})[o.block] = value
             continue
         made.setups[cell] = setup
-        if o.status == "ok":
+        lag_s = o.metrics.get("lag_p99_s") or 0.0
+        if o.status == "ok" and lag_s > LAG_LIMIT_S:
+            made.void.setdefault(cell, {})[o.block] = lag_s
+        elif o.status == "ok":
             for name, measured in _gated(o):
                 made.values.setdefault(Key(*cell, name), {})[o.block] = measured
         elif o.status == "unsupported":

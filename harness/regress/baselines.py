@@ -78,7 +78,7 @@ def baseline(name: str, *, root: Path = BASELINES) -> StoredRun:
     folder = _folder(name, root)
     if not folder.is_dir():
         known = ", ".join(names(root=root)) or "there are none: make one by `fedbench baseline set NAME RUN`"
-        raise NoBaseline(f"baseline {name!r}", [Problem("", f"is not in {root}; known: {known}")])
+        raise NoBaseline(f"baseline {name!r}", [Problem("", f"is not in {root.resolve()}; known: {known}")])
     return read_run(folder, f"baseline {name}")
 
 
@@ -97,7 +97,7 @@ def remove_baseline(name: str, *, root: Path = BASELINES) -> None:
     """
     folder = _folder(name, root)
     if name not in names(root=root):
-        raise NoBaseline(f"baseline {name!r}", [Problem("", f"is not in {root}: nothing was removed")])
+        raise NoBaseline(f"baseline {name!r}", [Problem("", f"is not in {root.resolve()}: nothing was removed")])
     shutil.rmtree(folder)
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from harness.records.schema import Change, Observation
 
 RUN_TIMEOUT_S = 1800.0
+GIT_TIMEOUT_S = 120.0
+CLEARING_UP_S = 10.0
 ENDED = (ExitCode.OK, ExitCode.FAILED, ExitCode.STACK_FAILED, ExitCode.INCONCLUSIVE)
 """What a run exits with that has measured all that it could."""
 SIDES = ("base", "candidate", "base again")
@@ -122,10 +125,9 @@ def checked_out(
             Revision(name, commit, parent / commit[:12]) for name, commit in zip(names, commits, strict=True)
         ]
     finally:
-        for folder in parent.iterdir():
-            _git(repository, "worktree", "remove", "--force", str(folder))
         shutil.rmtree(parent, ignore_errors=True)
-        _git(repository, "worktree", "prune")
+        with contextlib.suppress(RevisionFailed):  # what matters is why it came to this
+            _git(repository, "worktree", "prune")
 
 
 def measure(base: Revision, candidate: Revision, plan: Plan, say: Callable[[str], None]) -> Measured:
@@ -171,14 +173,7 @@ def _set_up(commit: str, folder: Path, repository: Path) -> None:
     setup = folder / "scripts" / "setup"
     if not setup.is_file():
         raise RevisionFailed(f"{commit[:7]} has no scripts/setup: it is older than what can be compared")
-    made = subprocess.run(
-        ["bash", "-c", 'source "$1"', "setup", str(setup)],
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        timeout=RUN_TIMEOUT_S,
-        check=False,
-    )
+    made = _wait_for(["bash", "-c", 'source "$1"', "setup", str(setup)], folder, commit)
     if made.returncode:
         raise RevisionFailed(f"the environment of {commit[:7]} cannot be made: {_last(made.stderr)}")
 
@@ -192,18 +187,7 @@ def _run(revision: Revision, plan: Plan, seed: int, out: Path) -> list[Observati
         *("--blocks", "1", "--seed", str(seed), "--output", str(out)),
         *(("-k", plan.select) if plan.select else ()),
     ]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=revision.folder,
-            env=_environment(),
-            capture_output=True,
-            text=True,
-            timeout=RUN_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RevisionFailed(f"{revision.commit[:7]} did not end within {error.timeout:.0f} s") from error
+    done = _wait_for(command, revision.folder, revision.commit)
     folders = [path.parent for path in out.glob(f"*/{OBSERVATIONS}")]
     if len(folders) != 1 or done.returncode not in ENDED:
         said = _last(done.stderr or done.stdout)
@@ -212,15 +196,57 @@ def _run(revision: Revision, plan: Plan, seed: int, out: Path) -> list[Observati
     return Store(folders[0]).observations()
 
 
+def _wait_for(command: Sequence[str], folder: Path, commit: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of a revision; whatever ends this, it and its children end with it.
+
+    Raises:
+        RevisionFailed: It did not end in time.
+    """
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=RUN_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            took = f"did not end within {error.timeout:.0f} s: {' '.join(command[:3])}"
+            raise RevisionFailed(f"{commit[:7]} {took}") from error
+        finally:
+            _end(process)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process and its group: let it clear up if it still runs, kill what is left."""
+    with contextlib.suppress(ProcessLookupError):  # nobody of the group is left
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(CLEARING_UP_S)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def _environment() -> dict[str, str]:
-    """Return this environment without what would lead a revision into another's code."""
-    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME")}
+    """Return this environment without what would lead a revision into another's code or repository."""
+    foreign = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONHOME")
+    return {k: v for k, v in os.environ.items() if k not in foreign and not k.startswith("GIT_")}
 
 
 def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            ["git", *arguments], cwd=repository, capture_output=True, text=True, check=False, timeout=120
+            ["git", *arguments],
+            cwd=repository,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=GIT_TIMEOUT_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RevisionFailed(f"git {arguments[0]} cannot be run: {error}") from error

@@ -54,3 +54,5 @@ def test_of_metrics_that_say_the_same_one_is_compared() -> None:
         "log_records_per_op",
     ]
     assert telling({"accuracy"}) == []
+    opened = {f"{kind}_{p}_s" for kind in ("latency", "intended") for p in ("p50", "p99")}
+    assert telling(opened) == ["intended_p50_s", "intended_p99_s"]

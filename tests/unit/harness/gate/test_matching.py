@@ -121,6 +121,18 @@ def test_what_cannot_run_on_either_side_is_no_loss():
     assert Cell("push", "rpc") not in {key[:2] for key in compared(whole, lacking)}
 
 
+def test_a_void_cell_is_not_compared_and_that_is_said():
+    made = observations(5)
+    late = stored(
+        replace(o, metrics={**o.metrics, "lag_p99_s": 0.02}) if o.workload == "rpc" else o for o in made
+    )
+    assert Cell("push", "rpc") not in {key[:2] for key in compared(stored(made), late)}
+    assert left_out(stored(made), late).lacking == [
+        "push rpc: the candidate lagged behind its load in 5 of 5 blocks, 20.0 ms at p99 at worst: "
+        "they are void"
+    ]
+
+
 def test_of_metrics_that_say_the_same_the_one_is_taken_that_both_sides_have():
     """The base knows hops and a median, the candidate the median alone: that is compared, hops are missed."""
     base, candidate = [], []

@@ -50,3 +50,18 @@ def test_what_fails_is_no_sample_and_what_cannot_run_is_no_failure():
     assert made.unsupported == {RPC: "it died"}
     assert made.values[Key(*RPC, "latency_hops")].keys() == {1}
     assert made.steps == [1, 2, 3, 4]
+
+
+def test_a_block_whose_load_came_late_is_no_sample_and_many_leave_no_cell():
+    def lagging(blocks):
+        for o in observations(20):
+            lag = 0.02 if o.workload == "rpc" and o.block <= blocks else 0.002
+            yield replace(o, metrics={**o.metrics, "lag_p99_s": lag})
+
+    few, many = stored(lagging(2)), stored(lagging(3))
+    assert few.values[Key(*RPC, "latency_hops")].keys() == set(range(3, 21))
+    assert few.unfit(RPC) == ""
+    assert many.unfit(RPC) == (
+        "lagged behind its load in 3 of 20 blocks, 20.0 ms at p99 at worst: they are void"
+    )
+    assert many.unfit(Cell("push", "round")) == ""

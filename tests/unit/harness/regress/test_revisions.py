@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -11,6 +14,7 @@ from fedbench.errors import ConfigError
 from harness.gate.compare import compare, key_of, suspected
 from harness.gate.margins import MARGINS
 from harness.gate.verdicts import Key
+from harness.regress import revisions
 from harness.regress.revisions import (
     Plan,
     RevisionFailed,
@@ -142,3 +146,74 @@ def test_a_revision_that_cannot_be_set_up_is_named(repository):
         checked_out(("HEAD",), SAID.append, repository),
     ):
         pass
+
+
+SLEEPING = "echo $$ > {pid}; sleep 60 & sleep 60\n"
+
+
+def gone(pid):
+    """Whether a process ends soon."""
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)  # another process has to end
+    return False
+
+
+def test_what_does_not_end_is_ended_with_its_children_and_named(repository, tmp_path, monkeypatch):
+    monkeypatch.setattr(revisions, "RUN_TIMEOUT_S", 0.5)
+    (repository / "scripts" / "setup").write_text(SLEEPING.format(pid=tmp_path / "pid"))
+    git(repository, "commit", "-qam", "sleepy")
+    with (
+        pytest.raises(RevisionFailed, match=r"did not end within 0 s: bash -c"),
+        checked_out(("HEAD",), SAID.append, repository),
+    ):
+        pass
+    pid = int((tmp_path / "pid").read_text())
+    assert gone(pid)
+    assert subprocess.run(["pgrep", "-g", str(pid), "-r", "D,R,S"], check=False).returncode == 1
+    assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_an_interrupt_ends_what_runs_and_leaves_nothing(repository, tmp_path, monkeypatch):
+    (repository / "scripts" / "setup").write_text(
+        f"sleep 0.3; kill -INT {os.getpid()}\n" + SLEEPING.format(pid=tmp_path / "pid")
+    )
+    git(repository, "commit", "-qam", "interrupted")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), checked_out(("HEAD",), SAID.append, repository):
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert list(tmp_path.glob("fedbench-ab-*")) == []
+    assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_another_repository_in_the_environment_is_not_looked_at(repository, tmp_path, monkeypatch):
+    fast = resolve("fast", repository)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    assert resolve("fast", repository) == fast
+
+
+def test_why_it_failed_is_told_though_git_cannot_clear_up(repository, monkeypatch):
+    monkeypatch.setattr(revisions, "GIT_TIMEOUT_S", 1e-9)
+    with pytest.raises(RevisionFailed, match="git rev-parse cannot be run"):
+        resolve("fast", repository)
+    monkeypatch.undo()
+
+    def fail():
+        with checked_out(("fast",), SAID.append, repository):
+            monkeypatch.setattr(revisions, "GIT_TIMEOUT_S", 1e-9)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    monkeypatch.undo()
+    git(repository, "worktree", "prune")
+    assert git(repository, "worktree", "list").count("\n") == 0
