@@ -37,12 +37,13 @@ def enough_blocks(pool: Pool, margins: Mapping[str, Margin]) -> int:
 
     Where none of those that the pool allows does, the most of them.
     """
+    varying = {key: values for key, values in pool.items() if key not in _constant(pool)}
     available, chosen = (len(blocks_of(pool)) - 1) // 4, CHOICES[0]  # pairs may begin at the second
     for blocks in CHOICES:
         if blocks > max(available, CHOICES[0]):
             break
         chosen = blocks
-        shares = least_side_by_side(pool, blocks)
+        shares = least_side_by_side(varying, blocks)
         usual = [key for key, share in shares.items() if share <= margins[key.metric].share]
         if shares and len(usual) >= USUAL_SHARE * len(shares):
             break

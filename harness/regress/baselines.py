@@ -97,7 +97,9 @@ def remove_baseline(name: str, *, root: Path = BASELINES) -> None:
     """
     folder = _folder(name, root)
     if name not in names(root=root):
-        raise NoBaseline(f"baseline {name!r}", [Problem("", f"is not in {root.resolve()}: nothing was removed")])
+        raise NoBaseline(
+            f"baseline {name!r}", [Problem("", f"is not in {root.resolve()}: nothing was removed")]
+        )
     shutil.rmtree(folder)
 
 

@@ -28,3 +28,9 @@ def test_what_is_zero_now_and_then_has_none():
 def test_blocks_follow_from_the_spread():
     assert enough_blocks(QUIET, MARGINS) == 8
     assert enough_blocks(NOISY, MARGINS) == 12  # the most that 60 base runs allow
+
+
+def test_what_is_constant_says_nothing_about_blocks():
+    constant = {ROUND._replace(arm=str(number)): dict.fromkeys(range(1, 61), 1.0) for number in range(50)}
+    for pool in (QUIET, NOISY):
+        assert enough_blocks({**pool, **constant}, MARGINS) == enough_blocks(pool, MARGINS)
