@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from harness.gate.verdicts import Key, Sides
     from harness.records.schema import Change
 
-_CONFIRMED = "; a fresh batch says the same"
+FRESH, HALF = "a fresh batch", "each half"
+"""Who says the same of what was suspected."""
 
 
 def confirmed(
-    first: Sequence[Change], second: Mapping[Key, Sides], margins: Mapping[str, Margin]
+    first: Sequence[Change],
+    second: Mapping[Key, Sides],
+    margins: Mapping[str, Margin],
+    by: str = FRESH,
 ) -> list[Change]:
     """Return the first batch's changes; suspicions that the second does not share are ``inconclusive``.
 
@@ -29,11 +33,12 @@ def confirmed(
         second: Samples of a fresh batch. Only what was suspected is tested on them, so that a suspicion is
             not held against metrics that nobody suspects.
         margins: As for the first batch.
+        by: What the second batch is.
     """
     keys = {key_of(change) for change in suspected(first)}
     tested = compare({key: sides for key, sides in second.items() if key in keys}, margins)
     again = {key_of(change): change for change in tested}
-    return [_confirmed(change, again.get(key_of(change))) for change in first]
+    return [_confirmed(change, again.get(key_of(change)), by) for change in first]
 
 
 def halved(
@@ -57,16 +62,16 @@ def halved(
 
     changes, middle = compare(sides, margins), len(steps) // 2
     for half in (steps[:middle], steps[middle:]):
-        changes = confirmed(changes, of(half), margins)
+        changes = confirmed(changes, of(half), margins, HALF)
     return changes
 
 
-def _confirmed(change: Change, again: Change | None) -> Change:
+def _confirmed(change: Change, again: Change | None, by: str) -> Change:
     if change.verdict not in ("regressed", "improved"):
         return change
     if again is not None and again.verdict == change.verdict:
-        return replace(change, reason=change.reason.removesuffix(_CONFIRMED) + _CONFIRMED)
+        same = f"; {by} says the same"
+        return replace(change, reason=change.reason.removesuffix(same) + same)
     said = "did not measure it" if again is None else f"says {again.verdict}"
-    return replace(
-        change, verdict="inconclusive", reason=f"{change.verdict} in one batch, and a fresh one {said}"
-    )
+    where = "in one batch, and a fresh one" if by == FRESH else "in all blocks, and half of them"
+    return replace(change, verdict="inconclusive", reason=f"{change.verdict} {where} {said}")

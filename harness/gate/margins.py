@@ -49,16 +49,15 @@ MARGINS: dict[str, Margin] = {
 
 _DISTURBED = ("latency", "round", "cpu", "wakeups", "intended")
 ALIKE = (
-    ("floor_ratio", "latency_hops", "round_s", "intended_p50_s", "latency_p50_s"),
-    ("intended_p99_s", "latency_p99_s"),
+    ("floor_ratio", "latency_hops", "round_s", "latency_p50_s"),
     ("cpu_s_per_op", "cpu_cores"),
     ("wakeups_per_op", "wakeups_per_client_per_s"),
     ("log_records_per_op", "log_records_per_s"),
 )
-"""Metrics that say the same of a cell: the first that it has is compared.
+"""Metrics that say the same of a cell: the first that it has is compared, one with its own floor first.
 
-One with its own floor goes first; in an open loop time counts from the moment that was intended, as a system
-that holds its callers up would hide behind the time they sent at.
+In an open loop the time from the moment that was intended says something else than that from the send: a
+system that holds its callers up shows in the first only.
 """
 
 

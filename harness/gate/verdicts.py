@@ -156,8 +156,7 @@ def verdict(found: Shown, p_worse: float, p_better: float, alpha: float) -> tupl
     if found.sides.identical:
         return "unchanged", "all samples are the same"
     if _within(found.difference, found, found.floor):
-        unit = METRICS[found.key.metric].unit
-        return "unchanged", f"the difference is within {found.floor:g} {unit}".rstrip()
+        return "unchanged", "the difference is within the absolute floor"
     directions: tuple[tuple[float, ChangeVerdict, float], ...] = (
         (p_worse, "regressed", estimate.low),
         (p_better, "improved", -estimate.high),

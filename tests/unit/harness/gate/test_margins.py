@@ -55,4 +55,4 @@ def test_of_metrics_that_say_the_same_one_is_compared() -> None:
     ]
     assert telling({"accuracy"}) == []
     opened = {f"{kind}_{p}_s" for kind in ("latency", "intended") for p in ("p50", "p99")}
-    assert telling(opened) == ["intended_p50_s", "intended_p99_s"]
+    assert set(telling(opened)) == opened  # a caller that is held up shows in one only
