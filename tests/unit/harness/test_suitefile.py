@@ -66,7 +66,7 @@ def small() -> dict[str, Any]:
 def test_the_shipped_suites_are_package_data() -> None:
     shipped = {entry.name for entry in files("harness").joinpath("suites").iterdir()}
     assert shipped == {f"{name}.yaml" for name in suite_names()}
-    assert suite_names() == ["acceptance", "check", "matrix", "overhead", "quick", "smoke"]
+    assert suite_names() == ["acceptance", "check", "matrix", "overhead", "quick", "smoke", "sweeps"]
 
 
 @pytest.mark.parametrize("name", ["acceptance", "quick", "smoke"])
@@ -382,7 +382,7 @@ def test_a_missing_file_is_named() -> None:
 def test_a_misspelt_suite_gets_the_nearest_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="quik: is no suite; did you mean 'quick'"):
         load_suite("quik", catalogue(), stack_names())
-    known = "acceptance, check, matrix, overhead, quick, smoke"
+    known = "acceptance, check, matrix, overhead, quick, smoke, sweeps"
     with pytest.raises(ConfigError, match=f"is no suite; known: {known}"):
         load_suite(str(tmp_path), catalogue(), stack_names())
 
