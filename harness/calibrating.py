@@ -53,7 +53,7 @@ def calibrate_here(
         run: Take these base runs instead.
 
     Returns:
-        The exit code: 1 where more than 1 % of the comparisons alarm, or fewer than 90 % detect, for certain.
+        The exit code: 1 where more than 1 % of the comparisons alarm, or fewer than 90 % detect.
     """
     machine = machine_class(fingerprint())
     kept = None if fresh or run is not None else calibration.known(machine)
@@ -84,8 +84,9 @@ def _say_rates(found: calibration.Calibration, out: Console) -> int:
     for rates in found.rates:
         out.print(
             f"{rates.procedure}: {rates.alarms} of {rates.comparisons} A/A comparisons alarmed "
-            f"(at most {rates.alarms_upper:.1%} at 95 %), {rates.detected} of {rates.injected} slow-downs of "
-            f"twice the margin were confirmed (at least {rates.detected_lower:.1%})",
+            f"(at most {rates.alarms_upper:.1%} at 95 %); of {rates.injected} slow-downs of twice what can "
+            f"be told {rates.detected} were confirmed (at least {rates.detected_lower:.1%}), of as many of "
+            f"twice the usual margin {rates.detected_usual}",
             highlight=False,
             soft_wrap=True,
         )

@@ -93,7 +93,7 @@ def compare_revisions(
     """
     machine = machine_class(fingerprint())
     file = _suite_file(suite)
-    rules = _rules(asked, machine, "paired", file.stem)
+    rules = _rules(asked, machine, "paired", file.stem if file.parent == SUITES else str(file))
     here = calibration.known(machine)
     plan = revisions.Plan(file, blocks or (here.blocks if here else USUAL_BLOCKS), int(time.time()))
     with revisions.checked_out(names, say) as (base, candidate):

@@ -1,11 +1,11 @@
 """How often the comparison errs: the same code on both sides, and slow-downs of known size. Pure.
 
 Base runs of one version are the pool, block by block. A comparison is drawn from it as commands make them:
-versions side by side (:class:`SideBySide`) as pairs of neighbours in time, stored runs (:class:`Apart`) as
-stretches of blocks; either with other blocks for its confirmation. Nothing has changed between the sides, so
-whatever is confirmed is a false alarm; a candidate with one metric made worse shows what is detected.
-Comparisons share base runs, so they are fewer independent trials than their number, and the exact bounds,
-which take them as independent, are narrower than they should be.
+versions side by side (:class:`SideBySide`) as neighbours in time, base, candidate and base again; stored runs
+(:class:`Apart`) as stretches of blocks; either with other blocks for its confirmation. Nothing has changed
+between the sides, so whatever is confirmed is a false alarm; a candidate with one metric made worse shows
+what is detected. Comparisons share base runs, so they are fewer independent trials than their number, and the
+exact bounds, which take them as independent, are narrower than they should be.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.gate.compare import compare, key_of, suspected
 from harness.gate.confirm import confirmed, halved
-from harness.gate.drawing import blocks_of, neighbours, stretches
+from harness.gate.drawing import blocks_of, stretches, trios
 from harness.gate.verdicts import Key, Sides
 from harness.records.metrics import METRICS
 from harness.stats.rates import rate_lower, rate_upper
@@ -26,7 +26,7 @@ from harness.stats.rates import rate_lower, rate_upper
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.gate.drawing import Pool
+    from harness.gate.drawing import Pool, Trio
     from harness.gate.margins import Margin
     from harness.records.schema import Change
 
@@ -55,7 +55,7 @@ class SideBySide(NamedTuple):
 
     Attributes:
         margins: What matters.
-        blocks: Pairs of each batch.
+        blocks: Blocks of each batch.
         least: Least share that can be told, by metric.
     """
 
@@ -64,11 +64,11 @@ class SideBySide(NamedTuple):
     least: Mapping[Key, float] = MappingProxyType({})
 
     def changes(self, pool: Pool, factors: Factors, rng: random.Random) -> list[Change]:
-        """Return the confirmed changes of two batches of pairs of neighbours."""
-        pairs = neighbours(blocks_of(pool), rng)
-        if len(pairs) < 2 * self.blocks:
-            raise ValueError(f"{len(pairs)} pairs of base runs are too few for two batches of {self.blocks}")
-        drawn = rng.sample(pairs, 2 * self.blocks)
+        """Return the confirmed changes of two batches of trios of neighbours."""
+        found = trios(blocks_of(pool), rng)
+        if len(found) < 2 * self.blocks:
+            raise ValueError(f"{len(found)} trios of base runs are too few for two batches of {self.blocks}")
+        drawn = rng.sample(found, 2 * self.blocks)
         first, second = (
             _paired(pool, batch, factors, self.least)
             for batch in (drawn[: self.blocks], drawn[self.blocks :])
@@ -142,11 +142,25 @@ def false_alarms(pool: Pool, procedure: Procedure, comparisons: int, seed: int) 
 
 
 def detections(
-    pool: Pool, margins: Mapping[str, Margin], procedure: Procedure, comparisons: int, seed: int
+    pool: Pool,
+    margins: Mapping[str, Margin],
+    procedure: Procedure,
+    comparisons: int,
+    seed: int,
+    *,
+    told: bool = True,
 ) -> Tally:
     """Compare a pool with itself, one metric made worse by twice its margin; each metric has its turn.
 
     A hit is a comparison that confirms that metric as regressed.
+
+    Args:
+        pool: The base runs.
+        margins: What matters.
+        procedure: How they are compared.
+        comparisons: How many.
+        seed: Of the draws.
+        told: Whether a margin is what can be told if that is more.
 
     Raises:
         ValueError: The pool is too small, or holds nothing that can be made worse.
@@ -157,7 +171,8 @@ def detections(
         raise ValueError("no metric of the base runs is large enough to be made worse by twice its margin")
     for number in range(comparisons):
         target = keys[number % len(keys)]
-        share = 1 + 2 * max(margins[target.metric].share, procedure.least.get(target, 0.0))
+        least = procedure.least.get(target, 0.0) if told else 0.0
+        share = 1 + 2 * max(margins[target.metric].share, least)
         factor = share if METRICS[target.metric].direction == "lower" else 1 / share
         found = suspected(procedure.changes(pool, {target: factor}, rng))
         hits += any(key_of(change) == target and change.verdict == "regressed" for change in found)
@@ -180,13 +195,14 @@ def injectable(pool: Pool, margins: Mapping[str, Margin]) -> list[Key]:
 
 
 def _paired(
-    pool: Pool, pairs: Sequence[tuple[int, int]], factors: Factors, least: Mapping[Key, float]
+    pool: Pool, batch: Sequence[Trio], factors: Factors, least: Mapping[Key, float]
 ) -> dict[Key, Sides]:
     sides = {}
     for key, values in pool.items():
-        both = [(values[a], values[b]) for a, b in pairs if a in values and b in values]
-        if both:
+        whole = [trio for trio in batch if values.keys() >= set(trio)]
+        if whole:
             factor = factors.get(key, 1.0)
-            candidate = [b * factor for _, b in both]
-            sides[key] = Sides([a for a, _ in both], candidate, least=least.get(key, 0.0))
+            base, candidate = [values[t.base] for t in whole], [values[t.candidate] * factor for t in whole]
+            control = [(values[t.base], values[t.again]) for t in whole]
+            sides[key] = Sides(base, candidate, least=least.get(key, 0.0), control=control)
     return sides

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.gate.verdicts import Key, Shown, Sides, shown, verdict
+from harness.gate.verdicts import Key, Shown, shown, verdict
 from harness.records.metrics import METRICS
 from harness.records.schema import Change
 from harness.stats.multiple import holm

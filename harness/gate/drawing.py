@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.gate.verdicts import Key
 
@@ -21,11 +21,18 @@ def blocks_of(pool: Pool) -> list[int]:
     return sorted({block for values in pool.values() for block in values})
 
 
-def neighbours(blocks: Sequence[int], rng: random.Random) -> list[tuple[int, int]]:
-    """Return disjoint pairs of neighbours; which of two is the base, and where they begin, is drawn."""
-    start = rng.randrange(2)
-    pairs = zip(blocks[start::2], blocks[start + 1 :: 2], strict=False)
-    return [pair if rng.random() < 0.5 else pair[::-1] for pair in pairs]
+class Trio(NamedTuple):
+    """Base runs that stand for one block of a comparison side by side."""
+
+    base: int
+    candidate: int
+    again: int
+
+
+def trios(blocks: Sequence[int], rng: random.Random) -> list[Trio]:
+    """Return disjoint trios of neighbours; which is which, and where they begin, is drawn."""
+    start = rng.randrange(len(blocks) % 3 + 1)
+    return [Trio(*rng.sample(blocks[at : at + 3], 3)) for at in range(start, len(blocks) - 2, 3)]
 
 
 def stretches(blocks: Sequence[int], length: int, rng: random.Random) -> list[Sequence[int]]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.gate.compare import ALPHA
-from harness.gate.drawing import blocks_of, neighbours, stretches
-from harness.stats.paired import signed_rank_interval
+from harness.gate.drawing import blocks_of, stretches, trios
+from harness.stats.paired import hodges_lehmann, signed_rank_interval
 from harness.stats.unpaired import rank_sum_interval
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def enough_blocks(pool: Pool, margins: Mapping[str, Margin]) -> int:
     Where none of those that the pool allows does, the most of them.
     """
     varying = {key: values for key, values in pool.items() if key not in _constant(pool)}
-    available, chosen = (len(blocks_of(pool)) - 1) // 4, CHOICES[0]  # pairs may begin at the second
+    available, chosen = len(blocks_of(pool)) // 6, CHOICES[0]  # two batches of trios
     for blocks in CHOICES:
         if blocks > max(available, CHOICES[0]):
             break
@@ -51,23 +51,27 @@ def enough_blocks(pool: Pool, margins: Mapping[str, Margin]) -> int:
 
 
 def least_side_by_side(pool: Pool, blocks: int, seed: int = 0) -> dict[Key, float]:
-    """Return the least margin that pairs of so many blocks can hold, by metric; 0 for one that is constant.
+    """Return the least margin that a batch of so many blocks can hold, by metric; 0 for one that is constant.
 
     A change of twice a margin is found where the lower bound of the pairs' log-ratios, without a change, lies
-    less than the margin below zero. So the margin is what :data:`WITHIN` of the bounds of redrawn pairs stay
-    within, at the confidence that Holm's method asks of the strongest suspicion. Metrics without such a
-    bound, and those with some zeros, have none.
+    less than the margin below zero, by more than its control shows of drift. So the margin is what
+    :data:`WITHIN` of redrawn batches stay within, at the confidence that Holm's method asks of the strongest
+    suspicion. Metrics without such a bound, and those with some zeros, have none.
     """
     rng, confidence = random.Random(seed), _confidence(pool)
     lacking: dict[Key, list[float]] = {key: [] for key in _positive(pool)}
     for _ in range(DRAWS):
-        pairs = neighbours(blocks_of(pool), rng)
-        batch = rng.sample(pairs, min(blocks, len(pairs)))
+        drawn = trios(blocks_of(pool), rng)
+        batch = rng.sample(drawn, min(blocks, len(drawn)))
         for key, found in lacking.items():
-            values = pool[key]
-            d = [math.log(values[b] / values[a]) for a, b in batch if a in values and b in values]
-            bounds = signed_rank_interval(d, confidence)
-            found += [-bounds.low, bounds.high]
+            logs = {block: math.log(value) for block, value in pool[key].items()}
+            whole = [trio for trio in batch if logs.keys() >= set(trio)]
+            if not whole:
+                found.append(math.inf)
+                continue
+            bounds = signed_rank_interval([logs[t.candidate] - logs[t.base] for t in whole], confidence)
+            apart = abs(hodges_lehmann([logs[t.again] - logs[t.base] for t in whole]))
+            found += [apart - bounds.low, apart + bounds.high]
     return _constant(pool) | _within(lacking)
 
 
@@ -85,9 +89,11 @@ def least_apart(pool: Pool, blocks: int, seed: int = 0) -> dict[Key, float]:
         for key, found in lacking.items():
             logs = {block: math.log(value) for block, value in pool[key].items()}
             x = [logs[b] for b in base if b in logs]
-            bounds = [
-                rank_sum_interval(x, [logs[b] for b in part if b in logs], level) for part, level in halves
-            ]
+            parts = [([logs[b] for b in part if b in logs], level) for part, level in halves]
+            if not x or not all(part for part, _ in parts):
+                found.append(math.inf)
+                continue
+            bounds = [rank_sum_interval(x, part, level) for part, level in parts]
             found += [max(-bound.low for bound in bounds), max(bound.high for bound in bounds)]
     return _constant(pool) | _within(lacking)
 

@@ -47,7 +47,6 @@ MARGINS: dict[str, Margin] = {
 }
 """Metrics that are not here are reported and decide nothing. Where they come from: docs/measuring.md."""
 
-_DISTURBED = ("latency", "round", "cpu", "wakeups", "intended")
 ALIKE = (
     ("floor_ratio", "latency_hops", "round_s", "latency_p50_s"),
     ("cpu_s_per_op", "cpu_cores"),
@@ -64,13 +63,18 @@ system that holds its callers up shows in the first only.
 def telling(metrics: Collection[str]) -> list[str]:
     """Return the gated metrics of a cell that are compared, of those it has values of.
 
-    Where the peak of memory was sampled, that took time, and times are not compared.
+    Where the peak of memory was sampled, that took time: only memory and log records are compared.
     """
     there = [name for name in MARGINS if name in metrics]
     if "memory_peak_bytes" in there:
-        there = [name for name in there if not name.startswith(_DISTURBED)]
+        there = [name for name in there if name.endswith("_bytes") or name.startswith("log_")]
     spare = {name for group in ALIKE for name in [one for one in group if one in there][1:]}
     return [name for name in there if name not in spare]
+
+
+def counted(metric: str) -> bool:
+    """Whether a metric counts something: its outliers were there; a time's may be the machine's."""
+    return metric.startswith(("log_", "wakeups_")) or metric.endswith("_bytes")
 
 
 def overridden(assignments: Iterable[str]) -> Mapping[str, Margin]:

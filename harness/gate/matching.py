@@ -12,7 +12,7 @@ import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.gate.margins import telling
-from harness.gate.stored import Cell, Setup
+from harness.gate.stored import VOID_SHARE, Cell, Setup
 from harness.gate.verdicts import Key, Sides
 from harness.records.metrics import METRICS
 
@@ -51,6 +51,8 @@ def unpaired(
     """
     sides, blocks = {}, {}
     for key in compared(base, candidate):
+        if untold(key, base, sticks):
+            continue
         before, after = (_values(run, key, sticks, base) for run in (base, candidate))
         sides[key] = Sides([*before.values()], [*after.values()], paired=False)
         blocks[key] = after
@@ -70,20 +72,34 @@ def paired(base: Stored, candidate: Stored) -> dict[Key, Sides]:
 
 def at_floor(run: Stored, sticks: Yardsticks) -> dict[Key, Values]:
     """Return what of a run is compared, times as they would be with the floors at their median."""
-    return {key: _values(run, key, sticks, run) for key in compared(run, run)}
+    return {key: _values(run, key, sticks, run) for key in compared(run, run) if not untold(key, run, sticks)}
 
 
 def yardsticks(*runs: Stored) -> Yardsticks | None:
-    """Return for each event loop the first floor that all runs timed in each block; None if there is none."""
-    loops = {setup.loop for run in runs for setup in run.setups.values()}
+    """Return for each event loop the first floor that all runs timed, in nearly every block.
+
+    A loop of which there is none lacks; None if no run has any floors at all.
+    """
+    if not any(run.floors for run in runs):
+        return None
     common = sorted(
         floor
         for floor in runs[0].floors
-        if all(set(run.steps) == run.floors.get(floor, {}).keys() for run in runs)
+        if all(len(run.floors.get(floor, {})) >= (1 - VOID_SHARE) * len(run.steps) for run in runs)
     )
-    found = {loop: next((floor for floor in common if floor[1].loop == loop), None) for loop in loops}
-    chosen = {loop: floor for loop, floor in found.items() if floor is not None}
-    return chosen if chosen and len(chosen) == len(loops) else None
+    return {floor[1].loop: floor for floor in reversed(common)}
+
+
+def untold(key: Key, run: Stored, sticks: Yardsticks | None) -> bool:
+    """Whether a metric is a time that floors should tell, and there is none for its event loop."""
+    if sticks is None or not is_time(key):
+        return False
+    return run.setups[Cell(key.arm, key.workload)].loop not in sticks
+
+
+def is_time(key: Key) -> bool:
+    """Whether a metric follows the speed of the machine."""
+    return METRICS[key.metric].unit in _TIMES
 
 
 def compared(base: Stored, candidate: Stored) -> list[Key]:
@@ -93,11 +109,18 @@ def compared(base: Stored, candidate: Stored) -> list[Key]:
         for cell in candidate.setups
         if _comparable(cell, base, candidate)
         for name in telling(base.metrics(cell) & candidate.metrics(cell))
+        if not _sparse(Key(*cell, name), base, candidate)
     ]
 
 
-def left_out(base: Stored, candidate: Stored) -> LeftOut:
-    """Return what is not compared, and why."""
+def left_out(base: Stored, candidate: Stored, sticks: Yardsticks | None = None) -> LeftOut:
+    """Return what is not compared, and why.
+
+    Args:
+        base: The base.
+        candidate: The candidate.
+        sticks: What times are divided by; None if they are taken as they are.
+    """
     found = LeftOut([], [])
     for cell in dict.fromkeys((*base.setups, *candidate.setups)):
         name = f"{cell.arm} {cell.workload}"
@@ -118,6 +141,11 @@ def left_out(base: Stored, candidate: Stored) -> LeftOut:
             before, after = base.metrics(cell), candidate.metrics(cell)
             problems += [f"{name} {m}: only the base has it" for m in _beyond(before, after)]
             found.new.extend(f"{name} {m}: only the candidate has it" for m in _beyond(after, before))
+            keys = [Key(*cell, m) for m in telling(before & after)]
+            problems += filter(None, (_sparse(key, base, candidate) for key in keys))
+            problems += [
+                f"{' '.join(key)}: not every block has a floor" for key in keys if untold(key, base, sticks)
+            ]
         found.lacking.extend(problems)
     return found
 
@@ -131,6 +159,15 @@ def controlled(samples: Mapping[Key, Sides], control: Mapping[Key, Sides]) -> di
             again = list(zip(control[key].base, control[key].candidate, strict=True))
         found[key] = sides._replace(control=again)
     return found
+
+
+def _sparse(key: Key, base: Stored, candidate: Stored) -> str:
+    """Return in how many blocks the candidate measured a metric, if that is far fewer than in the base."""
+    shares = [len(run.values[key]) / len(run.steps) for run in (base, candidate)]
+    if shares[1] >= shares[0] - VOID_SHARE:
+        return ""
+    measured = f"measured in {len(candidate.values[key])} of {len(candidate.steps)} blocks"
+    return f"{' '.join(key)}: the candidate {measured} only"
 
 
 def _beyond(metrics: set[str], others: set[str]) -> list[str]:
@@ -150,8 +187,8 @@ def _comparable(cell: Cell, base: Stored, candidate: Stored) -> bool:
 def _values(run: Stored, key: Key, sticks: Yardsticks | None, like: Stored) -> Values:
     """Return the values of a metric; times as they would be with the floor at its median of another run."""
     values = run.values[key]
-    if sticks is None or METRICS[key.metric].unit not in _TIMES:
+    if sticks is None or not is_time(key):
         return values
     stick = sticks[run.setups[Cell(key.arm, key.workload)].loop]
     floors, usual = run.floors[stick], statistics.median(like.floors[stick].values())
-    return {block: value / floors[block] * usual for block, value in values.items()}
+    return {block: value / floors[block] * usual for block, value in values.items() if block in floors}

@@ -17,8 +17,10 @@ YARDSTICKS = ("floors", "grpc_aio", "polling")
 """Stacks that others are measured against: a change of theirs is none of ours."""
 
 FLOOR_METRIC = "latency_p50_s"
+LEAST_FLOOR_S = 1e-9
+"""A floor below is no time of anything."""
 VOID_SHARE = 0.1
-"""Share of the blocks that may be void before the cell is."""
+"""Share of the blocks that may lack something without harm: a sample, a floor, a load that came in time."""
 _BOUNDS = dict.fromkeys(("latency_p99_s", "intended_p99_s"), "latency_p99_bound_s")
 """Metrics that say nothing without another: a 99th percentile of less than 299 operations has no bound."""
 
@@ -86,7 +88,7 @@ def stored(observations: Iterable[Observation]) -> Stored:
         cell, setup = Cell(o.arm, o.workload), _setup(o)
         if o.stack in YARDSTICKS:
             value = o.metrics.get(FLOOR_METRIC)
-            if o.stack == "floors" and o.status == "ok" and value:
+            if o.stack == "floors" and o.status == "ok" and value is not None and value >= LEAST_FLOOR_S:
                 made.floors.setdefault((cell, setup), {})[o.block] = value
             continue
         made.setups[cell] = setup

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from harness.gate.margins import counted
 from harness.records.metrics import METRICS
 from harness.stats.paired import Estimate, hodges_lehmann, signed_rank_interval, signed_rank_p
 from harness.stats.unpaired import rank_sum_interval, rank_sum_p
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
     from harness.gate.margins import Margin
     from harness.records.schema import ChangeVerdict
+
+
+ROUNDING = 1e-9
+"""Share by which a change of exactly a limit may seem to exceed it."""
+CONTROLLED = 0.9
+"""Share of the blocks that a control must have, to be one."""
 
 
 class Key(NamedTuple):
@@ -42,7 +49,7 @@ class Sides(NamedTuple):
         least: Least share that can be told here, from a calibration: what is no further is no change.
         further: How many more times that a change must exceed it, for what runs made apart may differ by.
         control: What the base measured, and measured again, in blocks of the same batch; None where no
-            control was planned, empty where one was and came to nothing.
+            control was planned. One that lacks more than a tenth of the blocks has come to nothing.
     """
 
     base: Sequence[float]
@@ -79,7 +86,9 @@ class Shown(NamedTuple):
         apart: How far the same code lay apart; None where a control was planned and came to nothing.
         estimate: Of the change, with one-sided bounds.
         difference: The same in the metric's unit.
-        mean: Difference of the means, in the metric's unit: what happens in a few blocks only shows here.
+        mean: Distance of the means, in the metric's unit, of what is counted: no median shows what is in
+            a few blocks only. 0 for times, whose outliers may be the machine's.
+        means: The same on the scale of the estimate.
         floor: Difference in the unit below which nothing is said.
         p_worse: One-sided p-value of a change for the worse beyond what can be told.
         p_better: The same for the better.
@@ -96,6 +105,7 @@ class Shown(NamedTuple):
     estimate: Estimate
     difference: Estimate
     mean: float
+    means: float
     floor: float
     p_worse: float
     p_better: float
@@ -115,12 +125,12 @@ def shown(key: Key, sides: Sides, margin: Margin) -> Shown:
     def turned(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return sign * (np.log(values) if relative else values)
 
-    usual = max(float(np.median(np.abs(base))), float(np.median(np.abs(candidate))))
-
+    usual = float(np.median(np.abs(base)))
     share, told = margin.share, max(margin.share, sides.least)
     if not relative:
         share, told = (max(margin.floor, limit * usual) for limit in (share, told))
     within, beyond = (math.log1p(limit) if relative else limit for limit in (share, told))
+    beyond *= 1 + ROUNDING  # what lies exactly there is not beyond
     x, y = turned(base), turned(candidate)
     p_worse, p_better = (_p(one, other, beyond, sides.paired) for one, other in ((x, y), (y, x)))
     estimate = _estimate(x, y, sides.paired)
@@ -136,7 +146,7 @@ def shown(key: Key, sides: Sides, margin: Margin) -> Shown:
         _apart(sides, turned(control), beyond),
         estimate,
         difference,
-        sign * float(candidate.mean() - base.mean()),
+        *_means(key, base, candidate, relative),
         margin.floor,
         p_worse,
         p_better,
@@ -155,7 +165,7 @@ def verdict(found: Shown, p_worse: float, p_better: float, alpha: float) -> tupl
     estimate = found.estimate
     if found.sides.identical:
         return "unchanged", "all samples are the same"
-    if _within(found.difference, found, found.floor):
+    if _within(found.difference, found.mean, found.floor):
         return "unchanged", "the difference is within the absolute floor"
     directions: tuple[tuple[float, ChangeVerdict, float], ...] = (
         (p_worse, "regressed", estimate.low),
@@ -164,7 +174,7 @@ def verdict(found: Shown, p_worse: float, p_better: float, alpha: float) -> tupl
     for p, name, toward in directions:
         if p <= alpha and abs(found.difference.value) > found.floor:
             return _change(found, p, name, toward)
-    if _within(estimate, found, found.within):
+    if _within(estimate, found.means, found.within):
         return "unchanged", "both bounds lie within the margin"
     return "inconclusive", _unsure(found, min(p_worse, p_better))
 
@@ -188,10 +198,19 @@ def _change(found: Shown, p: float, name: ChangeVerdict, toward: float) -> tuple
     return "contaminated", f"the same code lay {lay} apart: that could explain it"
 
 
-def _within(estimate: Estimate, found: Shown, limit: float) -> bool:
-    """Whether both bounds lie within a limit; of counts that may be zero the mean, too: a few odd blocks."""
-    inside = -limit <= estimate.low and estimate.high <= limit
-    return inside and (found.relative or abs(found.mean) <= limit)
+def _within(estimate: Estimate, mean: float, limit: float) -> bool:
+    """Whether both bounds lie within a limit, and the means no further apart."""
+    return -limit <= estimate.low and estimate.high <= limit and mean <= limit
+
+
+def _means(
+    key: Key, base: NDArray[np.float64], candidate: NDArray[np.float64], relative: bool
+) -> tuple[float, float]:
+    if not counted(key.metric):
+        return 0.0, 0.0
+    before, after = float(base.mean()), float(candidate.mean())
+    apart = abs(after - before)
+    return apart, abs(math.log(after / before)) if relative else apart
 
 
 def _unsure(found: Shown, p: float) -> str:
@@ -212,7 +231,7 @@ def _unsure(found: Shown, p: float) -> str:
 def _apart(sides: Sides, control: NDArray[np.float64], beyond: float) -> float | None:
     if sides.control is None:
         return sides.further * beyond
-    if not len(control):
+    if len(control) < CONTROLLED * len(sides.base):
         return None
     return abs(hodges_lehmann((control[:, 1] - control[:, 0]).tolist()))
 

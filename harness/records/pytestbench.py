@@ -51,8 +51,8 @@ class _File(msgspec.Struct, frozen=True):
     benchmarks: list[_Benchmark]
 
 
-def load(paths: Sequence[Path]) -> dict[str, list[float]]:
-    """Return the medians of every benchmark in seconds, one a file, by full name and in the files' order.
+def load(paths: Sequence[Path]) -> dict[str, dict[int, float]]:
+    """Return the medians of every benchmark in seconds, by full name and number of the file from 1.
 
     A benchmark that only some of the files hold has fewer samples.
 
@@ -66,10 +66,10 @@ def load(paths: Sequence[Path]) -> dict[str, list[float]]:
     """
     if not paths:
         raise ConfigError("benchmarks", [Problem("", f"no files: make some with `{_MAKE}`, one a run")])
-    samples: dict[str, list[float]] = {}
+    samples: dict[str, dict[int, float]] = {}
     runs: dict[str, Path] = {}
     machine = ""
-    for path in paths:
+    for number, path in enumerate(paths, 1):
         file = _read(path)
         if file.datetime in runs:
             message = f"is the same run as {runs[file.datetime]}: a run counts once"
@@ -81,7 +81,7 @@ def load(paths: Sequence[Path]) -> dict[str, list[float]]:
         machine = found
         runs[file.datetime] = path
         for benchmark in file.benchmarks:
-            samples.setdefault(benchmark.fullname, []).append(benchmark.stats.median)
+            samples.setdefault(benchmark.fullname, {})[number] = benchmark.stats.median
     return samples
 
 

@@ -199,8 +199,9 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         comparisons: A/A comparisons that were drawn.
         alarms: Those with any change that a fresh batch confirmed.
         alarms_upper: Upper 95 % bound of that rate.
-        injected: Comparisons with a slow-down of twice the margin in one metric.
+        injected: Comparisons with a slow-down in one metric, of twice what can be told of it.
         detected: Those that found it, confirmed.
+        detected_usual: Of as many with twice the usual margin, those that found it; null in older records.
         detected_lower: Lower 95 % bound of that rate.
         blocks: Blocks of each batch, or of each stored run.
     """
@@ -214,6 +215,7 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     injected: int
     detected: int
     detected_lower: float
+    detected_usual: int | None = None
     blocks: int
 
 

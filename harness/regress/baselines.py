@@ -59,7 +59,11 @@ def set_baseline(name: str, run: StoredRun, *, replace_old: bool = False, root: 
         if target.exists():
             old = fresh.with_name(f"{fresh.name}.old")
             os.rename(target, old)
-            os.rename(fresh, target)
+            try:
+                os.rename(fresh, target)
+            except OSError:
+                os.rename(old, target)
+                raise
             shutil.rmtree(old)
         else:
             os.rename(fresh, target)

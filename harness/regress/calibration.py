@@ -12,6 +12,7 @@ import msgspec
 from fedbench.errors import ConfigError, Problem
 from harness.gate.calibrate import Apart, SideBySide, detections, false_alarms
 from harness.gate.least import enough_blocks, least_apart, least_side_by_side
+from harness.gate.margins import MARGINS
 from harness.gate.matching import at_floor, compared, yardsticks
 from harness.gate.stored import stored
 from harness.gate.verdicts import Key
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from harness.regress.runs import StoredRun
 
 CALIBRATIONS = Path("results") / "calibrations"
-VERSION = 2
+VERSION = 3
 STORED_BLOCKS = 20
 """Blocks of the stored runs that are drawn."""
 
@@ -74,9 +75,16 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     alarming: dict[str, dict[str, int]]
 
     def __post_init__(self) -> None:
-        """Check the names of metrics."""
+        """Check what was read.
+
+        Raises:
+            ValueError: A name is that of no gated metric of a cell, or there are no blocks.
+        """
         for name in chain(self.base.paired, self.base.floored, *self.least.values()):
-            _key(name)
+            if _key(name).metric not in MARGINS:
+                raise ValueError(f"{name!r} names no metric that is compared")
+        if self.blocks < 1:
+            raise ValueError(f"blocks is {self.blocks}")
 
     def rates_of(self, procedure: str) -> Rates | None:
         """Return the rates of ``paired`` or ``stored``."""
@@ -131,6 +139,7 @@ def calibrate(base: BaseRuns, margins: Mapping[str, Margin], comparisons: int, s
             name: (
                 false_alarms(pool, procedure, comparisons, seed + 1),
                 detections(pool, margins, procedure, comparisons, seed + 2),
+                detections(pool, margins, procedure, comparisons, seed + 3, told=False),
             )
             for name, (pool, procedure, _) in procedures.items()
         }
@@ -147,7 +156,7 @@ def calibrate(base: BaseRuns, margins: Mapping[str, Margin], comparisons: int, s
         },
         alarming={
             name: {"/".join(key): count for key, count in sorted(alarms.others.items())}
-            for name, (alarms, _) in tallies.items()
+            for name, (alarms, *_) in tallies.items()
         },
     )
 
@@ -171,7 +180,10 @@ def known(machine: str, root: Path = CALIBRATIONS) -> Calibration | None:
         data = msgspec.json.decode(path.read_bytes())
         if not isinstance(data, dict) or data.get("version") != VERSION:
             raise msgspec.ValidationError("it is of another version")
-        return msgspec.json.decode(path.read_bytes(), type=Calibration)
+        found = msgspec.json.decode(path.read_bytes(), type=Calibration)
+        if found.base.machine != machine:
+            raise msgspec.ValidationError(f"it is of {found.base.machine}, not of {machine}")
+        return found
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -198,7 +210,9 @@ def _key(name: str) -> Key:
     return Key(*parts)
 
 
-def _rates(procedure: str, base: BaseRuns, alarms: Tally, found: Tally, *, blocks: int) -> Rates:
+def _rates(
+    procedure: str, base: BaseRuns, alarms: Tally, found: Tally, usual: Tally, *, blocks: int
+) -> Rates:
     return Rates(
         procedure="paired" if procedure == "paired" else "stored",
         machine=base.machine,
@@ -209,5 +223,6 @@ def _rates(procedure: str, base: BaseRuns, alarms: Tally, found: Tally, *, block
         injected=found.comparisons,
         detected=found.hits,
         detected_lower=found.lower,
+        detected_usual=usual.hits,
         blocks=blocks,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from harness.gate.confirm import halved
@@ -11,10 +12,14 @@ from harness.regress.baselines import check_machine
 from harness.regress.concluding import Compared, concluded, powerless
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.records.schema import ComparisonRecord
     from harness.regress.concluding import Rules
     from harness.regress.runs import StoredRun
 
+APART_DAYS = 7
+"""From here on a machine may have become another."""
 FEWEST = 8
 """Blocks of a candidate of which each half can confirm something."""
 
@@ -41,19 +46,20 @@ def compare_stored(
     before, after = stored(base.observations), stored(candidate.observations)
     sticks = yardsticks(before, after)
     samples, blocks = unpaired(before, after, sticks)
-    least = rules.least
+    least = rules.least if sticks is not None else {}
     judged = {
         key: sides._replace(least=least.get(key, 0.0), further=float(key not in least))
         for key, sides in samples.items()
     }
     warnings = [f"{run.name}: {warning}" for run in (base, candidate) for warning in run.record.warnings]
     if sticks is None:
-        warnings.append("times are compared as they are: not every block of both runs has a floor")
+        warnings.append("times are compared as they are: neither run has a floor")
     if len(after.steps) < FEWEST:
         warnings.append(
             f"{candidate.name} has {len(after.steps)} blocks: with fewer than {FEWEST} hardly any change "
             "can be confirmed"
         )
+    warnings += _circumstances(base, candidate)
     made = Compared(
         kind=kind,
         base=base.name,
@@ -62,7 +68,29 @@ def compare_stored(
         environment=candidate.record.environment,
         changes=halved(judged, blocks, after.steps, rules.margins),
         failed=after.failed,
-        left_out=left_out(before, after),
+        left_out=left_out(before, after, sticks),
         warnings=[*warnings, *powerless(judged)],
     )
     return concluded(made, rules, command)
+
+
+def _circumstances(base: StoredRun, candidate: StoredRun) -> Iterator[str]:
+    """Return what was otherwise when the base was measured, and is no part of the class of machines."""
+    there, here = base.record.environment, candidate.record.environment
+    for name in ("kernel", "governor", "packages"):
+        if there.get(name) != here.get(name):
+            yield f"{name} differs: {base.name} had {there.get(name)}, {candidate.name} {here.get(name)}"
+    days = abs((_when(candidate) - _when(base)).days)
+    if days >= APART_DAYS:
+        yield (
+            f"the runs lie {days} days apart, and what the same code differs by was told within an hour: "
+            "measure both by `fedbench ab`"
+        )
+
+
+def _when(run: StoredRun) -> datetime:
+    """Return when a run began; results of pytest-benchmark do not say."""
+    try:
+        return datetime.strptime(run.record.started_utc, "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return datetime.min

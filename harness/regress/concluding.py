@@ -31,7 +31,7 @@ class Rules(NamedTuple):
         margins: What matters, by metric.
         rates: How often the comparison errs on this class of machines, None if it was not calibrated.
         least: Least margins that can be told here, by metric of a cell; empty if it was not calibrated.
-        fail_on: ``regressed`` lets what is inconclusive pass.
+        fail_on: ``regressed`` lets what is inconclusive pass, but nothing that the candidate lacks.
         warnings: What to know about these.
     """
 
@@ -112,7 +112,9 @@ def conclude(made: Compared, fail_on: FailOn) -> tuple[str, str, ExitCode]:
     lacking = made.left_out.lacking
     if lacking:
         summary += f"; not compared: {lacking[0]}" + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
-    if counts["inconclusive"] or counts["contaminated"] or lacking:
+    if lacking:
+        return "inconclusive", summary, ExitCode.INCONCLUSIVE
+    if counts["inconclusive"] or counts["contaminated"]:
         code = ExitCode.OK if fail_on == "regressed" else ExitCode.INCONCLUSIVE
         return "inconclusive", summary, code
     return ("improved" if counts["improved"] else "unchanged"), summary, ExitCode.OK

@@ -27,7 +27,7 @@ def stored_benchmarks(paths: Sequence[Path]) -> StoredRun:
     made = [
         _observation(name, block, value)
         for name, values in samples.items()
-        for block, value in enumerate(values, 1)
+        for block, value in values.items()
     ]
     count = len(paths)
     record = RunRecord(

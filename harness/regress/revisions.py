@@ -193,7 +193,16 @@ def _run(revision: Revision, plan: Plan, seed: int, out: Path) -> list[Observati
         said = _last(done.stderr or done.stdout)
         exited = f"cannot run the suite {plan.suite.name} (exit code {done.returncode})"
         raise RevisionFailed(f"{revision.commit[:7]} {exited}: {said}")
-    return Store(folders[0]).observations()
+    store = Store(folders[0])
+    try:
+        ended = store.read_run().ended
+    except ConfigError as error:
+        raise RevisionFailed(f"{revision.commit[:7]} left no record of its run: {error}") from error
+    if ended != "complete":
+        raise RevisionFailed(
+            f"{revision.commit[:7]} did not complete the suite ({ended}): {_last(done.stderr)}"
+        )
+    return store.observations()
 
 
 def _wait_for(command: Sequence[str], folder: Path, commit: str) -> subprocess.CompletedProcess[str]:
@@ -202,33 +211,36 @@ def _wait_for(command: Sequence[str], folder: Path, commit: str) -> subprocess.C
     Raises:
         RevisionFailed: It did not end in time.
     """
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    # Files, not pipes: a child that it left behind may hold these open.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(
+            command, cwd=folder, env=_environment(), stdout=out, stderr=err, start_new_session=True
+        )
         try:
-            out, err = process.communicate(timeout=RUN_TIMEOUT_S)
+            process.wait(RUN_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             took = f"did not end within {error.timeout:.0f} s: {' '.join(command[:3])}"
             raise RevisionFailed(f"{commit[:7]} {took}") from error
         finally:
             _end(process)
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read())
+    return subprocess.CompletedProcess(command, process.returncode, *texts)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a process and its group: let it clear up if it still runs, kill what is left."""
-    with contextlib.suppress(ProcessLookupError):  # nobody of the group is left
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that still runs: let it clear up, then kill what is left of its group."""
+    try:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
+            process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(CLEARING_UP_S)
-        os.killpg(process.pid, signal.SIGKILL)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # nobody of the group is left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _environment() -> dict[str, str]:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedbench.errors import ConfigError, Problem
+from harness.records.metrics import METRICS
 from harness.records.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.records.schema import Observation, RunRecord
+
+
+MOST = 1e15
+"""More than any metric can be, in any unit."""
+_NEVER_NEGATIVE = ("s", "s/op", "cores", "1/op")
 
 
 class StoredRun(NamedTuple):
@@ -36,8 +42,8 @@ def read_run(folder: Path, name: str = "", *, whole: bool = True) -> StoredRun:
         whole: Whether it must not have been broken off, by its budget or a person.
 
     Raises:
-        ConfigError: There is none, it is damaged, of another schema, was broken off or profiled, or holds
-            nothing.
+        ConfigError: There is none, it is damaged, of another schema, was broken off or profiled, holds
+            nothing, or what nobody can have measured.
     """
     if not folder.is_dir():
         raise ConfigError(str(folder), [Problem("", "is no folder: name the folder of a run")])
@@ -49,6 +55,21 @@ def read_run(folder: Path, name: str = "", *, whole: bool = True) -> StoredRun:
         raise ConfigError(str(folder), [problem])
     if record.profiled:
         raise ConfigError(str(folder), [Problem("", "was profiled: measure without --profile")])
+    for observation in observations:
+        wrong = _wrong(observation)
+        if wrong:
+            where = f"block {observation.block} of {observation.arm} {observation.workload}"
+            raise ConfigError(str(folder), [Problem(where, f"{wrong}: that was not measured")])
     if not any(observation.status == "ok" for observation in observations):
         raise ConfigError(str(folder), [Problem("", "holds no cell that was measured: nothing to compare")])
     return StoredRun(name or record.run_id, record, observations)
+
+
+def _wrong(observation: Observation) -> str:
+    """Return what of an observation cannot be, empty if all of it can."""
+    for name, value in observation.metrics.items():
+        if value is not None and name in METRICS:
+            least = 0.0 if METRICS[name].unit in _NEVER_NEGATIVE else -MOST
+            if not least <= value <= MOST:
+                return f"{name} is {value:g}"
+    return ""

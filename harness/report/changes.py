@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from harness.report.circumstances import facts
+from harness.report.circumstances import facts, usual
 from harness.report.document import Bullets, Paragraph, Part, Role, Section, Table
 from harness.report.format import NOTHING, clean, compact, quantity
 
@@ -124,8 +124,8 @@ def reliability(rates: Rates | None) -> str:
     return (
         f"{rates.alarms} of {rates.comparisons} comparisons of the same code raised a false alarm (at most "
         f"{_share(rates.alarms_upper)} at 95 % confidence); {rates.detected} of {rates.injected} slow-downs "
-        f"of twice the margin were found (at least {_share(rates.detected_lower)}); batches of "
-        f"{rates.blocks} blocks, {clean(rates.machine)}, measured {clean(rates.measured_utc)}"
+        f"of twice what can be told were found (at least {_share(rates.detected_lower)}){usual(rates)}; "
+        f"batches of {rates.blocks} blocks, {clean(rates.machine)}, measured {clean(rates.measured_utc)}"
     )
 
 

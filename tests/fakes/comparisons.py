@@ -17,6 +17,7 @@ RATES = Rates(
     injected=300,
     detected=290,
     detected_lower=0.9438,
+    detected_usual=210,
     blocks=10,
 )
 

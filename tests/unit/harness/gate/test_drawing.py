@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from harness.gate.drawing import blocks_of, neighbours, stretches
+from harness.gate.drawing import blocks_of, stretches, trios
 from tests.unit.harness.gate.pools import QUIET, ROUND
 
 
@@ -13,15 +13,15 @@ def test_blocks_are_those_of_any_metric():
     assert blocks_of(QUIET) == list(range(1, 61))
 
 
-def test_pairs_are_disjoint_neighbours_in_either_order():
-    seen = set()
-    for seed in range(20):
-        pairs = neighbours([1, 2, 3, 5, 8, 9], random.Random(seed))
-        flat = [block for pair in pairs for block in pair]
-        assert len(set(flat)) == len(flat)
-        assert {tuple(sorted(pair)) for pair in pairs} in ({(1, 2), (3, 5), (8, 9)}, {(2, 3), (5, 8)})
-        seen |= set(pairs)
-    assert {(1, 2), (2, 1), (2, 3), (3, 2)} <= seen
+def test_trios_are_disjoint_neighbours_in_any_order():
+    seen, orders = set(), set()
+    for seed in range(200):
+        found = trios([1, 2, 3, 5, 8, 9, 10], random.Random(seed))
+        seen.add(tuple(tuple(sorted(trio)) for trio in found))
+        orders |= set(found)
+    assert seen == {((1, 2, 3), (5, 8, 9)), ((2, 3, 5), (8, 9, 10))}
+    assert len([trio for trio in orders if set(trio) == {1, 2, 3}]) == 6
+    assert len(trios(list(range(120)), random.Random(0))) == 40
 
 
 def test_stretches_are_whole_disjoint_and_either_comes_first():

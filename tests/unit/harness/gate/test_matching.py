@@ -59,19 +59,45 @@ def test_each_loop_has_a_floor_of_its_own():
         assert sides[key].base == pytest.approx([*base.values[key].values()], rel=0.1)
 
 
-def test_the_floor_is_one_that_both_runs_timed_in_every_block():
+def test_the_floor_is_one_that_both_runs_timed():
     made = observations(3)
     extra = [replace(o, arm="a_floor") for o in made if o.stack == "floors"]
     base, both = stored([*extra, *made]), stored(made)
     assert yardsticks(base)["uvloop"][0] == Cell("a_floor", "bare")
     assert yardsticks(base, both)["uvloop"][0] == Cell("floors", "bare")
-    sometimes = stored([o for o in made if not (o.stack == "floors" and o.block == 2)])
-    none = stored(observations(3, floors=False))
+    assert yardsticks(stored(observations(3, floors=False))) is None
     other_loop = stored(replace(o, loop="asyncio") if o.stack == "floors" else o for o in made)
-    assert yardsticks(stored([])) is None
-    for lacking in (sometimes, none, other_loop):
-        assert yardsticks(lacking) is None
-        assert yardsticks(both, lacking) is None
+    assert yardsticks(other_loop).keys() == {"asyncio"}
+    assert yardsticks(both, other_loop) == {}
+
+
+@pytest.mark.parametrize(("lost", "told"), [(1, True), (2, True), (3, False)])
+def test_a_block_without_its_floor_is_no_sample_and_many_tell_no_time(lost, told):
+    """The machine is twice as fast when the candidate runs: as it was measured, all times are half."""
+    base = stored(observations(20))
+    candidate = stored(
+        o for o in observations(20, speed=2.0) if not (o.stack == "floors" and o.block <= lost)
+    )
+    sticks = yardsticks(base, candidate)
+    sides, blocks = unpaired(base, candidate, sticks)
+    lines = left_out(base, candidate, sticks).lacking
+    assert (ROUND in sides, "push round round_s: not every block has a floor" in lines) == (told, not told)
+    assert len(sides[WAKEUPS].candidate) == 20  # a count needs none
+    if told:
+        assert blocks[ROUND].keys() == set(range(lost + 1, 21))
+        assert sorted(sides[ROUND].candidate)[9] == pytest.approx(0.002, rel=0.05)
+
+
+def test_what_is_measured_in_few_blocks_only_is_lost():
+    base = stored(observations(20))
+    for kept, compared_too in ((18, True), (17, False)):
+        candidate = stored(observations(20))
+        for block in range(kept + 1, 21):
+            del candidate.values[ROUND][block]
+        assert (ROUND in compared(base, candidate)) == compared_too
+        assert (f"push round round_s: the candidate measured in {kept} of 20 blocks only" in
+                left_out(base, candidate).lacking) == (not compared_too)  # fmt: skip
+        assert ROUND in compared(candidate, base)
 
 
 def test_a_run_can_be_told_at_its_usual_speed():
@@ -152,11 +178,12 @@ def test_of_metrics_that_say_the_same_the_one_is_taken_that_both_sides_have():
 
 
 def test_pairs_are_those_of_the_same_block():
-    base, candidate = (stored(observations(4, seed=seed)) for seed in (1, 2))
+    base, candidate = (stored(observations(12, seed=seed)) for seed in (1, 2))
     del candidate.values[ROUND][3]
     sides = paired(base, candidate)
-    assert list(sides[ROUND].base) == [base.values[ROUND][block] for block in (1, 2, 4)]
-    assert list(sides[ROUND].candidate) == [candidate.values[ROUND][block] for block in (1, 2, 4)]
+    common = [block for block in range(1, 13) if block != 3]
+    assert list(sides[ROUND].base) == [base.values[ROUND][block] for block in common]
+    assert list(sides[ROUND].candidate) == [candidate.values[ROUND][block] for block in common]
     assert len(sides) == sum(map(len, CELLS.values()))
 
 

@@ -175,3 +175,34 @@ def test_a_single_zero_does_not_turn_a_trifle_into_a_change() -> None:
         assert change.verdict != "regressed"
         (change,) = compare({KEY: Sides(base, doubled, paired)}, MARGINS)
         assert change.verdict == "regressed"
+
+
+@PAIRED
+def test_much_in_few_blocks_is_never_unchanged_where_it_is_counted(paired: bool) -> None:
+    key = Key("push", "idle", "log_records_per_op")
+    some = Sides([1.0] * 20, [1000.0] * 3 + [1.0] * 17, paired)
+    change = one(some, key)
+    assert (change.verdict, "some blocks differ" in change.reason) == ("inconclusive", True)
+    assert one(some._replace(base=some.candidate, candidate=some.base), key).verdict == "inconclusive"
+    assert one(some).verdict == "unchanged"  # an outlier of a time may be the machine's
+
+
+@PAIRED
+def test_what_came_from_nothing_is_told_whatever_the_share(paired: bool) -> None:
+    key = Key("push", "idle", "log_records_per_op")
+    for least in (0.0, 1.0, 9.0):
+        assert one(Sides([0.0] * 10, [1000.0] * 10, paired, least), key).verdict == "regressed"
+
+
+@PAIRED
+def test_a_change_of_exactly_the_margin_is_none(paired: bool) -> None:
+    key = Key("push", "idle", "log_records_per_op")
+    for n in range(1, 400):
+        exact = Sides([100.0 * n] * 8, [101.0 * n] * 8, paired)
+        assert one(exact, key).verdict != "regressed"
+    assert one(Sides([100.0] * 8, [101.1] * 8, paired), key).verdict == "regressed"
+
+
+def test_a_control_of_few_blocks_is_lost() -> None:
+    for blocks, verdict in ((9, "regressed"), (8, "inconclusive")):
+        assert one(sides(2.0, control=[(1e-3, 1e-3)] * blocks)).verdict == verdict

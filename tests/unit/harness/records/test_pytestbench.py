@@ -51,14 +51,14 @@ def write(tmp_path):
 def test_the_rounds_of_a_process_are_one_sample_and_files_make_several(write):
     one = write(document(benchmark(FAST, 1e-6, 2e-6, 9e-6), benchmark(SLOW, 0.1)))
     two = write(document(benchmark(FAST, 3e-6, 4e-6), run=2, version="4.0.0"))
-    assert load([one, two]) == {FAST: [2e-6, 3.5e-6], SLOW: [0.1]}
-    assert load([two, one])[FAST] == [3.5e-6, 2e-6]
+    assert load([one, two]) == {FAST: {1: 2e-6, 2: 3.5e-6}, SLOW: {1: 0.1}}
+    assert load([two, one])[FAST] == {1: 3.5e-6, 2: 2e-6}
 
 
 def test_without_the_rounds_the_median_is_taken_at_its_word(write):
     saved = document()
     del saved["benchmarks"][0]["stats"]["data"]
-    assert load([write(saved)]) == {FAST: [2e-6]}
+    assert load([write(saved)]) == {FAST: {1: 2e-6}}
 
 
 def test_the_machine_is_a_line_without_its_clock_or_name(write):
@@ -151,5 +151,5 @@ def test_what_the_installed_pytest_benchmark_writes_is_read(tmp_path):
         subprocess.run([*command, *options], check=True, capture_output=True, cwd=tmp_path, timeout=15)
     samples = load(paths)
     assert list(samples) == ["test_it.py::test_sum"]
-    assert all(1e-7 < median < 1e-2 for median in samples["test_it.py::test_sum"])
+    assert all(1e-7 < median < 1e-2 for median in samples["test_it.py::test_sum"].values())
     assert Path(paths[0]).stat().st_size > 1000

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -77,6 +78,23 @@ def test_runs_that_will_not_do_are_refused_with_every_reason(tmp_path, root):
         "push round ended as timeout: a baseline must have measured all",
     ]
     assert not root.exists()
+
+
+def test_the_old_one_stays_where_the_new_one_cannot_be_put(tmp_path, root, monkeypatch):
+    old = stored(tmp_path / "old", observations(2))
+    set_baseline("main", old, root=root)
+    rename = os.rename
+
+    def full(source, target):
+        if target == root / "main" and not str(source).endswith(".old"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr("os.rename", full)
+    with pytest.raises(OSError, match="No space left"):
+        set_baseline("main", stored(tmp_path / "new", observations(3)), replace_old=True, root=root)
+    assert baseline("main", root=root).record == old.record
+    assert [path.name for path in root.iterdir()] == ["main"]
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "-x", "a\n"])

@@ -41,7 +41,7 @@ def test_it_is_kept_by_class_of_machines(calibration, tmp_path):
     assert keep(calibration, tmp_path) == path
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 2}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 3}'])
 def test_one_that_is_damaged_is_named_with_the_remedy(calibration, tmp_path, text):
     keep(calibration, tmp_path).write_text(text)
     with pytest.raises(ConfigError, match=r"cannot be used: .*remove it, or run `fedbench aa --fresh`"):
@@ -52,3 +52,20 @@ def test_too_few_base_runs_are_refused(tmp_path):
     base = base_runs(read_run(write(tmp_path / "base", observations(12))))
     with pytest.raises(ConfigError, match=r"too few .*collect more base runs"):
         calibrate(base, MARGINS, 30, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"push/round/round_s"', '"push/round/of/round_s"', "names no metric of a cell"),
+        ('"push/round/round_s"', '"push/round/nonsense_s"', "names no metric that is compared"),
+        ('"blocks": 8,\n "rates"', '"blocks": -3,\n "rates"', "blocks is -3"),
+        (f'"machine": "{MACHINE}"', '"machine": "another"', "it is of another, not of"),
+    ],
+)
+def test_one_that_was_edited_is_named(calibration, tmp_path, old, new, said):
+    path = keep(calibration, tmp_path)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=said):
+        known(MACHINE, tmp_path)

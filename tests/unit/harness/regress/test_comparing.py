@@ -10,7 +10,7 @@ from harness.gate.verdicts import Key
 from harness.regress.comparing import compare_stored
 from harness.regress.concluding import Rules
 from harness.regress.runs import read_run
-from tests.fakes.stored import observations, write
+from tests.fakes.stored import ENVIRONMENT, observations, write
 
 ROUND = ("push", "round", "round_s")
 SLOW = {ROUND: 2.0}
@@ -54,9 +54,39 @@ def test_the_same_code_on_a_faster_machine_is_unchanged(made):
 
 
 def test_without_floors_times_are_compared_as_they_are_and_that_is_said(made):
-    record = made(observations(10), observations(10, seed=1, floors=False))
-    assert "times are compared as they are: not every block of both runs has a floor" in record.warnings
-    assert verdicts(record, "regressed") == set()
+    bare = [observations(10, seed=seed, floors=False) for seed in (0, 1)]
+    record = made(*bare, least={Key(*ROUND): 0.01})
+    assert "times are compared as they are: neither run has a floor" in record.warnings
+    assert verdicts(record, "unchanged") == {key_of(change) for change in record.changes}
+    # What was calibrated with floors says nothing of runs without.
+    bit = made(
+        bare[0], observations(10, seed=1, floors=False, factors={ROUND: 1.17}), least={Key(*ROUND): 0.01}
+    )
+    assert Key(*ROUND) in verdicts(bit, "contaminated")
+
+
+def test_a_machine_that_got_faster_hides_nothing_where_floors_were_lost(made):
+    faster = observations(10, seed=1, speed=1.5, factors={ROUND: 1.5})
+    lost = [o for o in faster if not (o.stack == "floors" and o.block < 4)]
+    record = made(observations(10), lost)
+    assert (record.verdict, record.exit_code) == ("inconclusive", ExitCode.INCONCLUSIVE)
+    assert "push round round_s: not every block has a floor" in record.not_compared
+
+
+def test_another_kernel_or_a_run_of_long_ago_is_said(made, tmp_path):
+    here = {**ENVIRONMENT, "kernel": "6.1"}
+    runs = [
+        read_run(write(tmp_path / name, observations(10), environment=environment, started_utc=started))
+        for name, environment, started in (
+            ("old", ENVIRONMENT, "2026-01-02T03:04:05Z"), ("new", here, "2026-01-12T03:04:04Z"),
+        )
+    ]  # fmt: skip
+    record = compare_stored("check", *runs, Rules(MARGINS), command="fedbench check")
+    assert record.warnings == [
+        "kernel differs: old had None, new 6.1",
+        "the runs lie 9 days apart, and what the same code differs by was told within an hour: "
+        "measure both by `fedbench ab`",
+    ]
 
 
 def test_a_change_in_one_half_of_a_run_is_not_confirmed(made):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 
 from fedbench.errors import ConfigError
@@ -24,6 +25,7 @@ from harness.regress.revisions import (
     samples_of,
     suspects_only,
 )
+from tests.fakes.stored import observations, record
 
 SETUP = """\
 mkdir -p "$(dirname "${BASH_SOURCE[0]}")/../.venv/bin"
@@ -35,6 +37,7 @@ import json, random, sys
 from pathlib import Path
 options = dict(zip(sys.argv[2:], sys.argv[3:]))
 SLOW = 1.0
+ENDED = "complete"
 noise = random.Random(options["--seed"] + str(SLOW)).gauss
 made = dict(block=1, order=1, arm="push", stack="push", loop="uvloop", mode="memory", kind="any", params={{}})
 folder = Path(options["--output"]) / "a-run"
@@ -45,6 +48,7 @@ with (folder / "observations.jsonl").open("w") as file:
         round=dict(round_s=0.002 * SLOW * (1 + noise(0, 0.01))),
     ).items():
         print(json.dumps({{**made, "workload": workload, "status": "ok", "metrics": metrics}}), file=file)
+(folder / "run.json").write_text(Path("record.json").read_text().replace("complete", ENDED))
 with open("asked", "a") as file:
     print(*sys.argv[1:], file=file)
 """
@@ -68,12 +72,15 @@ def repository(tmp_path):
         (folder / "scripts" / "setup").write_text(SETUP)
         (folder / "program").write_text(program)
         (folder / "program").chmod(0o755)
+        (folder / "record.json").write_bytes(msgspec.json.encode(record(observations(1))))
         git(folder, "add", "-A")
         git(folder, "commit", "-q", "-m", name)
         git(folder, "tag", name)
 
     commit("fast", PROGRAM)
     commit("slow", PROGRAM.replace("SLOW = 1.0", "SLOW = 2.0"))
+    commit("out_of_time", PROGRAM.replace('ENDED = "complete"', 'ENDED = "budget"'))
+    commit("crashing", PROGRAM + "\nraise SystemExit(1)\n")
     commit("broken", PROGRAM.replace("SLOW = 1.0", "sys.exit('it cannot start')"))
     return folder
 
@@ -129,6 +136,26 @@ def test_a_revision_that_cannot_run_is_named_and_nothing_is_left(repository, pla
     ):
         measure(base, candidate, plan, SAID.append)
     assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_a_run_that_did_not_complete_is_no_sample(repository, plan):
+    with (
+        pytest.raises(RevisionFailed, match=r"did not complete the suite \(budget\)"),
+        checked_out(("fast", "out_of_time"), SAID.append, repository) as (base, candidate),
+    ):
+        measure(base, candidate, plan, SAID.append)
+    with checked_out(("crashing",), SAID.append, repository) as (base,):
+        measure(base, base, plan._replace(blocks=1), SAID.append)  # code 1: a criterion failed
+
+
+def test_a_run_without_a_record_is_named(repository, plan):
+    (repository / "program").write_text(PROGRAM.replace("run.json", "none.json"))
+    git(repository, "commit", "-qam", "unrecorded")
+    with (
+        pytest.raises(RevisionFailed, match="left no record of its run"),
+        checked_out(("HEAD",), SAID.append, repository) as (base,),
+    ):
+        measure(base, base, plan, SAID.append)
 
 
 def test_a_revision_that_cannot_be_set_up_is_named(repository):

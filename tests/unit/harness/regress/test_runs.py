@@ -48,3 +48,17 @@ def test_a_run_of_a_newer_schema_or_cut_short_is_named(tmp_path):
 def test_a_profiled_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="was profiled: measure without --profile"):
         read_run(write(tmp_path / "one", observations(1), profiled=True), whole=False)
+
+
+@pytest.mark.parametrize(
+    ("workload", "name", "value"),
+    [("round", "round_s", 1e200), ("round", "round_s", -0.1), ("rpc", "log_records_per_op", 1e300),
+     ("bare", "latency_p50_s", -1e-6)],
+)  # fmt: skip
+def test_what_nobody_can_have_measured_is_named(tmp_path, workload, name, value):
+    made = [
+        replace(o, metrics={**o.metrics, name: value}) if (o.workload, o.block) == (workload, 2) else o
+        for o in observations(3)
+    ]
+    with pytest.raises(ConfigError, match=rf"block 2 of \w+ {workload}: {name} is .*: that was not measured"):
+        read_run(write(tmp_path / "one", made))
