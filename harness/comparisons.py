@@ -98,7 +98,7 @@ def compare_revisions(
     plan = revisions.Plan(file, blocks or (here.blocks if here else USUAL_BLOCKS), int(time.time()))
     with revisions.checked_out(names, say) as (base, candidate):
         first = revisions.measure(base, candidate, plan, say)
-        samples = revisions.samples_of(first, rules.least)
+        samples = revisions.samples_of(first, rules.told)
         changes, failed = compare(samples, rules.margins), dict(first.candidate.failed)
         control = dict(first.again.failed)
         if suspected(changes):
@@ -107,7 +107,7 @@ def compare_revisions(
             second = revisions.measure(base, candidate, again, say)
             failed |= second.candidate.failed
             control |= second.again.failed
-            changes = confirmed(changes, revisions.samples_of(second, rules.least), rules.margins)
+            changes = confirmed(changes, revisions.samples_of(second, rules.told), rules.margins)
     warnings = [f"{' '.join(cell)}: the base, measured again, {why}" for cell, why in control.items()]
     made = Compared(
         kind="ab",
@@ -163,7 +163,7 @@ def _rules(asked: Asked, machine: str, procedure: str, suite: str) -> Rules:
             "the error rates of this machine are those of the usual margins, --threshold set others; "
             "what can be told here still bounds what counts as a change"
         )
-    return Rules(margins, rates, here.least_of(procedure), asked.fail_on, warnings)
+    return Rules(margins, rates, here.told_of(procedure), asked.fail_on, warnings)
 
 
 def _suite_file(suite: str) -> Path:

@@ -19,7 +19,7 @@ import numpy as np
 from harness.gate.compare import compare, key_of, suspected
 from harness.gate.confirm import confirmed, halved
 from harness.gate.drawing import blocks_of, stretches, trios
-from harness.gate.verdicts import Key, Sides
+from harness.gate.verdicts import Key, Sides, Told
 from harness.records.metrics import METRICS
 from harness.stats.rates import rate_lower, rate_upper
 
@@ -37,8 +37,8 @@ class Procedure(Protocol):
     """How samples for one comparison are drawn from a pool, and compared."""
 
     @property
-    def least(self) -> Mapping[Key, float]:
-        """Least share that can be told, by metric."""
+    def told(self) -> Mapping[Key, Told]:
+        """What can be told, by metric."""
         ...
 
     def changes(self, pool: Pool, factors: Factors, rng: random.Random) -> list[Change]:
@@ -56,12 +56,12 @@ class SideBySide(NamedTuple):
     Attributes:
         margins: What matters.
         blocks: Blocks of each batch.
-        least: Least share that can be told, by metric.
+        told: What can be told, by metric.
     """
 
     margins: Mapping[str, Margin]
     blocks: int
-    least: Mapping[Key, float] = MappingProxyType({})
+    told: Mapping[Key, Told] = MappingProxyType({})
 
     def changes(self, pool: Pool, factors: Factors, rng: random.Random) -> list[Change]:
         """Return the confirmed changes of two batches of trios of neighbours."""
@@ -70,7 +70,7 @@ class SideBySide(NamedTuple):
             raise ValueError(f"{len(found)} trios of base runs are too few for two batches of {self.blocks}")
         drawn = rng.sample(found, 2 * self.blocks)
         first, second = (
-            _paired(pool, batch, factors, self.least)
+            _side_by_side(pool, batch, factors, self.told)
             for batch in (drawn[: self.blocks], drawn[self.blocks :])
         )
         return confirmed(compare(first, self.margins), second, self.margins)
@@ -82,12 +82,12 @@ class Apart(NamedTuple):
     Attributes:
         margins: What matters.
         blocks: Blocks of each run.
-        least: Least share that can be told, by metric.
+        told: What can be told, by metric.
     """
 
     margins: Mapping[str, Margin]
     blocks: int
-    least: Mapping[Key, float] = MappingProxyType({})
+    told: Mapping[Key, Told] = MappingProxyType({})
 
     def changes(self, pool: Pool, factors: Factors, rng: random.Random) -> list[Change]:
         """Return the confirmed changes of two stretches of blocks that do not overlap."""
@@ -97,7 +97,7 @@ class Apart(NamedTuple):
             before = [values[b] for b in base if b in values]
             after = {b: values[b] * factors.get(key, 1.0) for b in candidate if b in values}
             if before and after:
-                sides[key] = Sides(before, [*after.values()], False, self.least.get(key, 0.0))
+                sides[key] = Sides(before, [*after.values()], paired=False).at(self.told.get(key))
                 blocks[key] = after
         return halved(sides, blocks, candidate, self.margins)
 
@@ -171,8 +171,8 @@ def detections(
         raise ValueError("no metric of the base runs is large enough to be made worse by twice its margin")
     for number in range(comparisons):
         target = keys[number % len(keys)]
-        least = procedure.least.get(target, 0.0) if told else 0.0
-        share = 1 + 2 * max(margins[target.metric].share, least)
+        least = procedure.told.get(target) if told else None
+        share = 1 + 2 * max(margins[target.metric].share, least.share if least else 0.0)
         factor = share if METRICS[target.metric].direction == "lower" else 1 / share
         found = suspected(procedure.changes(pool, {target: factor}, rng))
         hits += any(key_of(change) == target and change.verdict == "regressed" for change in found)
@@ -194,8 +194,8 @@ def injectable(pool: Pool, margins: Mapping[str, Margin]) -> list[Key]:
     ]
 
 
-def _paired(
-    pool: Pool, batch: Sequence[Trio], factors: Factors, least: Mapping[Key, float]
+def _side_by_side(
+    pool: Pool, batch: Sequence[Trio], factors: Factors, told: Mapping[Key, Told]
 ) -> dict[Key, Sides]:
     sides = {}
     for key, values in pool.items():
@@ -204,5 +204,5 @@ def _paired(
             factor = factors.get(key, 1.0)
             base, candidate = [values[t.base] for t in whole], [values[t.candidate] * factor for t in whole]
             control = [(values[t.base], values[t.again]) for t in whole]
-            sides[key] = Sides(base, candidate, least=least.get(key, 0.0), control=control)
+            sides[key] = Sides(base, candidate, control=control).at(told.get(key))
     return sides

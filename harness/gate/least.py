@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.gate.compare import ALPHA
 from harness.gate.drawing import blocks_of, stretches, trios
+from harness.gate.verdicts import Key, Told
 from harness.stats.paired import hodges_lehmann, signed_rank_interval
 from harness.stats.unpaired import rank_sum_interval
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from harness.gate.drawing import Pool
     from harness.gate.margins import Margin
-    from harness.gate.verdicts import Key
 
 CHOICES = (8, 10, 12, 15, 20)
 """Blocks of a batch that are tried, fewest first."""
@@ -37,48 +37,72 @@ def enough_blocks(pool: Pool, margins: Mapping[str, Margin]) -> int:
 
     Where none of those that the pool allows does, the most of them.
     """
-    varying = {key: values for key, values in pool.items() if key not in _constant(pool)}
+    varying = {key: values for key, values in pool.items() if key not in _constant(pool, paired=True)}
     available, chosen = len(blocks_of(pool)) // 6, CHOICES[0]  # two batches of trios
     for blocks in CHOICES:
         if blocks > max(available, CHOICES[0]):
             break
         chosen = blocks
-        shares = least_side_by_side(varying, blocks)
-        usual = [key for key, share in shares.items() if share <= margins[key.metric].share]
-        if shares and len(usual) >= USUAL_SHARE * len(shares):
+        told = told_side_by_side(varying, blocks)
+        usual = [key for key, of in told.items() if of.share <= margins[key.metric].share]
+        if told and len(usual) >= USUAL_SHARE * len(told):
             break
     return chosen
 
 
-def least_side_by_side(pool: Pool, blocks: int, seed: int = 0) -> dict[Key, float]:
-    """Return the least margin that a batch of so many blocks can hold, by metric; 0 for one that is constant.
+def told_side_by_side(pool: Pool, blocks: int, seed: int = 0) -> dict[Key, Told]:
+    """Return what a batch of so many blocks can tell, by metric; a share of 0 of one that is constant.
 
     A change of twice a margin is found where the lower bound of the pairs' log-ratios, without a change, lies
     less than the margin below zero, by more than its control shows of drift. So the margin is what
     :data:`WITHIN` of redrawn batches stay within, at the confidence that Holm's method asks of the strongest
-    suspicion. Metrics without such a bound, and those with some zeros, have none.
+    suspicion. It is drawn for either test, of pairs and of two samples, and the one that tells less is taken:
+    pairs take out what blocks differ by, and suffer the outliers of both sides. Metrics without such a bound,
+    and those with some zeros, have none.
     """
     rng, confidence = random.Random(seed), _confidence(pool)
-    lacking: dict[Key, list[float]] = {key: [] for key in _positive(pool)}
+    by_pairs: dict[Key, list[float]] = {key: [] for key in _positive(pool)}
+    by_samples: dict[Key, list[float]] = {key: [] for key in by_pairs}
     for _ in range(DRAWS):
         drawn = trios(blocks_of(pool), rng)
         batch = rng.sample(drawn, min(blocks, len(drawn)))
-        for key, found in lacking.items():
+        for key in by_pairs:
             logs = {block: math.log(value) for block, value in pool[key].items()}
-            whole = [trio for trio in batch if logs.keys() >= set(trio)]
-            if not whole:
-                found.append(math.inf)
-                continue
-            bounds = signed_rank_interval([logs[t.candidate] - logs[t.base] for t in whole], confidence)
-            apart = abs(hodges_lehmann([logs[t.again] - logs[t.base] for t in whole]))
-            found += [apart - bounds.low, apart + bounds.high]
-    return _constant(pool) | _within(lacking)
+            whole = [[logs[block] for block in trio] for trio in batch if logs.keys() >= set(trio)]
+            by_pairs[key] += _lacking_in_pairs(whole, confidence)
+            by_samples[key] += _lacking_in_samples(whole, confidence)
+    pairs, samples = _within(by_pairs), _within(by_samples)
+    found = _constant(pool, paired=True)
+    for key in pairs.keys() | samples.keys():
+        shares = {True: pairs.get(key, math.inf), False: samples.get(key, math.inf)}
+        paired = shares[True] <= shares[False]
+        found.setdefault(key, Told(shares[paired], paired))
+    return found
 
 
-def least_apart(pool: Pool, blocks: int, seed: int = 0) -> dict[Key, float]:
-    """Return the least margin that stored runs of so many blocks can hold, by metric.
+def _lacking_in_pairs(trios: Sequence[Sequence[float]], confidence: float) -> list[float]:
+    """Return how far the bounds lie from no change in either direction, and the control beside them."""
+    if not trios:
+        return [math.inf]
+    bounds = signed_rank_interval([candidate - base for base, candidate, _ in trios], confidence)
+    apart = abs(hodges_lehmann([again - base for base, _, again in trios]))
+    return [apart - bounds.low, apart + bounds.high]
 
-    As :func:`least_side_by_side`, for stretches of blocks, each half of one of which has to confirm: what the
+
+def _lacking_in_samples(trios: Sequence[Sequence[float]], confidence: float) -> list[float]:
+    """Return the same for the test of two samples."""
+    if not trios:
+        return [math.inf]
+    base, candidate, again = zip(*trios, strict=True)
+    bounds = rank_sum_interval(base, candidate, confidence)
+    apart = abs(rank_sum_interval(base, again).value)
+    return [apart - bounds.low, apart + bounds.high]
+
+
+def told_apart(pool: Pool, blocks: int, seed: int = 0) -> dict[Key, Told]:
+    """Return what stored runs of so many blocks can tell, by metric.
+
+    As :func:`told_side_by_side`, for stretches of blocks, each half of one of which has to confirm: what the
     same code differs by from one stretch to another is part of it.
     """
     rng, confidence = random.Random(seed), _confidence(pool)
@@ -95,11 +119,12 @@ def least_apart(pool: Pool, blocks: int, seed: int = 0) -> dict[Key, float]:
                 continue
             bounds = [rank_sum_interval(x, part, level) for part, level in parts]
             found += [max(-bound.low for bound in bounds), max(bound.high for bound in bounds)]
-    return _constant(pool) | _within(lacking)
+    shares = {key: Told(share, paired=False) for key, share in _within(lacking).items()}
+    return _constant(pool, paired=False) | shares
 
 
-def _constant(pool: Pool) -> dict[Key, float]:
-    return {key: 0.0 for key, values in pool.items() if len(set(values.values())) == 1}
+def _constant(pool: Pool, *, paired: bool) -> dict[Key, Told]:
+    return {key: Told(0.0, paired) for key, values in pool.items() if len(set(values.values())) == 1}
 
 
 def _within(lacking: Mapping[Key, Sequence[float]]) -> dict[Key, float]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.gate.margins import counted
 from harness.records.metrics import METRICS
-from harness.stats.paired import Estimate, hodges_lehmann, signed_rank_interval, signed_rank_p
+from harness.stats.paired import Estimate, signed_rank_interval, signed_rank_p
 from harness.stats.unpaired import rank_sum_interval, rank_sum_p
 
 if TYPE_CHECKING:
@@ -39,13 +39,26 @@ class Key(NamedTuple):
     metric: str
 
 
+class Told(NamedTuple):
+    """What of a metric can be told on a machine.
+
+    Attributes:
+        share: A change has to exceed it.
+        paired: Whether it is tested in pairs; as two samples where that tells less noise from a change.
+    """
+
+    share: float
+    paired: bool
+
+
 class Sides(NamedTuple):
     """The samples of one metric.
 
     Attributes:
         base: One value a run or block, at least one.
         candidate: Likewise; of the same blocks if ``paired``.
-        paired: Whether they belong together one by one.
+        paired: Whether they are tested one by one. Two samples of the same blocks may be tested as such:
+            their order was drawn within each block, so what blocks differ by only makes that test cautious.
         least: Least share that can be told here, from a calibration: what is no further is no change.
         further: How many more times that a change must exceed it, for what runs made apart may differ by.
         control: What the base measured, and measured again, in blocks of the same batch; None where no
@@ -58,6 +71,10 @@ class Sides(NamedTuple):
     least: float = 0.0
     further: float = 0.0
     control: Sequence[tuple[float, float]] | None = None
+
+    def at(self, told: Told | None) -> Sides:
+        """Return the same, tested by what can be told; as they are for None."""
+        return self if told is None else self._replace(least=told.share, paired=told.paired)
 
     @property
     def identical(self) -> bool:
@@ -143,7 +160,7 @@ def shown(key: Key, sides: Sides, margin: Margin) -> Shown:
         told,
         within,
         beyond,
-        _apart(sides, turned(control), beyond),
+        _apart(sides, turned(control[:, 0]), turned(control[:, 1]), beyond),
         estimate,
         difference,
         *_means(key, base, candidate, relative),
@@ -228,12 +245,14 @@ def _unsure(found: Shown, p: float) -> str:
     return f"the interval of {n} samples spans the margin"
 
 
-def _apart(sides: Sides, control: NDArray[np.float64], beyond: float) -> float | None:
+def _apart(
+    sides: Sides, base: NDArray[np.float64], again: NDArray[np.float64], beyond: float
+) -> float | None:
     if sides.control is None:
         return sides.further * beyond
-    if len(control) < CONTROLLED * len(sides.base):
+    if len(base) < CONTROLLED * len(sides.base):
         return None
-    return abs(hodges_lehmann((control[:, 1] - control[:, 0]).tolist()))
+    return abs(_estimate(base, again, sides.paired).value)
 
 
 def _estimate(x: NDArray[np.float64], y: NDArray[np.float64], paired: bool) -> Estimate:

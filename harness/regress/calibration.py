@@ -11,11 +11,11 @@ import msgspec
 
 from fedbench.errors import ConfigError, Problem
 from harness.gate.calibrate import Apart, SideBySide, detections, false_alarms
-from harness.gate.least import enough_blocks, least_apart, least_side_by_side
+from harness.gate.least import enough_blocks, told_apart, told_side_by_side
 from harness.gate.margins import MARGINS
 from harness.gate.matching import at_floor, compared, yardsticks
 from harness.gate.stored import stored
-from harness.gate.verdicts import Key
+from harness.gate.verdicts import Key, Told
 from harness.records.environment import machine_class
 from harness.records.schema import Rates
 from harness.records.store import write_atomically
@@ -63,7 +63,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         base: The runs that comparisons are drawn from.
         blocks: Blocks of a batch that find what matters side by side.
         rates: Of both procedures.
-        least: Least margin that can be told, by procedure and ``arm/workload/metric``.
+        told: What can be told, by procedure and ``arm/workload/metric``.
         alarming: What was confirmed although nothing had changed: how often, by procedure and metric.
     """
 
@@ -71,7 +71,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     base: BaseRuns
     blocks: int
     rates: list[Rates]
-    least: dict[str, dict[str, float]]
+    told: dict[str, dict[str, Told]]
     alarming: dict[str, dict[str, int]]
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: A name is that of no gated metric of a cell, or there are no blocks.
         """
-        for name in chain(self.base.paired, self.base.floored, *self.least.values()):
+        for name in chain(self.base.paired, self.base.floored, *self.told.values()):
             if _key(name).metric not in MARGINS:
                 raise ValueError(f"{name!r} names no metric that is compared")
         if self.blocks < 1:
@@ -90,9 +90,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         """Return the rates of ``paired`` or ``stored``."""
         return next((rates for rates in self.rates if rates.procedure == procedure), None)
 
-    def least_of(self, procedure: str) -> dict[Key, float]:
-        """Return the least margins of ``paired`` or ``stored``, by metric of a cell."""
-        return {_key(name): value for name, value in self.least.get(procedure, {}).items()}
+    def told_of(self, procedure: str) -> dict[Key, Told]:
+        """Return what can be told ``paired`` or ``stored``, by metric of a cell."""
+        return {_key(name): value for name, value in self.told.get(procedure, {}).items()}
 
 
 def base_runs(run: StoredRun) -> BaseRuns:
@@ -130,7 +130,7 @@ def calibrate(base: BaseRuns, margins: Mapping[str, Margin], comparisons: int, s
     raw, floored = _pool(base.paired), _pool(base.floored)
     try:
         blocks = enough_blocks(raw, margins)
-        side_by_side, apart = least_side_by_side(raw, blocks), least_apart(floored, STORED_BLOCKS)
+        side_by_side, apart = told_side_by_side(raw, blocks), told_apart(floored, STORED_BLOCKS)
         procedures: dict[str, tuple[Pool, Procedure, int]] = {
             "paired": (raw, SideBySide(margins, blocks, side_by_side), blocks),
             "stored": (floored, Apart(margins, STORED_BLOCKS, apart), STORED_BLOCKS),
@@ -150,8 +150,8 @@ def calibrate(base: BaseRuns, margins: Mapping[str, Margin], comparisons: int, s
         base=base,
         blocks=blocks,
         rates=[_rates(name, base, *tallies[name], blocks=n) for name, (_, _, n) in procedures.items()],
-        least={
-            name: {"/".join(key): share for key, share in procedure.least.items()}
+        told={
+            name: {"/".join(key): of for key, of in procedure.told.items()}
             for name, (_, procedure, _) in procedures.items()
         },
         alarming={

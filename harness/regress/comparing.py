@@ -46,9 +46,9 @@ def compare_stored(
     before, after = stored(base.observations), stored(candidate.observations)
     sticks = yardsticks(before, after)
     samples, blocks = unpaired(before, after, sticks)
-    least = rules.least if sticks is not None else {}
+    told = rules.told if sticks is not None else {}
     judged = {
-        key: sides._replace(least=least.get(key, 0.0), further=float(key not in least))
+        key: sides.at(told.get(key))._replace(further=float(key not in told))
         for key, sides in samples.items()
     }
     warnings = [f"{run.name}: {warning}" for run in (base, candidate) for warning in run.record.warnings]

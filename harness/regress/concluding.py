@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.gate.margins import Margin
     from harness.gate.matching import LeftOut
     from harness.gate.stored import Cell
-    from harness.gate.verdicts import Key, Sides
+    from harness.gate.verdicts import Key, Sides, Told
     from harness.records.schema import Rates
 
 FailOn = Literal["regressed", "inconclusive"]
@@ -30,14 +30,14 @@ class Rules(NamedTuple):
     Attributes:
         margins: What matters, by metric.
         rates: How often the comparison errs on this class of machines, None if it was not calibrated.
-        least: Least margins that can be told here, by metric of a cell; empty if it was not calibrated.
+        told: What can be told here, by metric of a cell; empty if it was not calibrated.
         fail_on: ``regressed`` lets what is inconclusive pass, but nothing that the candidate lacks.
         warnings: What to know about these.
     """
 
     margins: Mapping[str, Margin]
     rates: Rates | None = None
-    least: Mapping[Key, float] = MappingProxyType({})
+    told: Mapping[Key, Told] = MappingProxyType({})
     fail_on: FailOn = "inconclusive"
     warnings: Sequence[str] = ()
 

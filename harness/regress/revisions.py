@@ -26,7 +26,7 @@ from harness.records.store import OBSERVATIONS, Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from harness.gate.verdicts import Key, Sides
+    from harness.gate.verdicts import Key, Sides, Told
     from harness.records.schema import Change, Observation
 
 RUN_TIMEOUT_S = 1800.0
@@ -154,10 +154,10 @@ def measure(base: Revision, candidate: Revision, plan: Plan, say: Callable[[str]
     return Measured(*(stored(found[side]) for side in SIDES))
 
 
-def samples_of(batch: Measured, least: Mapping[Key, float]) -> dict[Key, Sides]:
-    """Return what of a batch is compared, with its control and the least that can be told."""
+def samples_of(batch: Measured, told: Mapping[Key, Told]) -> dict[Key, Sides]:
+    """Return what of a batch is compared, with its control, and tested by what can be told."""
     samples = controlled(paired(batch.base, batch.candidate), paired(batch.base, batch.again))
-    return {key: sides._replace(least=least.get(key, 0.0)) for key, sides in samples.items()}
+    return {key: sides.at(told.get(key)) for key, sides in samples.items()}
 
 
 def suspects_only(changes: Sequence[Change]) -> str:

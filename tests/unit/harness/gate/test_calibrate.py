@@ -7,7 +7,7 @@ import pytest
 from harness.gate.calibrate import Apart, SideBySide, detections, false_alarms, injectable
 from harness.gate.compare import key_of
 from harness.gate.drawing import blocks_of
-from harness.gate.least import least_apart, least_side_by_side
+from harness.gate.least import told_apart, told_side_by_side
 from harness.gate.margins import MARGINS
 from harness.gate.verdicts import Key
 from tests.unit.harness.gate.pools import LIVELY, NOISY, QUIET, ROUND, pool_of
@@ -49,18 +49,18 @@ def test_a_change_half_way_is_an_alarm(procedure):
 
 def test_twice_a_margin_that_can_be_told_is_found_in_noise_and_less_is_not():
     for procedure in (
-        SideBySide(MARGINS, 10, least_side_by_side(LIVELY, 10)),
-        Apart(MARGINS, 20, least_apart(LIVELY, 20)),
+        SideBySide(MARGINS, 10, told_side_by_side(LIVELY, 10)),
+        Apart(MARGINS, 20, told_apart(LIVELY, 20)),
     ):
         assert detections(LIVELY, MARGINS, procedure, 40, seed=2).hits >= 36
         assert false_alarms(LIVELY, procedure, 40, seed=3).hits == 0
-        within = {ROUND: 1 + procedure.least[ROUND] / 2}
+        within = {ROUND: 1 + procedure.told[ROUND].share / 2}
         changes = procedure.changes(LIVELY, within, random.Random(4))
         assert next(c for c in changes if key_of(c) == ROUND).verdict != "regressed"
 
 
 def test_noise_hides_twice_the_usual_margin_and_that_is_told():
-    procedure = SideBySide(MARGINS, 10, least_side_by_side(LIVELY, 10))
+    procedure = SideBySide(MARGINS, 10, told_side_by_side(LIVELY, 10))
     assert detections(LIVELY, MARGINS, procedure, 30, seed=1).hits >= 27
     assert detections(LIVELY, MARGINS, procedure, 30, seed=1, told=False).hits <= 20
 

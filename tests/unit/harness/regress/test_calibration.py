@@ -30,7 +30,7 @@ def test_it_tells_rates_of_both_procedures_with_exact_bounds(calibration):
     assert calibration.blocks == calibration.rates_of("paired").blocks == 8
     assert calibration.rates_of("another") is None
     for procedure in ("paired", "stored"):
-        assert 0 < calibration.least_of(procedure)[Key("push", "round", "round_s")] < 0.1
+        assert 0 < calibration.told_of(procedure)[Key("push", "round", "round_s")].share < 0.1
 
 
 def test_it_is_kept_by_class_of_machines(calibration, tmp_path):

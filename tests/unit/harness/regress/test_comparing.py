@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from harness.gate.compare import key_of
 from harness.gate.margins import MARGINS
 from harness.gate.outcome import ExitCode
-from harness.gate.verdicts import Key
+from harness.gate.verdicts import Key, Told
 from harness.regress.comparing import compare_stored
 from harness.regress.concluding import Rules
 from harness.regress.runs import read_run
@@ -28,6 +28,10 @@ def made(tmp_path):
         return compare_stored("check", *runs, rules._replace(**changes), command="fedbench check")
 
     return compare
+
+
+def told(share):
+    return {Key(*ROUND): Told(share, paired=False)}
 
 
 def verdicts(record, name):
@@ -55,12 +59,14 @@ def test_the_same_code_on_a_faster_machine_is_unchanged(made):
 
 def test_without_floors_times_are_compared_as_they_are_and_that_is_said(made):
     bare = [observations(10, seed=seed, floors=False) for seed in (0, 1)]
-    record = made(*bare, least={Key(*ROUND): 0.01})
+    record = made(*bare, told=told(0.01))
     assert "times are compared as they are: neither run has a floor" in record.warnings
     assert verdicts(record, "unchanged") == {key_of(change) for change in record.changes}
     # What was calibrated with floors says nothing of runs without.
     bit = made(
-        bare[0], observations(10, seed=1, floors=False, factors={ROUND: 1.17}), least={Key(*ROUND): 0.01}
+        bare[0],
+        observations(10, seed=1, floors=False, factors={ROUND: 1.17}),
+        told=told(0.01),
     )
     assert Key(*ROUND) in verdicts(bit, "contaminated")
 
@@ -107,13 +113,17 @@ def test_without_a_calibration_a_further_margin_is_allowed_for(made):
     a_bit = {ROUND: 1.17}
     unknown = made(observations(10), observations(10, seed=1, factors=a_bit))
     assert Key(*ROUND) in verdicts(unknown, "contaminated")
-    known = made(observations(10), observations(10, seed=1, factors=a_bit), least={Key(*ROUND): 0.05})
+    known = made(
+        observations(10),
+        observations(10, seed=1, factors=a_bit),
+        told=told(0.05),
+    )
     assert Key(*ROUND) in verdicts(known, "regressed")
 
 
 def test_what_cannot_be_told_here_is_neither_a_change_nor_a_pass(made):
     a_bit = {ROUND: 1.4}
-    record = made(observations(10), observations(10, seed=1, factors=a_bit), least={Key(*ROUND): 0.6})
+    record = made(observations(10), observations(10, seed=1, factors=a_bit), told=told(0.6))
     assert Key(*ROUND) in verdicts(record, "inconclusive")
     change = next(c for c in record.changes if key_of(c) == Key(*ROUND))
     assert (change.margin, change.told) == (0.1, 0.6)
