@@ -1,11 +1,9 @@
-"""A run's folder: made, held by one process at a time, and what to say when nothing more fits into it."""
+"""A run's folder: made, and what to say when nothing more fits into it."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import itertools
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,10 +22,6 @@ _REMEDIES = {
     errno.EPERM: "make it writable",
     errno.EIO: "have the disk looked after",
 }
-
-
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
-"""Some file systems know no locks: nobody can be kept out of a folder there."""
 
 
 @contextmanager
@@ -52,28 +46,6 @@ def saving(folder: Path, go_on: str = "run --resume") -> Iterator[None]:
             f"{remedy}, then `fedbench {go_on} {folder}`"
         )
         raise ConfigError(str(error.filename or folder), [Problem("", message)]) from error
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep other processes from measuring into the same folder.
-
-    Raises:
-        ConfigError: Another one does.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = "another process is measuring into it: wait for that, or end it"
-            raise ConfigError(str(folder), [Problem("", message)]) from error
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> Path:

@@ -16,13 +16,14 @@ from harness.gate.decide import decide
 from harness.gate.outcome import conclude
 from harness.gate.samples import Samples, control
 from harness.records.environment import fingerprint, pressure, short_commit
+from harness.records.lock import held
 from harness.records.schema import Control, Observation, Rates, RunRecord
 from harness.records.store import Store
 from harness.records.summary import summarise
 from harness.report.render import render
 from harness.run.asked import Asked, write_asked
 from harness.run.executor import Executor
-from harness.run.folder import held, make_folder, saving
+from harness.run.folder import make_folder, saving
 from harness.run.plan import ArmRun, expected_s, plan
 from harness.run.profiling import NOT_COMPARABLE, Profiler
 from harness.run.resumption import Earlier, obstacles, spot, spots, unfinished
