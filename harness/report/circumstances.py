@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 from harness.gate.decide import LAG_LIMIT_S
 from harness.report.arms import by_arm
 from harness.report.document import Bullets, Paragraph, Part, Role, Section, Table
-from harness.report.format import NOTHING, compact, interval, quantity
+from harness.report.format import NOTHING, compact, quantity
+from harness.report.material import NOTHING_BESIDE, Material
 
 if TYPE_CHECKING:
-    from harness.records.schema import Rates, RunRecord
+    from collections.abc import Iterable
+
+    from harness.records.schema import Observation, Rates, RunRecord
 
 _LABELS = {
     "cpu_model": "CPU",
@@ -56,16 +59,15 @@ def facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows + [(key, _plain(value)) for key, value in known.items() if key not in (*_LABELS, "dirty")]
 
 
-def validity(run: RunRecord, rates: Rates | None = None) -> Section:
+def validity(run: RunRecord, material: Material = NOTHING_BESIDE) -> Section:
     """Return what the numbers can be trusted with: warnings, controls, lag, and how often comparisons err.
 
     Args:
         run: What was recorded.
-        rates: How often comparisons err on this class of machines, None where that was not calibrated.
+        material: What lies beside the record.
     """
-    return Section(
-        "Validity", [*_warnings(run), *_controls(run), *_lags(run), *_collections(run), _errs(rates)]
-    )
+    parts = [*_warnings(run), *_controls(run), *_lags(run, material.observations), *_collections(run)]
+    return Section("Validity", [*parts, _errs(material.rates)])
 
 
 def _warnings(run: RunRecord) -> Sequence[Part]:
@@ -169,34 +171,33 @@ def _factor(spread: float | None) -> str:
     return quantity(math.exp(spread) if spread < 700 else math.inf, "times")
 
 
-def _lags(run: RunRecord) -> Sequence[Part]:
+def _lags(run: RunRecord, observations: Iterable[Observation]) -> Sequence[Part]:
+    """Return the lags by which the gate calls a cell void: the largest of any block, not the estimate."""
+    largest: dict[tuple[str, str], float] = {}
+    for o in observations:
+        value = o.metrics.get("lag_p99_s")
+        if o.status == "ok" and value is not None:
+            largest[o.workload, o.arm] = max(value, largest.get((o.workload, o.arm), value))
     rows = []
     for cell in by_arm(run.cells):
         lag = cell.metrics.get("lag_p99_s")
         if lag is not None:
-            largest = max((v for v in (lag.value, lag.ci_high) if v is not None), default=math.inf)
-            rows.append(
-                (
-                    cell.workload,
-                    cell.arm,
-                    quantity(lag.value, "s"),
-                    interval(lag.ci_low, lag.ci_high, "s"),
-                    "yes" if largest <= LAG_LIMIT_S else "no",
-                )
-            )
+            most = largest.get((cell.workload, cell.arm))
+            within = "yes" if most is not None and most <= LAG_LIMIT_S else "no"
+            rows.append((cell.workload, cell.arm, quantity(lag.value, "s"), quantity(most, "s"), within))
     if not rows:
         return [Paragraph("Load generator: no workload sent at intended times, so it could not lag.")]
     limit = compact(LAG_LIMIT_S, "s")
     return [
         Paragraph(
-            f"Load generator: its lag at the 99th percentile. Beyond {limit} in a block a cell is void."
+            f"Load generator: its lag at the 99th percentile. Beyond {limit} in any block a cell is void."
         ),
         Table(
             (
                 ("Workload", "code"),
                 ("Arm", "code"),
                 ("Lag p99", "number"),
-                ("Interval", "number"),
+                ("Largest of a block", "number"),
                 (f"Within {limit}", "text"),
             ),
             rows,

@@ -88,7 +88,7 @@ def sections(run: RunRecord, figures: Sequence[str], material: Material = NOTHIN
         Section("Criteria", [_criteria(run), *_figures(figures, "criteria")]),
         Section("Not measured", [_listed(not_measured(run), "Everything that was planned was measured.")]),
         environment(run),
-        validity(run, material.rates),
+        validity(run, material),
         *workloads(run, _latencies(run, figures, material)),
         *_comparisons(figures),
         *against_floors(run),
