@@ -1,7 +1,8 @@
 """The criteria as test cases, for continuous integration. Pure.
 
 Only a pass is a passed test case: a failed criterion is a failure; one that is inconclusive or contaminated
-is an error whose type is the verdict, because a skipped test case would be taken for a success.
+is an error whose type is the verdict, because a skipped test case would be taken for a success. Of a
+run whose exit code is not 0 at least one case does not pass.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ def junit(run: RunRecord) -> str:
     for cell in run.cells:
         if cell.status in ("failed", "timeout"):
             _cell(suite, run, cell)
+    if run.exit_code and not any(len(case) for case in suite):
+        case = SubElement(suite, "testcase", classname=f"{run.suite}.run", name="verdict", time="0")
+        _outcome(case, "error", run.verdict, run.reason)
     cases = list(suite)
     for outcome, attribute in ((None, "tests"), ("failure", "failures"), ("error", "errors")):
         found = cases if outcome is None else [case for case in cases if case.find(outcome) is not None]

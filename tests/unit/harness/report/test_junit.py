@@ -3,8 +3,10 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
+from harness.gate.outcome import conclude
+from harness.records.summary import summarise
 from harness.report.junit import junit
-from tests.fakes.results import CRITERIA, bare_run, fake_run
+from tests.fakes.results import CRITERIA, bare_run, fake_observations, fake_run
 
 
 def cases(run):
@@ -66,6 +68,25 @@ def test_a_timeout_without_a_reason_still_has_a_message():
 def test_a_run_that_did_not_end_well_is_an_error_by_itself(run, kind):
     assert cases(run)["ran to its end"].find("error").get("type") == kind
     assert cases(fake_run())["ran to its end"].find("error") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "dropped", "kind"), [("unsupported", 0, "nothing ran"), ("ok", 3, "inconclusive")]
+)
+def test_no_run_that_is_not_green_is_green_here(status, dropped, kind):
+    """Where nothing ran, or a filter left no criterion, no case would say so."""
+    made = [msgspec.structs.replace(fake_observations()[0], status=status)]
+    outcome = conclude([], made, "complete", dropped=dropped)
+    run = bare_run(
+        cells=summarise(made),
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        exit_code=int(outcome.exit_code),
+    )
+    error = cases(run)["verdict"].find("error")
+    assert (error.get("type"), error.get("message")) == (kind, outcome.reason)
+    assert ElementTree.fromstring(junit(run)).get("errors") == "1"
+    assert "verdict" not in cases(fake_run())
 
 
 def test_characters_that_xml_forbids_do_not_break_it():
