@@ -253,6 +253,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         profiled: Whether a profiler looked into its workers: its numbers are comparable with no others.
+        asked_sha256: Digest of the ``suite.json`` beside it; empty in runs that were made before it was kept.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -277,3 +278,4 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     exit_code: int
     profiled: bool = False
+    asked_sha256: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -32,6 +33,15 @@ def write_asked(folder: Path, asked: Asked) -> None:
         OSError: It cannot be written.
     """
     write_atomically(folder / ASKED, msgspec.json.format(msgspec.json.encode(asked), indent=1))
+
+
+def digest_of_asked(folder: Path) -> str:
+    """Return the digest of ``suite.json``, by which a run knows it again.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return hashlib.sha256((folder / ASKED).read_bytes()).hexdigest()
 
 
 def read_asked(folder: Path) -> Asked:

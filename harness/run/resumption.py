@@ -62,12 +62,17 @@ def unfinished(runs: Iterable[ArmRun], observations: Iterable[Observation]) -> l
 
 
 def obstacles(
-    asked: Asked, record: RunRecord, observations: Sequence[Observation], environment: Mapping[str, Any]
+    asked: Asked,
+    digest: str,
+    record: RunRecord,
+    observations: Sequence[Observation],
+    environment: Mapping[str, Any],
 ) -> list[Problem]:
     """Return why a run cannot be continued, nothing if it can.
 
     Args:
         asked: What it was asked for.
+        digest: Of the file that says so.
         record: What it has become.
         observations: What it has measured.
         environment: Machine and checkout as they are now.
@@ -77,7 +82,7 @@ def obstacles(
         return [Problem("", "is complete: there is nothing to resume")]
     return [
         Problem("", line)
-        for line in (*_elsewhere(record, environment), *_changed(asked, record, observations))
+        for line in (*_elsewhere(record, environment), *_changed(asked, digest, record, observations))
     ]
 
 
@@ -116,8 +121,10 @@ def _commit(environment: Mapping[str, Any]) -> str:
     return str(environment.get("commit") or "unknown")[:7]
 
 
-def _changed(asked: Asked, record: RunRecord, observations: Iterable[Observation]) -> list[str]:
+def _changed(asked: Asked, digest: str, record: RunRecord, observations: Iterable[Observation]) -> list[str]:
     suite = asked.suite
+    if record.asked_sha256 and record.asked_sha256 != digest:
+        return ["suite.json was changed since the run began: bring it back, or start a new run"]
     if (suite.name, asked.seed, suite.blocks) != (record.suite, record.seed, record.blocks_planned):
         return ["suite.json and run.json tell of different suites, seeds or blocks: one was changed"]
     planned = {

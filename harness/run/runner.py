@@ -21,7 +21,7 @@ from harness.records.schema import Control, Observation, Rates, RunRecord
 from harness.records.store import Store
 from harness.records.summary import summarise
 from harness.report.render import render
-from harness.run.asked import Asked, write_asked
+from harness.run.asked import Asked, digest_of_asked, write_asked
 from harness.run.executor import Executor
 from harness.run.folder import make_folder, saving
 from harness.run.plan import ArmRun, expected_s, plan
@@ -135,7 +135,7 @@ def resume_suite(
     with saving(folder), held(folder):
         store = Store(folder)
         record, observations = store.read_run(), store.observations()
-        problems = obstacles(asked, record, observations, fingerprint())
+        problems = obstacles(asked, digest_of_asked(folder), record, observations, fingerprint())
         if problems:
             raise ConfigError(str(folder), problems)
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -175,6 +175,7 @@ class _Run:
         self._runs = plan(request.suite, request.seed)
         self._observations = list(earlier.observations)
         self._profiler = Profiler(store.folder) if request.profile else None
+        self._asked_sha256 = digest_of_asked(store.folder)
         self._start_s = time.monotonic()
 
     def carry_out(self, progress: Progress) -> RunRecord:
@@ -197,6 +198,7 @@ class _Run:
             started_utc=self._started_utc,
             duration_s=round(self._earlier.duration_s + self._spent_s(), 3),
             profiled=profiled,
+            asked_sha256=self._asked_sha256,
             warnings=[*notes, *record.warnings],
         )
 

@@ -51,7 +51,7 @@ def record(**more: Any) -> RunRecord:
 def told(
     asked: Asked = ASKED, observations: tuple[Observation, ...] = (), now: Any = HERE, **more: Any
 ) -> str:
-    return "; ".join(problem.message for problem in obstacles(asked, record(**more), observations, now))
+    return "; ".join(problem.message for problem in obstacles(asked, "d1", record(**more), observations, now))
 
 
 def test_a_worker_that_lacks_an_observation_runs_again_as_a_whole() -> None:
@@ -108,6 +108,13 @@ def test_a_clock_that_is_calibrated_anew_and_a_patch_of_python_are_no_other_mach
 )
 def test_two_files_that_contradict_each_other_are_refused(asked: Asked, more: dict[str, Any]) -> None:
     assert "suite.json and run.json tell of different suites" in told(asked, **more)
+
+
+def test_a_suite_that_was_edited_is_refused_whatever_was_edited() -> None:
+    assert told(asked_sha256="d1") == ""
+    assert told(asked_sha256="") == ""  # a run of an earlier version
+    message = "suite.json was changed since the run began: bring it back, or start a new run"
+    assert told(asked_sha256="d2") == message
 
 
 @pytest.mark.parametrize(

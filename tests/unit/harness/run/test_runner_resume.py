@@ -180,6 +180,14 @@ def test_a_run_of_another_checkout_is_not_resumed_and_not_touched(
     assert {path: path.read_bytes() for path in folder.glob("*.*")} == before
 
 
+def test_a_run_whose_criteria_were_edited_is_not_resumed(broken) -> None:
+    folder = broken(1)
+    path = folder / "suite.json"
+    path.write_text(path.read_text().replace('"target": 10.0', '"target": 99.0'))
+    with pytest.raises(ConfigError, match=r"suite.json was changed since the run began"):
+        resume_suite(folder, read_asked(folder), Listener())
+
+
 def test_what_is_still_missing_is_known_beforehand(broken, suite) -> None:
     folder = broken(3)
     runs = missing(read_asked(folder), folder)
