@@ -133,24 +133,41 @@ def resume_suite(
         ConfigError: It cannot be continued here, and why; or nothing more can be written to it.
     """
     with saving(folder), held(folder):
-        store = Store(folder)
-        record, observations = store.read_run(), store.observations()
-        problems = obstacles(asked, digest_of_asked(folder), record, observations, fingerprint())
-        if problems:
-            raise ConfigError(str(folder), problems)
+        record, observations = _resumable(folder, asked)
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         times = tuple(filter(None, str(record.environment.get("resumed_utc", "")).split(", ")))
         earlier = Earlier(tuple(observations), record.duration_s, (*times, now), record.profiled)
         request = Request(asked.suite, asked.seed, folder.parent, record.command, budget_s, profile, rates)
         environment = record.environment | {"resumed_utc": ", ".join(earlier.resumed_utc)}
-        run = _Run(request, store, record.started_utc, environment, earlier)
+        run = _Run(request, Store(folder), record.started_utc, environment, earlier)
         return run.carry_out(progress), folder
 
 
 def missing(asked: Asked, folder: Path | None) -> list[ArmRun]:
-    """Return the workers to run: all, or those that a broken run in ``folder`` still needs."""
-    observations = [] if folder is None else Store(folder).observations()
-    return unfinished(plan(asked.suite, asked.seed), observations)
+    """Return the workers to run: all, or those that a broken run in ``folder`` still needs.
+
+    Raises:
+        ConfigError: It cannot be continued here, and why.
+    """
+    runs = plan(asked.suite, asked.seed)
+    if folder is None:
+        return runs
+    with held(folder):
+        return unfinished(runs, _resumable(folder, asked)[1])
+
+
+def _resumable(folder: Path, asked: Asked) -> tuple[RunRecord, list[Observation]]:
+    """Return what a broken run has become.
+
+    Raises:
+        ConfigError: It cannot be continued here, and why.
+    """
+    store = Store(folder)
+    record, observations = store.read_run(), store.observations()
+    problems = obstacles(asked, digest_of_asked(folder), record, observations, fingerprint())
+    if problems:
+        raise ConfigError(str(folder), problems)
+    return record, observations
 
 
 class _Run:

@@ -12,6 +12,7 @@ import pytest
 
 from fedbench.errors import ConfigError
 from harness.records import store as store_module
+from harness.records.lock import held
 from harness.records.schema import Observation
 from harness.records.store import Store
 from harness.run import runner
@@ -193,6 +194,15 @@ def test_what_is_still_missing_is_known_beforehand(broken, suite) -> None:
     runs = missing(read_asked(folder), folder)
     assert [(r.block, r.arm.name) for r in runs] == [(r.block, r.arm.name) for r in plan(suite, 3)[1:]]
     assert missing(read_asked(folder), None) == plan(suite, 3)
+
+
+def test_what_cannot_be_resumed_is_known_beforehand(broken, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = broken(1)
+    with held(folder), pytest.raises(ConfigError, match="another process is measuring into it"):
+        missing(read_asked(folder), folder)
+    monkeypatch.setattr(runner, "fingerprint", lambda: {"dirty": False, "commit": "fffffff"})
+    with pytest.raises(ConfigError, match="measured the commit 0a1b2c3; this is fffffff"):
+        missing(read_asked(folder), folder)
 
 
 def test_a_run_that_is_still_going_on_is_not_resumed(suite, tmp_path: Path) -> None:
