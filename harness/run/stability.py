@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.records.schema import Observation
 
 STALL_LIMIT = 0.25
-"""Share of time that tasks waited for a core around the run."""
+"""Share of time that tasks waited for a core before the run."""
 STEAL_LIMIT = 0.02
 """Share of CPU time that the hypervisor gave to others."""
 SPREAD_LIMIT = 0.10
@@ -53,10 +53,10 @@ def _resumed(environment: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _crowded(environment: Mapping[str, Any]) -> Iterator[str]:
-    for when in ("before", "after"):
-        share = environment[when]["stall_share"]["cpu"]
-        if share is not None and share > STALL_LIMIT:
-            yield f"{when} the run, tasks waited for a core {share:.0%} of the time: something else runs here"
+    # Only before it: afterwards the averages still show the last worker.
+    share = environment["before"]["stall_share"]["cpu"]
+    if share is not None and share > STALL_LIMIT:
+        yield f"before the run, tasks waited for a core {share:.0%} of the time: something else runs here"
     load, cores = environment["before"].get("load"), environment.get("cores_usable")
     if load and cores and load[0] > cores:
         yield f"before the run, the load was {load[0]:.1f} on {cores} cores: something else runs here"
