@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from harness.gate.decide import LAG_LIMIT_S
@@ -32,6 +33,7 @@ _LABELS = {
     "commit": "Commit",
     "before": "Before the run",
     "after": "After the run",
+    "resumed_utc": "Resumed",
 }
 
 
@@ -56,7 +58,19 @@ def environment(run: RunRecord) -> Section:
 def facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return a fingerprint, as :func:`harness.records.environment.fingerprint` returns it, for people."""
     rows = [(label, _entry(key, known)) for key, label in _LABELS.items() if key in known]
-    return rows + [(key, _plain(value)) for key, value in known.items() if key not in (*_LABELS, "dirty")]
+    rows += _sittings(known.get("sittings"))
+    others = [key for key in known if key not in (*_LABELS, "dirty", "sittings")]
+    return rows + [(key, _plain(known[key])) for key in others]
+
+
+def _sittings(found: Any) -> list[tuple[str, str]]:
+    """Return the pressure before each sitting after the first, and after each but the last."""
+    sittings = [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+    rows = []
+    for number, (one, other) in enumerate(pairwise(sittings), start=1):
+        rows.append((f"After sitting {number}", _entry("after", one)))
+        rows.append((f"Before sitting {number + 1}", _entry("before", other)))
+    return rows
 
 
 def validity(run: RunRecord, material: Material = NOTHING_BESIDE) -> Section:
@@ -109,7 +123,7 @@ def _errs(rates: Rates | None) -> Part:
 
 
 def _entry(key: str, known: Mapping[str, Any]) -> str:
-    value = known[key]
+    value = known.get(key)
     if key in ("before", "after") and isinstance(value, Mapping):
         return _pressure(value)
     if key == "memory_bytes" and isinstance(value, int | float):

@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from fedbench.errors import Problem
 from harness.records.environment import machine_class
 from harness.run.plan import plan
+from harness.run.sittings import sittings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -82,7 +85,11 @@ def obstacles(
         return [Problem("", "is complete: there is nothing to resume")]
     return [
         Problem("", line)
-        for line in (*_elsewhere(record, environment), *_changed(asked, digest, record, observations))
+        for line in (
+            *_edited(record),
+            *_elsewhere(record, environment),
+            *_changed(asked, digest, record, observations),
+        )
     ]
 
 
@@ -98,6 +105,14 @@ def difference(suite: Suite, other: Suite) -> str:
         if field.name != "budget_s" and getattr(ours, field.name) != getattr(theirs, field.name):
             return field.name
     return ""
+
+
+def _edited(record: RunRecord) -> list[str]:
+    try:
+        sittings_of(record.environment)
+    except msgspec.ValidationError as error:
+        return [f"run.json was edited: of the machine's pressure around the run, {error}: bring it back"]
+    return []
 
 
 def _elsewhere(record: RunRecord, now: Mapping[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from harness.records.schema import Control, Observation, Rates, RunRecord
 from harness.records.store import Store
 from harness.records.summary import summarise
 from harness.report.render import render
+from harness.run import sittings
 from harness.run.asked import Asked, digest_of_asked, write_asked
 from harness.run.executor import Executor
 from harness.run.folder import make_folder, saving
@@ -138,7 +139,9 @@ def resume_suite(
         times = tuple(filter(None, str(record.environment.get("resumed_utc", "")).split(", ")))
         earlier = Earlier(tuple(observations), record.duration_s, (*times, now), record.profiled)
         request = Request(asked.suite, asked.seed, folder.parent, record.command, budget_s, profile, rates)
-        environment = record.environment | {"resumed_utc": ", ".join(earlier.resumed_utc)}
+        environment = sittings.begun(record.environment, pressure()) | {
+            "resumed_utc": ", ".join(earlier.resumed_utc)
+        }
         run = _Run(request, Store(folder), record.started_utc, environment, earlier)
         return run.carry_out(progress), folder
 
@@ -205,7 +208,7 @@ class _Run:
         return record
 
     def _record_of(self, ended: Ended) -> RunRecord:
-        environment = {**self._environment, "after": pressure()}
+        environment = sittings.ended(self._environment, pressure())
         record = _record(self._request, self._runs, self._observations, ended, environment)
         profiled = self._earlier.profiled or self._profiler is not None
         notes = [*([NOT_COMPARABLE] if profiled else []), *(self._profiler.notes if self._profiler else [])]

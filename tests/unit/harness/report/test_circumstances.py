@@ -38,6 +38,22 @@ def test_nothing_that_was_found_is_left_out():
     assert rows["After the run"] == NOTHING
 
 
+def test_each_sitting_of_a_resumed_run_has_its_pressure():
+    """The ends of the whole run are those before the first and after the last."""
+    ends = [{"before": {"load": [n]}, "after": {"load": [n + 0.5]}} for n in (1, 2, 3)]
+    rows = found(bare_run(environment={"resumed_utc": "then", "sittings": ends}))
+    shown = {label: text.partition(" (")[0] for label, text in rows.items()}
+    assert list(shown.items())[:5] == [
+        ("Resumed", "then"),
+        ("After sitting 1", "load 1.50"),
+        ("Before sitting 2", "load 2.00"),
+        ("After sitting 2", "load 2.50"),
+        ("Before sitting 3", "load 3.00"),
+    ]
+    assert "sittings" not in rows
+    assert next(iter(found(bare_run(environment={"sittings": "two"})))) == "Command"
+
+
 def test_controls_are_factors():
     run = fake_run()
     unknown = msgspec.structs.replace(run.controls[0], spread=None, n=0)

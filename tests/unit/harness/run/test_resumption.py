@@ -13,7 +13,15 @@ from harness.suite import Arm, Suite, WorkloadSpec
 from tests.fakes.results import bare_run
 
 MACHINE = {"cpu_model": "Fast @ 2 GHz", "cores_usable": 2, "architecture": "x86_64", "python": "3.11.7"}
-HERE: dict[str, Any] = {**MACHINE, "commit": "0a1b2c3d4e", "dirty": False, "packages": {"numpy": "2.0"}}
+CALM = {"load": [0.1], "stall_share": {"cpu": 0.0}, "cpu_ticks": None}
+HERE: dict[str, Any] = {
+    **MACHINE,
+    "before": CALM,
+    "after": CALM,
+    "commit": "0a1b2c3d4e",
+    "dirty": False,
+    "packages": {"numpy": "2.0"},
+}
 PING = WorkloadSpec("ping", "rpc_ping", {"clients": 1})
 IDLE = WorkloadSpec("idle", "idle_federation", {"clients": 2})
 ARMS = {
@@ -108,6 +116,22 @@ def test_a_clock_that_is_calibrated_anew_and_a_patch_of_python_are_no_other_mach
 )
 def test_two_files_that_contradict_each_other_are_refused(asked: Asked, more: dict[str, Any]) -> None:
     assert "suite.json and run.json tell of different suites" in told(asked, **more)
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        ({"before": None}, "Expected `object`, got `null` - at `$.before`"),
+        ({"after": {"load": "high", "stall_share": {}}}, "at `$.after.load`"),
+        ({"sittings": 3}, "at `$.sittings`"),
+    ],
+)
+def test_an_environment_that_no_run_writes_is_refused(edit: dict[str, Any], why: str) -> None:
+    message = told(environment=HERE | edit)
+    assert message.startswith("run.json was edited: of the machine's pressure around the run, ")
+    assert why in message
+    without = {key: value for key, value in HERE.items() if key != "before"}
+    assert "missing required field `before`" in told(environment=without)
 
 
 def test_a_suite_that_was_edited_is_refused_whatever_was_edited() -> None:

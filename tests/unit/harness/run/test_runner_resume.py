@@ -115,6 +115,7 @@ def test_nothing_is_replaced_before_the_worker_has_run_as_a_whole(broken) -> Non
     record, _ = resume_suite(folder, read_asked(folder), Listener())
     assert record.ended == "complete"
     assert record.environment["resumed_utc"].count("Z") == 2
+    assert len(record.environment["sittings"]) == 3
 
 
 def test_a_budget_breaks_a_run_off_again_and_again_until_it_is_whole(broken, suite) -> None:
