@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from fedbench.errors import ConfigError, Problem
+from harness.records.agreement import contradictions
 from harness.records.distributions import Distribution, distributions, percentiles_s
 from harness.records.metrics import METRICS
 from harness.records.store import OBSERVATIONS, Store
@@ -89,18 +90,28 @@ def read(folder: Path) -> tuple[RunRecord, list[Observation]]:
     """Return a run's record and its observations.
 
     Raises:
-        ConfigError: The folder holds none, one of another schema, or a damaged one.
+        ConfigError: The folder holds none, one of another schema, a damaged one, or one whose files
+            contradict each other.
     """
     if not folder.is_dir():
         raise ConfigError(str(folder), [Problem("", "is no folder: name the folder of a run")])
     store = Store(folder)
-    return store.read_run(), store.observations()
+    record = store.read_run()  # first: of a run that is going on, observations may be newer, never older
+    observations = store.observations()
+    if problems := contradictions(record, observations):
+        told = "; ".join(problems[:_TOLD]) + f"; and {len(problems) - _TOLD} more" * (len(problems) > _TOLD)
+        message = f"{told}: one of the two was cut or edited, bring back what the run wrote"
+        raise ConfigError(str(folder / OBSERVATIONS), [Problem("", message)])
+    return record, observations
 
 
 def damaged(folder: Path, error: Exception) -> ConfigError:
     """Return what to raise where the observations of a run can be decoded and not be true."""
     return ConfigError(str(folder / OBSERVATIONS), [Problem("", f"holds damaged observations: {error}")])
 
+
+_TOLD = 3
+"""Contradictions that one message names."""
 
 _CELL_COLUMNS = (
     "arm", "stack", "mode", "loop", "workload", "status",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fedbench.errors import Problem
+from harness.records.agreement import contradictions
 from harness.records.environment import machine_class
 from harness.run.plan import plan
 from harness.run.sittings import sittings_of
@@ -136,10 +137,14 @@ def _commit(environment: Mapping[str, Any]) -> str:
     return str(environment.get("commit") or "unknown")[:7]
 
 
-def _changed(asked: Asked, digest: str, record: RunRecord, observations: Iterable[Observation]) -> list[str]:
+def _changed(asked: Asked, digest: str, record: RunRecord, observations: Sequence[Observation]) -> list[str]:
     suite = asked.suite
     if record.asked_sha256 and record.asked_sha256 != digest:
         return ["suite.json was changed since the run began: bring it back, or start a new run"]
+    if told := contradictions(record, observations):
+        return [
+            f"observations.jsonl {told[0]}: one of the two was cut or edited, bring back what the run wrote"
+        ]
     if (suite.name, asked.seed, suite.blocks) != (record.suite, record.seed, record.blocks_planned):
         return ["suite.json and run.json tell of different suites, seeds or blocks: one was changed"]
     planned = {

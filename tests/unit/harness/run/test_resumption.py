@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace as changed
 
 from harness.records.schema import Observation, RunRecord
+from harness.records.summary import summarise
 from harness.run.asked import Asked
 from harness.run.plan import ArmRun, plan
 from harness.run.resumption import difference, obstacles, spot, spots, unfinished
@@ -116,6 +117,13 @@ def test_a_clock_that_is_calibrated_anew_and_a_patch_of_python_are_no_other_mach
 )
 def test_two_files_that_contradict_each_other_are_refused(asked: Asked, more: dict[str, Any]) -> None:
     assert "suite.json and run.json tell of different suites" in told(asked, **more)
+
+
+def test_observations_that_were_added_or_cut_are_refused() -> None:
+    (observation,) = made(RUNS[0], "ping")
+    told_of = "observations.jsonl has {} ping of block 1 2 times: one of the two was cut or edited"
+    assert told_of.format(observation.arm) in told(observations=(observation, observation))
+    assert "which run.json tells of" in told(cells=summarise([observation]))
 
 
 @pytest.mark.parametrize(
