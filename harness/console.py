@@ -175,7 +175,7 @@ def print_verdict(record: RunRecord, folder: Path, console: Console, last: Conso
     if record.criteria:
         console.print(criteria_table(record))
     for warning in record.warnings:
-        _print_line(console, f"warning: {warning}")
+        _print_line(console, f"warning: {clean(warning)}")
     last.print(verdict_line(record, folder / "report.html"), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from fedbench.errors import ConfigError, Problem
 from harness.records.lock import Held, held, is_held
-from harness.records.store import RUN
+from harness.records.store import RUN, UNDECODABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -164,7 +164,7 @@ def _may_go_on(record: Path) -> bool:
         return False
     try:
         ended = msgspec.json.decode(record.read_bytes(), type=_Ended).ended
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return False
     return ended == "interrupted"
 

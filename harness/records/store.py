@@ -14,12 +14,17 @@ from harness.records.metrics import METRICS
 from harness.records.schema import SCHEMA_VERSION, Observation, RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 OBSERVATIONS = "observations.jsonl"
 RUN = "run.json"
 SAMPLES = "samples.csv.gz"
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON raises: of what is no JSON, of another shape, or nested without end."""
+
+_LARGEST = 1e30
+"""Nothing that is measured here is larger: figures cannot be drawn of numbers near the end of floats."""
 
 
 class Store:
@@ -64,9 +69,18 @@ class Store:
         except OSError as error:
             raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
         try:
-            return [msgspec.json.decode(line, type=Observation) for line in lines[:-1]]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            found = [msgspec.json.decode(line, type=Observation) for line in lines[:-1]]
+        except UNDECODABLE as error:
             raise ConfigError(str(path), [Problem("", f"holds something else: {error}")]) from error
+        _refuse_edited(
+            path,
+            (
+                (f"line {number}: {name}", value)
+                for number, o in enumerate(found, start=1)
+                for name, value in o.metrics.items()
+            ),
+        )
+        return found
 
     def replace(self, observations: Iterable[Observation]) -> None:
         """Have these observations in place of all that were kept, at once or not at all."""
@@ -97,12 +111,14 @@ class Store:
                 newer = isinstance(version, int) and version > SCHEMA_VERSION
                 remedy = "; update fedbench to read it" if newer else ""
                 raise ConfigError(str(path), [Problem("", message + remedy)])
-            return msgspec.convert(data, RunRecord)
+            record = msgspec.convert(data, RunRecord)
         except OSError as error:
             message = f"cannot be read: {error.strerror}; name the folder of a run"
             raise ConfigError(str(path), [Problem("", message)]) from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise ConfigError(str(path), [Problem("", f"is damaged: {error}")]) from error
+        _refuse_edited(path, _numbers(record))
+        return record
 
     def _write_samples(self, observations: Iterable[Observation]) -> None:
         rows = [
@@ -129,6 +145,27 @@ def write_atomically(path: Path, data: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a failed write does not say where
         raise
+
+
+def _numbers(record: RunRecord) -> Iterator[tuple[str, float | None]]:
+    for cell in record.cells:
+        for metric, summary in cell.metrics.items():
+            for name in ("value", "ci_low", "ci_high"):
+                yield f"cell {cell.arm} {cell.workload}: {metric}.{name}", getattr(summary, name)
+    for criterion in record.criteria:
+        for name in ("target", "value", "ci_low", "ci_high"):
+            yield f"criterion {criterion.id}: {name}", getattr(criterion, name)
+
+
+def _refuse_edited(path: Path, numbers: Iterable[tuple[str, float | None]]) -> None:
+    """Raise a ConfigError that names the numbers that nothing can have measured."""
+    problems = [
+        Problem("", f"{where} is {value:g}, which nothing measures: it was edited, bring it back")
+        for where, value in numbers
+        if value is not None and abs(value) > _LARGEST
+    ]
+    if problems:
+        raise ConfigError(str(path), problems)
 
 
 def _cut_torn_line(file: IO[bytes]) -> None:

@@ -37,6 +37,9 @@ _LABELS = {
 }
 
 
+_DEEPEST = 5
+"""No fingerprint is nested deeper; an edited one may be."""
+
 _CONTROL_COLUMNS: tuple[tuple[str, Role], ...] = (
     ("Workload", "code"),
     ("Arm", "code"),
@@ -133,11 +136,13 @@ def _entry(key: str, known: Mapping[str, Any]) -> str:
     return _plain(value)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any, depth: int = 0) -> str:
     if value is None:
         return NOTHING
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
+        if depth == _DEEPEST:
+            return "…"
+        return ", ".join(f"{name} {_plain(item, depth + 1)}" for name, item in value.items())
     return str(value)
 
 

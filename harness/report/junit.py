@@ -21,8 +21,8 @@ def junit(run: RunRecord) -> str:
     """Return a JUnit XML document: a case for the run, for each criterion and for each failed cell."""
     suite = Element(
         "testsuite",
-        name=f"fedbench.{run.suite}",
-        timestamp=run.started_utc,
+        name=clean(f"fedbench.{run.suite}"),
+        timestamp=clean(run.started_utc),
         time=f"{run.duration_s:.3f}",
         skipped="0",
     )
@@ -33,7 +33,7 @@ def junit(run: RunRecord) -> str:
         if cell.status in ("failed", "timeout"):
             _cell(suite, run, cell)
     if run.exit_code and not any(len(case) for case in suite):
-        case = SubElement(suite, "testcase", classname=f"{run.suite}.run", name="verdict", time="0")
+        case = _case(suite, f"{run.suite}.run", "verdict")
         _outcome(case, "error", run.verdict, run.reason)
     cases = list(suite)
     for outcome, attribute in ((None, "tests"), ("failure", "failures"), ("error", "errors")):
@@ -44,14 +44,13 @@ def junit(run: RunRecord) -> str:
 
 
 def _run(suite: Element, run: RunRecord) -> None:
-    case = SubElement(suite, "testcase", classname=f"{run.suite}.run", name="ran to its end", time="0")
+    case = _case(suite, f"{run.suite}.run", "ran to its end")
     if run.ended != "complete" or not run.cells:
         _outcome(case, "error", run.ended if run.cells else "nothing", run.reason)
 
 
 def _criterion(suite: Element, run: RunRecord, c: CriterionRecord) -> None:
-    classname = f"{run.suite}.{c.mode}.criteria"
-    case = SubElement(suite, "testcase", classname=classname, name=f"{c.id}: {clean(c.title)}", time="0")
+    case = _case(suite, f"{run.suite}.{c.mode}.criteria", f"{c.id}: {c.title}")
     if c.verdict == "pass":
         return
     measured = (
@@ -62,10 +61,13 @@ def _criterion(suite: Element, run: RunRecord, c: CriterionRecord) -> None:
 
 
 def _cell(suite: Element, run: RunRecord, cell: CellRecord) -> None:
-    classname = f"{run.suite}.{cell.mode}.cells"
-    case = SubElement(suite, "testcase", classname=classname, name=f"{cell.arm} {cell.workload}", time="0")
+    case = _case(suite, f"{run.suite}.{cell.mode}.cells", f"{cell.arm} {cell.workload}")
     _outcome(case, "error", cell.status, "; ".join(cell.reasons) or cell.status)
 
 
+def _case(suite: Element, classname: str, name: str) -> Element:
+    return SubElement(suite, "testcase", classname=clean(classname), name=clean(name), time="0")
+
+
 def _outcome(case: Element, outcome: str, kind: str, message: str) -> None:
-    SubElement(case, outcome, type=kind, message=clean(message))
+    SubElement(case, outcome, type=clean(kind), message=clean(message))

@@ -50,7 +50,7 @@ def criteria_table(run: RunRecord) -> Group:
     table.add_column("verdict", no_wrap=True)
     for c in run.criteria:
         table.add_row(
-            Text(c.id),
+            Text(clean(c.id)),
             target(c),
             quantity(c.value, c.unit),
             Text(interval(c.ci_low, c.ci_high, c.unit)),
@@ -58,7 +58,7 @@ def criteria_table(run: RunRecord) -> Group:
             Text(c.verdict, style=_STYLES[c.verdict]),
         )
     reasons = [
-        Text(f"{c.id}: {c.verdict}: {clean(c.reason)}", style=_STYLES[c.verdict])
+        Text(clean(f"{c.id}: {c.verdict}: {c.reason}"), style=_STYLES[c.verdict])
         for c in run.criteria
         if c.verdict != "pass"
     ]
@@ -87,7 +87,7 @@ def verdict_line(run: RunRecord, path: Path) -> str:
         run: What was recorded.
         path: The report.
     """
-    return f"{run.verdict.upper()}: {clean(run.reason)} — {path}"
+    return f"{clean(run.verdict.upper())}: {clean(run.reason)} — {path}"
 
 
 def _first(metrics: Mapping[str, MetricSummary], names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fedbench.errors import ConfigError, Problem
-from harness.records.store import write_atomically
+from harness.records.store import UNDECODABLE, write_atomically
 from harness.suite import Suite
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def read_asked(folder: Path) -> Asked:
         raise ConfigError(str(folder), [Problem("", message)]) from None
     except OSError as error:
         raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise ConfigError(str(path), [Problem("", f"is damaged: {error}")]) from error
     if asked.schema_version != ASKED_VERSION:
         message = f"has schema version {asked.schema_version}: this program reads version {ASKED_VERSION}"

@@ -14,6 +14,7 @@ import msgspec
 from fedbench.errors import Problem
 from harness.records.agreement import contradictions
 from harness.records.environment import machine_class
+from harness.records.metrics import METRICS
 from harness.run.plan import plan
 from harness.run.sittings import sittings_of
 
@@ -147,6 +148,9 @@ def _changed(asked: Asked, digest: str, record: RunRecord, observations: Sequenc
         ]
     if (suite.name, asked.seed, suite.blocks) != (record.suite, record.seed, record.blocks_planned):
         return ["suite.json and run.json tell of different suites, seeds or blocks: one was changed"]
+    unknown = sorted({name for o in observations for name in o.metrics} - METRICS.keys())
+    if unknown:
+        return [f"observations.jsonl has {unknown[0]!r}, which is no metric: it was edited"]
     planned = {
         (run.block, run.arm.name, w.name): {**w.params, **run.arm.settings}
         for run in plan(suite, asked.seed)

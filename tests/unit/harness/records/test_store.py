@@ -10,6 +10,7 @@ from fedbench.errors import ConfigError
 from harness.records.metrics import METRICS
 from harness.records.schema import Observation, RunRecord
 from harness.records.store import OBSERVATIONS, RUN, SAMPLES, Store, write_atomically
+from harness.records.summary import summarise
 
 
 def observation(block: int, **changes: object) -> Observation:
@@ -87,7 +88,7 @@ def test_what_is_appended_after_a_torn_line_is_kept_whole(store: Store, before: 
     assert store.observations() == [*kept, observation(10), observation(11)]
 
 
-@pytest.mark.parametrize("line", [b"{", b"[]", b'{"block": "one"}', b"\xff\xfe", b""])
+@pytest.mark.parametrize("line", [b"{", b"[]", b'{"block": "one"}', b"\xff\xfe", b"", b"[" * 99_999])
 def test_a_damaged_line_in_between_names_the_file(store: Store, line: bytes) -> None:
     store.append(observation(1))
     path = store.folder / OBSERVATIONS
@@ -132,6 +133,7 @@ def test_run_json_is_for_people_too(store: Store) -> None:
         (b'{"schema_version": 2}', "has schema version 2: this program reads version 1"),
         (b"{}", "has schema version None"),
         (b"[1]", "has schema version None"),
+        (b"[" * 99_999, "is damaged"),
     ],
 )
 def test_a_run_that_cannot_be_read_names_its_file(store: Store, content: bytes | None, message: str) -> None:
@@ -142,6 +144,24 @@ def test_a_run_that_cannot_be_read_names_its_file(store: Store, content: bytes |
         store.read_run()
     assert caught.value.source == str(path)
     assert message in str(caught.value)
+
+
+def test_numbers_that_nothing_measures_name_their_file_and_place(store: Store) -> None:
+    """They would end a report where it draws."""
+    store.append(observation(1))
+    cells = summarise(store.observations())
+    huge = msgspec.structs.replace(cells[0].metrics["cpu_cores"], value=1e308)
+    edited = msgspec.structs.replace(cells[0], metrics={"cpu_cores": huge})
+    store.write_record(run_record(cells=[edited]))
+    with pytest.raises(
+        ConfigError, match=r"run.json: cell push .*: cpu_cores.value is 1e\+308, which nothing"
+    ):
+        store.read_run()
+    store.append(observation(2, metrics={"cpu_cores": -1e300}))
+    with pytest.raises(
+        ConfigError, match=r"observations.jsonl: line 2: cpu_cores is -1e\+300, which nothing"
+    ):
+        store.observations()
 
 
 def test_samples_are_one_row_a_metric_with_its_unit(store: Store) -> None:

@@ -54,6 +54,13 @@ def test_each_sitting_of_a_resumed_run_has_its_pressure():
     assert next(iter(found(bare_run(environment={"sittings": "two"})))) == "Command"
 
 
+def test_an_environment_that_is_nested_without_end_is_shown_as_far_as_it_goes():
+    nested = 1
+    for _ in range(900):
+        nested = {"a": nested}
+    assert found(bare_run(environment={"odd": nested}))["odd"] == "a a a a a …"
+
+
 def test_controls_are_factors():
     run = fake_run()
     unknown = msgspec.structs.replace(run.controls[0], spread=None, n=0)

@@ -93,3 +93,8 @@ def test_characters_that_xml_forbids_do_not_break_it():
     criterion = msgspec.structs.replace(CRITERIA[1], reason='\x1b[31m <&"\x00 \ufffe')
     by_name = cases(bare_run(criteria=[criterion]))
     assert '<&"' in by_name["cpu-round: CPU per round"].find("error").get("message")
+    cell = msgspec.structs.replace(fake_run().cells[0], arm="a\x01", mode="m\x01", status="failed")
+    hostile = {"suite": "s\x01", "started_utc": "a\x01", "verdict": "v\x01", "ended": "budget"}
+    odd = msgspec.structs.replace(CRITERIA[1], id="x\x0bb", title="t\x02", mode="m\x03")
+    for run in (bare_run(**hostile, cells=[cell], criteria=[odd]), bare_run(**hostile)):
+        assert "\ufffd" in ElementTree.fromstring(junit(run)).get("timestamp")

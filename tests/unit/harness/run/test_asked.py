@@ -33,6 +33,7 @@ def test_the_digest_tells_an_edited_suite_from_the_one_that_was_written(tmp_path
     [
         (None, "has no suite.json: it is no run, or one of an earlier version, which cannot be resumed"),
         (b"", "is damaged"),
+        (b"[" * 99_999, "is damaged"),
         (b"{}", "is damaged: Object missing required field"),
         (b"\xff", "is damaged"),
     ],

@@ -119,6 +119,14 @@ def test_two_files_that_contradict_each_other_are_refused(asked: Asked, more: di
     assert "suite.json and run.json tell of different suites" in told(asked, **more)
 
 
+def test_a_metric_that_there_is_not_is_refused() -> None:
+    (observation,) = made(RUNS[0], "ping")
+    edited = changed(observation, metrics={"latency_p50_s": 1.0, "bogus_s": 1.0})
+    assert (
+        told(observations=(edited,)) == "observations.jsonl has 'bogus_s', which is no metric: it was edited"
+    )
+
+
 def test_observations_that_were_added_or_cut_are_refused() -> None:
     (observation,) = made(RUNS[0], "ping")
     told_of = "observations.jsonl has {} ping of block 1 2 times: one of the two was cut or edited"
