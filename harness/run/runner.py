@@ -26,7 +26,7 @@ from harness.run.asked import Asked, digest_of_asked, write_asked
 from harness.run.executor import Executor
 from harness.run.folder import make_folder, saving
 from harness.run.plan import ArmRun, expected_s, plan
-from harness.run.profiling import NOT_COMPARABLE, Profiler
+from harness.run.profiling import NOT_COMPARABLE, NOTHING_LEFT, Profiler
 from harness.run.resumption import Earlier, obstacles, spot, spots, unfinished
 from harness.run.stability import warnings_of
 from harness.suite import modes_of
@@ -207,11 +207,17 @@ class _Run:
             render(record, self._observations, self._store.folder, self._request.rates)
         return record
 
-    def _record_of(self, ended: Ended) -> RunRecord:
+    def _record_of(self, ended: Ended, upcoming: ArmRun | None = None) -> RunRecord:
+        """Return the record so far; ``upcoming`` is the worker that runs before the next one is written."""
         environment = sittings.ended(self._environment, pressure())
         record = _record(self._request, self._runs, self._observations, ended, environment)
-        profiled = self._earlier.profiled or self._profiler is not None
-        notes = [*([NOT_COMPARABLE] if profiled else []), *(self._profiler.notes if self._profiler else [])]
+        profiled, notes = self._earlier.profiled, []
+        if self._profiler is not None:
+            attached = self._profiler.attached
+            profiled |= attached or (upcoming is not None and self._profiler.looks_into(upcoming))
+            notes = self._profiler.notes or ([] if attached or upcoming else [NOTHING_LEFT])
+        if profiled:
+            notes = [NOT_COMPARABLE, *notes]
         return msgspec.structs.replace(
             record,
             run_id=self._store.folder.name,
@@ -238,7 +244,7 @@ class _Run:
                 if number and budget_s is not None and self._spent_s() > budget_s:
                     ended = "budget"
                     break
-                self._store.write_record(self._record_of("interrupted"))
+                self._store.write_record(self._record_of("interrupted", arm_run))
                 progress.arm(arm_run)
                 with closing(executor.run(arm_run, progress.cell)) as made:
                     self._keep(arm_run, made, progress)

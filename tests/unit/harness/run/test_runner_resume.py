@@ -278,16 +278,3 @@ def test_a_report_that_does_not_fit_leaves_the_run_readable(suite, tmp_path: Pat
         run_suite(Request(suite.select("floors/"), 3, tmp_path / "results", "fedbench run"), Listener())
     (folder,) = (tmp_path / "results").iterdir()
     assert Store(folder).read_run().ended == "complete"
-
-
-def test_a_profiled_run_is_marked_for_good(suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("harness.run.profiling.shutil.which", lambda *_, **__: None)
-    request = Request(suite.select("floors/"), 3, tmp_path / "results", "fedbench run", profile=True)
-    record, folder = run_suite(request, Listener(interrupt, at=2))
-    assert record.profiled
-    assert record.warnings[0].startswith("profiled: the numbers are not comparable")
-    assert record.warnings[1] == "not profiled: py-spy is not installed; `pip install py-spy`"
-    record, _ = resume_suite(folder, read_asked(folder), Listener())
-    assert record.profiled
-    assert record.warnings[0].startswith("profiled: the numbers are not comparable")
