@@ -37,7 +37,10 @@ class Results(NamedTuple):
     Attributes:
         record: All of ``run.json``: verdict, environment, warnings, order.
         observations: A row for each block, arm, workload and metric: :data:`OBSERVED`, ``status``,
-            ``metric``, ``unit``, ``value``, and ``missing``, which says why there is no value.
+            ``metric``, ``unit``, ``value``, and ``missing``, which says why there is no value. What did
+            not end well has no metric, and stands in ``failures``.
+        failures: A row for each block, arm and workload that did not end well: :data:`OBSERVED`, ``status``
+            (``failed``, ``timeout`` or ``unsupported``) and ``reason``.
         cells: A row for each arm, workload and metric over all blocks: ``value`` is the Hodges-Lehmann
             estimate, ``ci_low`` and ``ci_high`` its one-sided 95 % bounds, ``n`` the blocks behind it.
         criteria: A row for each criterion as decided.
@@ -49,6 +52,7 @@ class Results(NamedTuple):
 
     record: RunRecord
     observations: pd.DataFrame
+    failures: pd.DataFrame
     cells: pd.DataFrame
     criteria: pd.DataFrame
     percentiles: pd.DataFrame
@@ -77,6 +81,10 @@ def load(folder: str | Path) -> Results:
     return Results(
         record,
         _frame((*OBSERVED, "status", "metric", "unit", "value", "missing"), _observed(observations)),
+        _frame(
+            (*OBSERVED, "status", "reason"),
+            ([*_key(o), o.status, "; ".join(o.reasons)] for o in observations if o.status != "ok"),
+        ),
         _frame(_CELL_COLUMNS, _cells(record)),
         _frame(
             _CRITERION_COLUMNS, ([getattr(c, name) for name in _CRITERION_COLUMNS] for c in record.criteria)

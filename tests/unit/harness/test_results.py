@@ -58,6 +58,15 @@ def test_a_missing_value_says_why(run):
     assert (run.observations.dropna(subset="value")["missing"] == "").all()
 
 
+def test_what_did_not_end_well_has_a_row_with_its_reason(run):
+    bad = [o for o in fake_observations() if o.status != "ok"]
+    assert len(run.failures) == len(bad) > 1
+    killed = run.failures.query("status == 'failed'").iloc[0]
+    assert (killed["block"], killed["arm"], killed["workload"]) == (3, "push_asyncio", "broadcast")
+    assert killed["reason"] == "the worker ended with SIGKILL; 3 of 20 clients had the model"
+    assert set(run.failures["status"]) == {"failed", "unsupported"}
+
+
 def test_cells_and_criteria_are_those_of_the_record(run):
     assert run.record == fake_run()
     assert run.criteria["id"].tolist() == [c.id for c in CRITERIA]
