@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import secrets
+import stat
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import msgspec
@@ -15,7 +18,6 @@ from harness.records.schema import SCHEMA_VERSION, Observation, RunRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 OBSERVATIONS = "observations.jsonl"
 RUN = "run.json"
@@ -132,18 +134,40 @@ class Store:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is either the old or the new one, whatever happens."""
-    temporary = path.with_name(f".{path.name}")
+    """Write a file that is either the old or the new one, whatever happens.
+
+    A link stays, and its target is written. Pipes and devices, such as ``/dev/stdout``, are written to.
+    """
     try:
-        with temporary.open("wb") as file:
+        found = path.stat() if path.exists() else None
+        if _is_stream(path, found):
+            with path.open("ab") as stream:  # standard output may be a file that others write to as well
+                stream.write(data)
+        else:
+            _replace(
+                Path(os.path.realpath(path)), data, None if found is None else stat.S_IMODE(found.st_mode)
+            )
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # a failed write does not say where
+        raise
+
+
+def _is_stream(path: Path, found: os.stat_result | None) -> bool:
+    return found is not None and (not stat.S_ISREG(found.st_mode) or path.is_relative_to("/dev"))
+
+
+def _replace(path: Path, data: bytes, mode: int | None) -> None:
+    temporary = path.with_name(f".fedbench-{secrets.token_hex(8)}")  # nobody else's, whatever lies there
+    try:
+        with temporary.open("xb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException as error:
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a failed write does not say where
         raise
 
 

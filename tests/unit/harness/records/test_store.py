@@ -1,4 +1,7 @@
 import os
+import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -243,3 +246,67 @@ def test_a_write_that_fails_says_where_and_leaves_nothing(tmp_path: Path) -> Non
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert failed.value.filename == str(tmp_path / "run.json")
     assert list(tmp_path.iterdir()) == []
+
+
+# what else may lie where a file is written
+
+
+def test_no_other_file_is_destroyed(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SECRET=1")
+    write_atomically(tmp_path / "env", b"x")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {".env": "SECRET=1", "env": "x"}
+
+
+def test_a_link_stays_and_its_target_is_written_with_the_mode_it_had(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "in" / "link"
+    link.parent.mkdir()
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o640
+    missing = tmp_path / "missing"
+    missing.symlink_to(tmp_path / "made")
+    write_atomically(missing, b"new")
+    assert (missing.is_symlink(), (tmp_path / "made").read_text()) == (True, "new")
+
+
+def test_a_new_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "file", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(pipe, b"x")
+        assert os.read(reader, 9) == b"x"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    write_atomically(Path(os.devnull), b"x")
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_standard_output_keeps_what_it_has(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from harness.records.store import write_atomically\n"
+        "print('before', flush=True); write_atomically(Path('/dev/stdout'), b'written\\n'); print('after')"
+    )
+    with (tmp_path / "out").open("ab") as file:
+        subprocess.run([sys.executable, "-c", program], stdout=file, check=True)
+    assert (tmp_path / "out").read_text().splitlines() == ["before", "written", "after"]
+
+
+def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Is a directory") as failed:
+        write_atomically(tmp_path, b"x")
+    assert failed.value.filename == str(tmp_path)
