@@ -184,7 +184,8 @@ def _comparisons(figures: Sequence[str]) -> list[Section]:
 
 
 def _losses(run: RunRecord) -> list[Part]:
-    total, found = compared(run.cells), losses(run.cells)
+    cells = [cell for cell in run.cells if cell.arm not in run.control_arms]
+    total, found = compared(cells), losses(cells)
     if not total:
         return [Paragraph("No workload was run by both push and polling.")]
     clear = sum(loss.apart is True for loss in found)
@@ -194,7 +195,7 @@ def _losses(run: RunRecord) -> list[Part]:
             f"{len(found)} are worse, {clear} of them by more than their intervals."
         )
     ]
-    failed = failures(run.cells)
+    failed = failures(cells)
     if failed:
         parts.append(Bullets(failed))
     if found:

@@ -317,6 +317,7 @@ def _record(
         verdict=outcome.verdict,
         reason=outcome.reason,
         exit_code=int(outcome.exit_code),
+        control_arms=[name for name, arm in suite.arms.items() if arm.control_of],
     )
 
 

@@ -215,6 +215,7 @@ def fake_run() -> RunRecord:
         verdict="fail",
         reason="1 contaminated, 1 fail, 2 inconclusive, 7 pass; first failed: memory",
         exit_code=1,
+        control_arms=["push_again"],
     )
 
 
