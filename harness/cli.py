@@ -49,7 +49,7 @@ def root(
 def doctor(
     clean: Annotated[bool, typer.Option("--clean", help="Remove what killed runs left behind.")] = False,
 ) -> None:
-    """Show what process mode needs of this machine, and what killed runs have left in shared memory."""
+    """Show what process mode needs of this machine, and what killed runs have left on it."""
     from harness.doctor import examine
 
     raise typer.Exit(examine(out, clean=clean))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 """Some file systems know no locks: nobody can be kept out of a folder there."""
 
 
@@ -38,7 +38,7 @@ def held(folder: Path) -> Iterator[None]:
             message = "another process is measuring into it: wait for that, or end it"
             raise Held(str(folder), [Problem("", message)]) from error
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
         yield
     finally:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from harness.run.ending import end
@@ -29,6 +28,7 @@ from harness.run.protocol import (
     encode,
     event_decoder,
 )
+from harness.run.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,7 +107,7 @@ class WorkerProcess:
             theirs.callback(os.close, event_write)
             undo.callback(os.close, self._event_fd)
             # The socket of a fork server lies in a folder that only a process that ends by itself removes.
-            self._scratch = TemporaryDirectory(prefix="fb-", ignore_cleanup_errors=True)
+            self._scratch = Scratch()
             undo.callback(self._scratch.cleanup)
             arguments = (command_read, event_write, os.getpid())
             self._process = subprocess.Popen(
