@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fedbench.errors import ConfigError, Problem
+from harness.records.store import OBSERVATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from harness.records.schema import RunRecord
 
 _REMEDIES = {
     errno.ENOSPC: "make room",
@@ -24,6 +27,23 @@ _REMEDIES = {
 }
 
 
+class Unsaved(ConfigError):
+    """What is measured, or its report, can no longer be saved.
+
+    Attributes:
+        folder: The run's folder.
+        kept: Whether anything that was measured is kept.
+        record: The run, where only its report is missing.
+    """
+
+    def __init__(self, source: str, problem: Problem, folder: Path) -> None:
+        super().__init__(source, [problem])
+        observations = folder / OBSERVATIONS
+        self.folder = folder
+        self.kept = observations.is_file() and observations.stat().st_size > 0
+        self.record: RunRecord | None = None
+
+
 @contextmanager
 def saving(folder: Path, go_on: str = "run --resume") -> Iterator[None]:
     """Say what to do where what is measured can no longer be saved.
@@ -33,7 +53,7 @@ def saving(folder: Path, go_on: str = "run --resume") -> Iterator[None]:
         go_on: The command that goes on from there.
 
     Raises:
-        ConfigError: Something could not be written; it names the file, and how the run goes on.
+        Unsaved: Something could not be written; it names the file, and how the run goes on.
     """
     try:
         yield
@@ -45,7 +65,7 @@ def saving(folder: Path, go_on: str = "run --resume") -> Iterator[None]:
             f"cannot be written: {error.strerror}; what was saved before is kept and can be read: "
             f"{remedy}, then `fedbench {go_on} {folder}`"
         )
-        raise ConfigError(str(error.filename or folder), [Problem("", message)]) from error
+        raise Unsaved(str(error.filename or folder), Problem("", message), folder) from error
 
 
 def make_folder(folder: Path) -> Path:

@@ -24,7 +24,7 @@ from harness.report.render import render
 from harness.run import sittings
 from harness.run.asked import Asked, digest_of_asked, write_asked
 from harness.run.executor import Executor
-from harness.run.folder import make_folder, saving
+from harness.run.folder import Unsaved, make_folder, saving
 from harness.run.plan import ArmRun, expected_s, plan
 from harness.run.profiling import NOT_COMPARABLE, NOTHING_LEFT, Profiler
 from harness.run.resumption import Earlier, obstacles, spot, spots, unfinished
@@ -93,7 +93,8 @@ def run_suite(request: Request, progress: Progress) -> tuple[RunRecord, Path]:
     Ctrl-C ends the run at once: what was measured is kept and reported, no process is left.
 
     Raises:
-        ConfigError: The run's folder cannot be made, or nothing more can be written to it.
+        ConfigError: The run's folder cannot be made.
+        Unsaved: Nothing more can be written to it; where only the report is missing, it has the record.
     """
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{request.suite.name}-{short_commit()}"
@@ -131,7 +132,8 @@ def resume_suite(
         rates: As for a new run.
 
     Raises:
-        ConfigError: It cannot be continued here, and why; or nothing more can be written to it.
+        ConfigError: It cannot be continued here, and why.
+        Unsaved: As for a new run.
     """
     with saving(folder), held(folder):
         record, observations = _resumable(folder, asked)
@@ -203,8 +205,12 @@ class _Run:
         ended = self._execute(progress)
         record = self._record_of(ended)
         self._store.write_run(record)
-        with saving(self._store.folder, "report"):
-            render(record, self._observations, self._store.folder, self._request.rates)
+        try:
+            with saving(self._store.folder, "report"):
+                render(record, self._observations, self._store.folder, self._request.rates)
+        except Unsaved as error:
+            error.record = record
+            raise
         return record
 
     def _record_of(self, ended: Ended, upcoming: ArmRun | None = None) -> RunRecord:
