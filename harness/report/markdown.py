@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from harness.records.schema import RunRecord
 
-_SPECIAL = re.compile(r"[\\`*|<~]|\](?=[(\[])")
+_SPECIAL = re.compile(
+    r"[\\`*|<~$]|\](?=[(\[:])"
+    r"|&(?=#?\w+;)"  # an entity
+    r"|(?<![^\W_])_|_(?![^\W_])"  # not within a name, where it stays readable
+    r"|^(?:[#>]|[-+](?=\s|$)|\[(?=[ xX]\])|[-=](?=[-=]*$))"  # what makes a line a heading, a list or a rule
+)
+_ENUMERATED = re.compile(r"^(\d{1,9})(?=[.)](?:\s|$))")
+_CALLS = re.compile(r"(?<!\w)@(?=\w)|#(?=\d)")
+_APART = "&#8203;"
+"""A space without width: a backslash does not keep GitHub from calling a person or linking an issue."""
 _CODE = re.compile(r"[^\s`|\\]+")
 
 
@@ -43,8 +52,9 @@ def document(title: str, content: Sequence[Section], plots: Mapping[str, str]) -
 
 
 def escape(text: str) -> str:
-    """Return plain text as Markdown that shows it, on one line."""
-    return _SPECIAL.sub(r"\\\g<0>", clean(text))
+    """Return plain text as Markdown that shows it, on one line, and calls nobody."""
+    shown = _ENUMERATED.sub(r"\1\\", _SPECIAL.sub(r"\\\g<0>", clean(text)))
+    return _CALLS.sub(rf"\g<0>{_APART}", shown)
 
 
 def cell(text: str, role: Role) -> str:
