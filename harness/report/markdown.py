@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
+from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Picture, Role, Section, Table
 from harness.report.format import clean
 from harness.report.material import NOTHING_BESIDE, Material
 from harness.report.sections import headline, sections
@@ -79,6 +79,8 @@ def _part(part: Part, plots: Mapping[str, str]) -> str:
             return "\n".join(f"- [{escape(path)}]({quote(path)}): {escape(what)}" for path, what in items)
         case Figure(name, caption):
             return f"![{name}]({plots[name]})\n\n*{escape(caption)}*"
+        case Picture(path, title):
+            return f"[{escape(title)}]({quote(path)})"
         case Table():
             return _table(part)
 

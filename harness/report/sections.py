@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.report.circumstances import environment, validity
 from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
+from harness.report.flames import flame_graphs
 from harness.report.floors import against_floors
 from harness.report.format import clean, compact, interval, quantity
 from harness.report.frontier import polling_frontier
@@ -111,6 +112,7 @@ def sections(run: RunRecord, figures: Sequence[str], material: Material = NOTHIN
         *scaling(run, kinds, _figures(figures, "growth")),
         *phases_of_rounds(run, kinds, _figures(figures, "phases")),
         Section("Where push loses", _losses(run)),
+        *flame_graphs(material),
         Section("Order of the runs", _order(run)),
         Section("Files", [Links(material.files)]),
     ]

@@ -108,6 +108,7 @@ def test_all_text_stands_out_from_its_paper(page, report, scheme):
 
 def test_wide_tables_scroll_in_their_own_box_and_by_keyboard(page, report):
     page.open(report, 320)
+    page.value("document.querySelector('.flame').open = true")
     scrolled = page.value(
         """[...document.querySelectorAll(".scroll")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => {
              e.focus(); e.scrollLeft = 50; return [document.activeElement === e, e.scrollLeft];
@@ -137,6 +138,15 @@ def test_a_table_is_sorted_by_keyboard_and_goes_back(page, report):
     assert numbers == sorted(numbers)
     assert [magnitude(text) for text in falling[:-1]] == numbers[::-1]
     assert page.value(COLUMN.format(0)) == before
+
+
+def test_a_flame_graph_is_unfolded_and_runs_no_script(page, report):
+    page.open(report, 1280)
+    page.value("document.querySelector('.flame summary').focus()")
+    page.press("Enter", 13)
+    assert page.value("document.querySelector('.flame').open")
+    assert page.value("document.querySelector('.flame img').naturalWidth") == 1200
+    assert page.complaints == []
 
 
 def test_the_contents_lead_everywhere(page, report):

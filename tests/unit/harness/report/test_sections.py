@@ -25,7 +25,8 @@ def test_the_verdict_comes_first_and_what_was_not_measured_before_the_results():
     titles = [s.title for s in sections(fake_run(), PLOT_NAMES, fake_material()) if s.level == 2]
     assert titles == [
         "Verdict", "Criteria", "Not measured", "Environment", "Validity", "Workloads", "Push against polling",
-        "Polling frontier", "Scaling", "Phases of a round", "Where push loses", "Order of the runs", "Files",
+        "Polling frontier", "Scaling", "Phases of a round", "Where push loses", "Flame graphs",
+        "Order of the runs", "Files",
     ]  # fmt: skip
     assert headline(fake_run()) == "Push against polling, quick: FAIL"
 
