@@ -69,8 +69,9 @@ class Profiler:
         process = subprocess.Popen(
             [
                 *(self._program, "record", "--pid", str(pid), "--subprocesses", "--rate", str(RATE_PER_S)),
-                *("--format", "flamegraph", "--output", str(path)),
+                *("--format", "flamegraph", "--output", path.name),  # it is the title of the picture
             ],
+            cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
