@@ -106,6 +106,15 @@ def test_all_text_stands_out_from_its_paper(page, report, scheme):
     assert papers == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(22, 25, 29)")
 
 
+def test_the_criteria_with_their_reasons_are_seen_whole_on_a_usual_screen(page, report):
+    page.open(report, 1280)
+    table = "document.querySelector('#Criteria ~ .scroll')"
+    assert page.value(f"{table}.querySelector('th').textContent").startswith("Id")
+    assert page.value(f"[{table}.scrollWidth <= {table}.clientWidth]") == [True]
+    reasons = page.value(f"[...{table}.querySelectorAll('td:last-child')].map((e) => e.textContent)")
+    assert max(map(len, reasons)) > 50
+
+
 def test_wide_tables_scroll_in_their_own_box_and_by_keyboard(page, report):
     page.open(report, 320)
     page.value("document.querySelector('.flame').open = true")
