@@ -78,8 +78,14 @@ def prune_runs(
         if ask is not None and not ask(f"Remove {_counted(len(going))}?"):
             _print_line(console, "nothing was removed")
             return
-        for run in remove(going):
+        going = []
+        for run in remove(pruning.remove):
             _print_line(console, f"removed {_described(run)}")
+            going.append(run)
+        resumed = [run for run in pruning.remove if run not in going and run.folder.is_dir()]
+        for run in resumed:
+            _print_line(console, f"{run.folder} stays: it is being measured by now")
+        staying += len(resumed)
     freed = quantity(sum(run.size_bytes for run in going), "B")
     verb = "would go" if dry_run else "removed"
     _print_line(console, f"{_counted(len(going))} {verb} ({freed}), {staying} kept in {results}")

@@ -26,6 +26,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_FIRST = (
+    *(ExitCode.INTERRUPTED, ExitCode.USAGE, ExitCode.STACK_FAILED, ExitCode.NOTHING_RAN, ExitCode.BUDGET),
+    *(ExitCode.FAILED, ExitCode.INCONCLUSIVE, ExitCode.OK),
+)
+"""Where several exit codes apply, the first of them is it."""
+
 Quiet = comparing.Quiet
 Verbose = Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; twice for everything.")]
 
@@ -49,7 +55,7 @@ def root(
 def doctor(
     clean: Annotated[bool, typer.Option("--clean", help="Remove what killed runs left behind.")] = False,
 ) -> None:
-    """Show what process mode needs of this machine, and what killed runs have left in shared memory."""
+    """Show what process mode needs of this machine, and what killed runs have left on it."""
     from harness.doctor import examine
 
     raise typer.Exit(examine(out, clean=clean))
@@ -153,6 +159,7 @@ def run(
     from harness.calibrating import rates_here
     from harness.console import create_progress, parse_duration, print_plan, print_verdict
     from harness.invocation import Invocation, asked_for, resumed
+    from harness.run.folder import Unsaved
     from harness.run.runner import Request, missing, resume_suite, run_suite
 
     timeout_s = parse_duration(timeout, "--timeout") if timeout else None
@@ -163,16 +170,21 @@ def run(
     if dry_run:
         print_plan(asked.suite, asked.seed, out, budget_s=budget_s, runs=missing(asked, resume))
         return
-    with create_progress(out, -1 if quiet else verbose) as progress:
-        if resume is None:
-            request = Request(
-                asked.suite, asked.seed, output, command_line(), budget_s, profile, rates_here()
-            )
-            record, folder = run_suite(request, progress)
-        else:
-            record, folder = resume_suite(
-                resume, asked, progress, budget_s=budget_s, profile=profile, rates=rates_here()
-            )
+    try:
+        with create_progress(out, -1 if quiet else verbose) as progress:
+            if resume is None:
+                request = Request(
+                    asked.suite, asked.seed, output, command_line(), budget_s, profile, rates_here()
+                )
+                record, folder = run_suite(request, progress)
+            else:
+                record, folder = resume_suite(
+                    resume, asked, progress, budget_s=budget_s, profile=profile, rates=rates_here()
+                )
+    except Unsaved as error:
+        if error.record is not None:
+            print_verdict(error.record, error.folder, _console(quiet), out)
+        raise
     print_verdict(record, folder, _console(quiet), out)
     raise typer.Exit(record.exit_code)
 
@@ -195,15 +207,21 @@ def report(
     from harness.records.comparisons import read_comparison
     from harness.report.render import render
     from harness.results import damaged, read
+    from harness.run.folder import Unsaved, saving
 
     if run_folder.is_file():
         print_comparison(read_comparison(run_folder), format, output, out)
         return
     record, observations = read(run_folder)
     try:
-        render(record, observations, run_folder, rates_here())
+        with saving(run_folder, "report"):
+            render(record, observations, run_folder, rates_here())
     except ValueError as error:
         raise damaged(run_folder, error) from error
+    except Unsaved as error:
+        error.record = record
+        print_verdict(record, run_folder, out, out)
+        raise
     print_verdict(record, run_folder, out, out)
 
 
@@ -288,7 +306,11 @@ def main() -> None:
 
 def _code_of(error: ConfigError) -> ExitCode:
     from harness.regress.baselines import NoBaseline
+    from harness.run.folder import Unsaved
 
+    if isinstance(error, Unsaved):
+        verdict = ExitCode(error.record.exit_code) if error.record else ExitCode.OK
+        return min(verdict, ExitCode.BUDGET if error.kept else ExitCode.NOTHING_RAN, key=_FIRST.index)
     return ExitCode.NOTHING_RAN if isinstance(error, NoBaseline) else ExitCode.USAGE
 
 

@@ -175,8 +175,10 @@ def print_verdict(record: RunRecord, folder: Path, console: Console, last: Conso
     if record.criteria:
         console.print(criteria_table(record))
     for warning in record.warnings:
-        _print_line(console, f"warning: {warning}")
-    last.print(verdict_line(record, folder / "report.html"), markup=False, highlight=False, soft_wrap=True)
+        _print_line(console, f"warning: {clean(warning)}")
+    page = folder / "report.html"
+    line = verdict_line(record, page if page.is_file() else folder)
+    last.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_comparison(record: ComparisonRecord, format: str, output: Path | None, console: Console) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fedbench.loop import resolve_loop
 from fedbench.tensors import segments
 from harness.gate.outcome import ExitCode
+from harness.run import scratch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +21,7 @@ def examine(console: Console, *, clean: bool) -> ExitCode:
 
     Args:
         console: Where to.
-        clean: Remove the segments whose owner is gone; those of running federations stay.
+        clean: Remove the segments and folders whose owner is gone; those of what is running stay.
 
     Returns:
         0, or 1 if there is something that ``--clean`` would remove.
@@ -34,19 +35,27 @@ def examine(console: Console, *, clean: bool) -> ExitCode:
     line("python", f"{platform.python_version()}, loop {resolve_loop('auto')}, {os.cpu_count()} cores")
     line("shared memory", f"{_mib(free)} of {_mib(total)} free in {segments.FOLDER}")
     line("open files", f"{soft} of at most {hard}; a federation of processes raises it by itself")
-    found = segments.leftovers()
-    swept = set(segments.sweep()) if clean else set()
-    for leftover in found:
-        state = "removed" if leftover.name in swept else "left behind"
-        line(state, f"{leftover.name} ({_mib(leftover.nbytes)}) of process {leftover.pid}, which is gone")
-    if not found:
+    found, folders = segments.leftovers(), scratch.abandoned()
+    swept = {*segments.sweep(), *map(str, scratch.sweep())} if clean else set()
+    told = [
+        *((each.name, each.nbytes, f"of process {each.pid}, which is gone") for each in found),
+        *((str(each.path), each.nbytes, "of a run that was killed") for each in folders),
+    ]
+    for name, nbytes, whose in told:
+        line("removed" if name in swept else "left behind", f"{name} ({_mib(nbytes)}) {whose}")
+    if not told:
         line("leftovers", "none")
         return ExitCode.OK
     if clean:
         return ExitCode.OK
-    nbytes = sum(leftover.nbytes for leftover in found)
-    line("leftovers", f"{len(found)} segments, {_mib(nbytes)}: remove them with fedbench doctor --clean")
+    what = f"{_counted(len(found), 'segment')} and {_counted(len(folders), 'folder')}"
+    size = _mib(sum(nbytes for _, nbytes, _ in told))
+    line("leftovers", f"{what}, {size}: remove them with fedbench doctor --clean")
     return ExitCode.FAILED
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _mib(nbytes: int) -> str:

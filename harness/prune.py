@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import stat
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from fedbench.errors import ConfigError, Problem
-from harness.records.store import RUN
+from harness.records.lock import Held, held, is_held
+from harness.records.store import RUN, UNDECODABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"(\d{8}T\d{6}Z)-.+", re.ASCII)
 _AGES = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 STILL_RUNS_S = 900.0
-"""A run that has not ended and whose record is younger than this may still be going on."""
+"""A run that has not ended and whose record is younger than this may still be going on where nobody holds it.
+
+Another machine may measure into a shared folder, and some file systems know no locks.
+"""
 
 
 class Stored(NamedTuple):
@@ -101,13 +107,20 @@ def choose(runs: Sequence[Stored], keep: int | None, older_than: timedelta | Non
 def remove(runs: Iterable[Stored]) -> Iterable[Stored]:
     """Remove runs one by one and return each when it is gone. A link in a run's folder goes, not its target.
 
+    A run that somebody measures into by now, or that is gone already, is left out.
+
     Raises:
         OSError: A file cannot be removed; the runs before it are gone.
     """
     for run in runs:
-        if _is_run(run.folder):  # nobody has put a link in its place since
-            shutil.rmtree(run.folder)
-            yield run
+        if not _is_run(run.folder):  # somebody has put a link in its place since
+            continue
+        try:
+            with held(run.folder):
+                shutil.rmtree(run.folder)
+        except Held:
+            continue
+        yield run
 
 
 def _is_run(path: Path) -> bool:
@@ -133,17 +146,25 @@ def started_of(name: str) -> datetime | None:
 def _stored(folder: Path) -> Stored:
     started = started_of(folder.name)
     assert started is not None
-    sizes = [path.lstat().st_size for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
-    return Stored(folder, started, _going_on(folder / RUN), sum(sizes))
+    return Stored(folder, started, is_held(folder) or _may_go_on(folder / RUN), _size_bytes(folder))
 
 
-def _going_on(record: Path) -> bool:
+def _size_bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a run that is going on replaces its files
+            found = path.lstat()
+            total += 0 if stat.S_ISDIR(found.st_mode) else found.st_size
+    return total
+
+
+def _may_go_on(record: Path) -> bool:
     """Return whether a run may not have ended: until then its record says that it was interrupted."""
     if time.time() - record.stat().st_mtime > STILL_RUNS_S:
         return False
     try:
         ended = msgspec.json.decode(record.read_bytes(), type=_Ended).ended
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return False
     return ended == "interrupted"
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from fedbench.errors import ConfigError, Problem
+from harness.records.agreement import contradictions
 from harness.records.distributions import Distribution, distributions, percentiles_s
 from harness.records.metrics import METRICS
 from harness.records.store import OBSERVATIONS, Store
@@ -36,7 +37,10 @@ class Results(NamedTuple):
     Attributes:
         record: All of ``run.json``: verdict, environment, warnings, order.
         observations: A row for each block, arm, workload and metric: :data:`OBSERVED`, ``status``,
-            ``metric``, ``unit``, ``value``, and ``missing``, which says why there is no value.
+            ``metric``, ``unit``, ``value``, and ``missing``, which says why there is no value. What did
+            not end well has no metric, and stands in ``failures``.
+        failures: A row for each block, arm and workload that did not end well: :data:`OBSERVED`, ``status``
+            (``failed``, ``timeout`` or ``unsupported``) and ``reason``.
         cells: A row for each arm, workload and metric over all blocks: ``value`` is the Hodges-Lehmann
             estimate, ``ci_low`` and ``ci_high`` its one-sided 95 % bounds, ``n`` the blocks behind it.
         criteria: A row for each criterion as decided.
@@ -48,6 +52,7 @@ class Results(NamedTuple):
 
     record: RunRecord
     observations: pd.DataFrame
+    failures: pd.DataFrame
     cells: pd.DataFrame
     criteria: pd.DataFrame
     percentiles: pd.DataFrame
@@ -76,6 +81,10 @@ def load(folder: str | Path) -> Results:
     return Results(
         record,
         _frame((*OBSERVED, "status", "metric", "unit", "value", "missing"), _observed(observations)),
+        _frame(
+            (*OBSERVED, "status", "reason"),
+            ([*_key(o), o.status, "; ".join(o.reasons)] for o in observations if o.status != "ok"),
+        ),
         _frame(_CELL_COLUMNS, _cells(record)),
         _frame(
             _CRITERION_COLUMNS, ([getattr(c, name) for name in _CRITERION_COLUMNS] for c in record.criteria)
@@ -89,18 +98,28 @@ def read(folder: Path) -> tuple[RunRecord, list[Observation]]:
     """Return a run's record and its observations.
 
     Raises:
-        ConfigError: The folder holds none, one of another schema, or a damaged one.
+        ConfigError: The folder holds none, one of another schema, a damaged one, or one whose files
+            contradict each other.
     """
     if not folder.is_dir():
         raise ConfigError(str(folder), [Problem("", "is no folder: name the folder of a run")])
     store = Store(folder)
-    return store.read_run(), store.observations()
+    record = store.read_run()  # first: of a run that is going on, observations may be newer, never older
+    observations = store.observations()
+    if problems := contradictions(record, observations):
+        told = "; ".join(problems[:_TOLD]) + f"; and {len(problems) - _TOLD} more" * (len(problems) > _TOLD)
+        message = f"{told}: one of the two was cut or edited, bring back what the run wrote"
+        raise ConfigError(str(folder / OBSERVATIONS), [Problem("", message)])
+    return record, observations
 
 
 def damaged(folder: Path, error: Exception) -> ConfigError:
     """Return what to raise where the observations of a run can be decoded and not be true."""
     return ConfigError(str(folder / OBSERVATIONS), [Problem("", f"holds damaged observations: {error}")])
 
+
+_TOLD = 3
+"""Contradictions that one message names."""
 
 _CELL_COLUMNS = (
     "arm", "stack", "mode", "loop", "workload", "status",

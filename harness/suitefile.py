@@ -222,6 +222,8 @@ def _criterion(part: Section) -> Criterion:
     identity = part.string("id", "")
     if not identity:
         part.problem("id", "is missing")
+    elif wrong := wrong_name(identity):
+        part.problem("id", wrong)
     criterion = Criterion(
         identity,
         part.string("title", identity),

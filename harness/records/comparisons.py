@@ -9,6 +9,7 @@ import msgspec
 
 from fedbench.errors import ConfigError, Problem
 from harness.records.schema import SCHEMA_VERSION, ComparisonRecord
+from harness.records.store import UNDECODABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ def read_comparison(path: Path) -> ComparisonRecord:
         record = msgspec.convert(data, ComparisonRecord)
     except OSError as error:
         raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise ConfigError(str(path), [Problem("", f"is no comparison, or damaged: {error}")]) from error
     problems = [
         Problem(f"changes[{index}]", "was edited: a ratio is above 0, a margin at least 0")

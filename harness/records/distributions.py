@@ -33,14 +33,14 @@ class Distribution(NamedTuple):
 def distributions(observations: Iterable[Observation]) -> dict[Distribution, Histogram]:
     """Return the histograms of every cell, all blocks merged, in order of first appearance.
 
-    Empty ones are left out.
+    Empty ones are left out, and those of observations that did not end well: their numbers count nowhere.
 
     Raises:
         ValueError: A histogram is damaged.
     """
     found: dict[Distribution, Histogram] = {}
     for o in observations:
-        for name, data in o.histograms.items():
+        for name, data in o.histograms.items() if o.status == "ok" else ():
             histogram = Histogram.from_dict(data)
             if histogram.count:
                 found.setdefault(Distribution(o.workload, o.arm, name), Histogram()).merge(histogram)

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PACKAGES = ("fedbench", "numpy", "uvloop", "msgspec", "psutil", "pandas", "matplotlib")
+PACKAGES = (
+    *("fedbench", "numpy", "uvloop", "msgspec", "psutil", "aiohttp", "grpcio"),
+    *("pandas", "matplotlib"),
+)
+"""What is measured, or measures; one that is not installed, as ``grpcio`` need not be, has no version."""
 RESOURCES = ("cpu", "memory", "io")
 ROOT = Path(__file__).resolve().parents[2]
 

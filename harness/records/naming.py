@@ -1,4 +1,4 @@
-"""Names of suites, workloads, arms and baselines: they become part of paths and command lines. Pure."""
+"""Names of suites, workloads, arms, criteria and baselines: parts of paths and of command lines. Pure."""
 
 from __future__ import annotations
 

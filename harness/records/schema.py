@@ -255,6 +255,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         profiled: Whether a profiler looked into its workers: its numbers are comparable with no others.
+        control_arms: Arms that ran for an A/A control alone; empty in runs made before they were kept.
+        asked_sha256: Digest of the ``suite.json`` beside it; empty in runs made before it was kept.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -279,3 +281,5 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     exit_code: int
     profiled: bool = False
+    control_arms: list[str] = []
+    asked_sha256: str = ""

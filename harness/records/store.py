@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import secrets
+import stat
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import msgspec
@@ -14,12 +17,16 @@ from harness.records.metrics import METRICS
 from harness.records.schema import SCHEMA_VERSION, Observation, RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
 OBSERVATIONS = "observations.jsonl"
 RUN = "run.json"
 SAMPLES = "samples.csv.gz"
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding JSON raises: of what is no JSON, of another shape, or nested without end."""
+
+_LARGEST = 1e30
+"""Nothing that is measured here is larger: figures cannot be drawn of numbers near the end of floats."""
 
 
 class Store:
@@ -64,9 +71,18 @@ class Store:
         except OSError as error:
             raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
         try:
-            return [msgspec.json.decode(line, type=Observation) for line in lines[:-1]]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            found = [msgspec.json.decode(line, type=Observation) for line in lines[:-1]]
+        except UNDECODABLE as error:
             raise ConfigError(str(path), [Problem("", f"holds something else: {error}")]) from error
+        _refuse_edited(
+            path,
+            (
+                (f"line {number}: {name}", value)
+                for number, o in enumerate(found, start=1)
+                for name, value in o.metrics.items()
+            ),
+        )
+        return found
 
     def replace(self, observations: Iterable[Observation]) -> None:
         """Have these observations in place of all that were kept, at once or not at all."""
@@ -97,12 +113,14 @@ class Store:
                 newer = isinstance(version, int) and version > SCHEMA_VERSION
                 remedy = "; update fedbench to read it" if newer else ""
                 raise ConfigError(str(path), [Problem("", message + remedy)])
-            return msgspec.convert(data, RunRecord)
+            record = msgspec.convert(data, RunRecord)
         except OSError as error:
             message = f"cannot be read: {error.strerror}; name the folder of a run"
             raise ConfigError(str(path), [Problem("", message)]) from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise ConfigError(str(path), [Problem("", f"is damaged: {error}")]) from error
+        _refuse_edited(path, _numbers(record))
+        return record
 
     def _write_samples(self, observations: Iterable[Observation]) -> None:
         rows = [
@@ -116,19 +134,62 @@ class Store:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is either the old or the new one, whatever happens."""
-    temporary = path.with_name(f".{path.name}")
+    """Write a file that is either the old or the new one, whatever happens.
+
+    A link stays, and its target is written. Pipes and devices, such as ``/dev/stdout``, are written to.
+    """
     try:
-        with temporary.open("wb") as file:
+        found = path.stat() if path.exists() else None
+        if _is_stream(path, found):
+            with path.open("ab") as stream:  # standard output may be a file that others write to as well
+                stream.write(data)
+        else:
+            _replace(
+                Path(os.path.realpath(path)), data, None if found is None else stat.S_IMODE(found.st_mode)
+            )
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # a failed write does not say where
+        raise
+
+
+def _is_stream(path: Path, found: os.stat_result | None) -> bool:
+    return found is not None and (not stat.S_ISREG(found.st_mode) or path.is_relative_to("/dev"))
+
+
+def _replace(path: Path, data: bytes, mode: int | None) -> None:
+    temporary = path.with_name(f".fedbench-{secrets.token_hex(8)}")  # nobody else's, whatever lies there
+    try:
+        with temporary.open("xb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException as error:
+    except BaseException:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a failed write does not say where
         raise
+
+
+def _numbers(record: RunRecord) -> Iterator[tuple[str, float | None]]:
+    for cell in record.cells:
+        for metric, summary in cell.metrics.items():
+            for name in ("value", "ci_low", "ci_high"):
+                yield f"cell {cell.arm} {cell.workload}: {metric}.{name}", getattr(summary, name)
+    for criterion in record.criteria:
+        for name in ("target", "value", "ci_low", "ci_high"):
+            yield f"criterion {criterion.id}: {name}", getattr(criterion, name)
+
+
+def _refuse_edited(path: Path, numbers: Iterable[tuple[str, float | None]]) -> None:
+    """Raise a ConfigError that names the numbers that nothing can have measured."""
+    problems = [
+        Problem("", f"{where} is {value:g}, which nothing measures: it was edited, bring it back")
+        for where, value in numbers
+        if value is not None and abs(value) > _LARGEST
+    ]
+    if problems:
+        raise ConfigError(str(path), problems)
 
 
 def _cut_torn_line(file: IO[bytes]) -> None:

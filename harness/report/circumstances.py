@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from harness.gate.decide import LAG_LIMIT_S
 from harness.report.arms import by_arm
 from harness.report.document import Bullets, Paragraph, Part, Role, Section, Table
-from harness.report.format import NOTHING, compact, interval, quantity
+from harness.report.format import NOTHING, compact, quantity
+from harness.report.material import NOTHING_BESIDE, Material
 
 if TYPE_CHECKING:
-    from harness.records.schema import Rates, RunRecord
+    from collections.abc import Iterable
+
+    from harness.records.schema import Observation, Rates, RunRecord
 
 _LABELS = {
     "cpu_model": "CPU",
@@ -29,8 +33,12 @@ _LABELS = {
     "commit": "Commit",
     "before": "Before the run",
     "after": "After the run",
+    "resumed_utc": "Resumed",
 }
 
+
+_DEEPEST = 5
+"""No fingerprint is nested deeper; an edited one may be."""
 
 _CONTROL_COLUMNS: tuple[tuple[str, Role], ...] = (
     ("Workload", "code"),
@@ -53,19 +61,30 @@ def environment(run: RunRecord) -> Section:
 def facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return a fingerprint, as :func:`harness.records.environment.fingerprint` returns it, for people."""
     rows = [(label, _entry(key, known)) for key, label in _LABELS.items() if key in known]
-    return rows + [(key, _plain(value)) for key, value in known.items() if key not in (*_LABELS, "dirty")]
+    rows += _sittings(known.get("sittings"))
+    others = [key for key in known if key not in (*_LABELS, "dirty", "sittings")]
+    return rows + [(key, _plain(known[key])) for key in others]
 
 
-def validity(run: RunRecord, rates: Rates | None = None) -> Section:
+def _sittings(found: Any) -> list[tuple[str, str]]:
+    """Return the pressure before each sitting after the first, and after each but the last."""
+    sittings = [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+    rows = []
+    for number, (one, other) in enumerate(pairwise(sittings), start=1):
+        rows.append((f"After sitting {number}", _entry("after", one)))
+        rows.append((f"Before sitting {number + 1}", _entry("before", other)))
+    return rows
+
+
+def validity(run: RunRecord, material: Material = NOTHING_BESIDE) -> Section:
     """Return what the numbers can be trusted with: warnings, controls, lag, and how often comparisons err.
 
     Args:
         run: What was recorded.
-        rates: How often comparisons err on this class of machines, None where that was not calibrated.
+        material: What lies beside the record.
     """
-    return Section(
-        "Validity", [*_warnings(run), *_controls(run), *_lags(run), *_collections(run), _errs(rates)]
-    )
+    parts = [*_warnings(run), *_controls(run), *_lags(run, material.observations), *_collections(run)]
+    return Section("Validity", [*parts, _errs(material.rates)])
 
 
 def _warnings(run: RunRecord) -> Sequence[Part]:
@@ -113,7 +132,7 @@ def _errs(rates: Rates | None) -> Part:
 
 
 def _entry(key: str, known: Mapping[str, Any]) -> str:
-    value = known[key]
+    value = known.get(key)
     if key in ("before", "after") and isinstance(value, Mapping):
         return _pressure(value)
     if key == "memory_bytes" and isinstance(value, int | float):
@@ -123,11 +142,13 @@ def _entry(key: str, known: Mapping[str, Any]) -> str:
     return _plain(value)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Any, depth: int = 0) -> str:
     if value is None:
         return NOTHING
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
+        if depth == _DEEPEST:
+            return "…"
+        return ", ".join(f"{name} {_plain(item, depth + 1)}" for name, item in value.items())
     return str(value)
 
 
@@ -175,34 +196,33 @@ def _factor(spread: float | None) -> str:
     return quantity(math.exp(spread) if spread < 700 else math.inf, "times")
 
 
-def _lags(run: RunRecord) -> Sequence[Part]:
+def _lags(run: RunRecord, observations: Iterable[Observation]) -> Sequence[Part]:
+    """Return the lags by which the gate calls a cell void: the largest of any block, not the estimate."""
+    largest: dict[tuple[str, str], float] = {}
+    for o in observations:
+        value = o.metrics.get("lag_p99_s")
+        if o.status == "ok" and value is not None:
+            largest[o.workload, o.arm] = max(value, largest.get((o.workload, o.arm), value))
     rows = []
     for cell in by_arm(run.cells):
         lag = cell.metrics.get("lag_p99_s")
         if lag is not None:
-            largest = max((v for v in (lag.value, lag.ci_high) if v is not None), default=math.inf)
-            rows.append(
-                (
-                    cell.workload,
-                    cell.arm,
-                    quantity(lag.value, "s"),
-                    interval(lag.ci_low, lag.ci_high, "s"),
-                    "yes" if largest <= LAG_LIMIT_S else "no",
-                )
-            )
+            most = largest.get((cell.workload, cell.arm))
+            within = "yes" if most is not None and most <= LAG_LIMIT_S else "no"
+            rows.append((cell.workload, cell.arm, quantity(lag.value, "s"), quantity(most, "s"), within))
     if not rows:
         return [Paragraph("Load generator: no workload sent at intended times, so it could not lag.")]
     limit = compact(LAG_LIMIT_S, "s")
     return [
         Paragraph(
-            f"Load generator: its lag at the 99th percentile. Beyond {limit} in a block a cell is void."
+            f"Load generator: its lag at the 99th percentile. Beyond {limit} in any block a cell is void."
         ),
         Table(
             (
                 ("Workload", "code"),
                 ("Arm", "code"),
                 ("Lag p99", "number"),
-                ("Interval", "number"),
+                ("Largest of a block", "number"),
                 (f"Within {limit}", "text"),
             ),
             rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -58,7 +59,28 @@ class Figure:
     caption: str
 
 
-Part = Paragraph | Bullets | Links | Table | Figure
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that lies beside the report, and may be put into it.
+
+    Attributes:
+        path: Where it lies, relative to the report.
+        title: What it shows.
+        svg: The picture itself.
+    """
+
+    kind: ClassVar[str] = "picture"
+    path: str
+    title: str
+    svg: bytes
+
+    @property
+    def address(self) -> str:
+        """The picture as an address by which a page needs nothing but itself."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
+
+
+Part = Paragraph | Bullets | Links | Table | Figure | Picture
 
 
 @dataclass(frozen=True, slots=True)

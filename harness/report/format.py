@@ -21,7 +21,7 @@ _LARGEST = 1e308
 """Stands for whatever is larger: a percentage beyond the range of floats."""
 _ZEROS = re.compile(r"(\.\d*?)0+(?!\d)")
 _QUANTITY = re.compile(
-    rf"(?:[<>≥≤=] )?(?P<sign>[-{_MINUS}]?)(?:(?P<infinite>∞)|(?P<digits>\d[\d,]*(?:\.\d+)?))"
+    rf"(?:[<>≥≤=] )?(?P<sign>[-+{_MINUS}]?)(?:(?P<infinite>∞)|(?P<digits>\d[\d,]*(?:\.\d+)?))"
     r"(?: (?P<unit>[A-Za-zµ%]+))?"
 )
 _SCALES = {name: scale for scale, name in (*_TIMES, *_SIZES)} | {"%": 0.01}
@@ -93,7 +93,7 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
 def magnitude(text: str) -> float | None:
     """Return the first quantity in a text as a number in its base unit, to sort by; None where there is none.
 
-    It is the inverse of :func:`quantity`, as far as digits were kept.
+    It is the inverse of :func:`quantity`, as far as digits were kept, and knows the sign of an increase.
     """
     match = _QUANTITY.match(text)
     if match is None:
@@ -102,7 +102,7 @@ def magnitude(text: str) -> float | None:
         value = math.inf
     else:
         value = float(match["digits"].replace(",", "")) * _SCALES.get(match["unit"] or "", 1.0)
-    return -value if match["sign"] else value
+    return -value if match["sign"] in ("-", _MINUS) else value
 
 
 def _positive(value: float, unit: str) -> str:

@@ -1,7 +1,8 @@
 """The criteria as test cases, for continuous integration. Pure.
 
 Only a pass is a passed test case: a failed criterion is a failure; one that is inconclusive or contaminated
-is an error whose type is the verdict, because a skipped test case would be taken for a success.
+is an error whose type is the verdict, because a skipped test case would be taken for a success. Of a
+run whose exit code is not 0 at least one case does not pass.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from harness.report.format import clean, interval, quantity
-from harness.report.sections import target
+from harness.report.sections import blocks_behind, target
 
 if TYPE_CHECKING:
     from harness.records.schema import CellRecord, CriterionRecord, RunRecord
@@ -20,8 +21,8 @@ def junit(run: RunRecord) -> str:
     """Return a JUnit XML document: a case for the run, for each criterion and for each failed cell."""
     suite = Element(
         "testsuite",
-        name=f"fedbench.{run.suite}",
-        timestamp=run.started_utc,
+        name=clean(f"fedbench.{run.suite}"),
+        timestamp=clean(run.started_utc),
         time=f"{run.duration_s:.3f}",
         skipped="0",
     )
@@ -31,6 +32,9 @@ def junit(run: RunRecord) -> str:
     for cell in run.cells:
         if cell.status in ("failed", "timeout"):
             _cell(suite, run, cell)
+    if run.exit_code and not any(len(case) for case in suite):
+        case = _case(suite, f"{run.suite}.run", "verdict")
+        _outcome(case, "error", run.verdict, run.reason)
     cases = list(suite)
     for outcome, attribute in ((None, "tests"), ("failure", "failures"), ("error", "errors")):
         found = cases if outcome is None else [case for case in cases if case.find(outcome) is not None]
@@ -40,28 +44,29 @@ def junit(run: RunRecord) -> str:
 
 
 def _run(suite: Element, run: RunRecord) -> None:
-    case = SubElement(suite, "testcase", classname=f"{run.suite}.run", name="ran to its end", time="0")
+    case = _case(suite, f"{run.suite}.run", "ran to its end")
     if run.ended != "complete" or not run.cells:
         _outcome(case, "error", run.ended if run.cells else "nothing", run.reason)
 
 
 def _criterion(suite: Element, run: RunRecord, c: CriterionRecord) -> None:
-    classname = f"{run.suite}.{c.mode}.criteria"
-    case = SubElement(suite, "testcase", classname=classname, name=f"{c.id}: {clean(c.title)}", time="0")
+    case = _case(suite, f"{run.suite}.{c.mode}.criteria", f"{c.id}: {c.title}")
     if c.verdict == "pass":
         return
-    measured = (
-        f"{quantity(c.value, c.unit)} {interval(c.ci_low, c.ci_high, c.unit)}, target {target(c)}, n = {c.n}"
-    )
+    value, bounds = quantity(c.value, c.unit), interval(c.ci_low, c.ci_high, c.unit)
+    measured = f"{value} {bounds}, target {target(c)}, n = {blocks_behind(c, run)}"
     message = ": ".join(part for part in (measured, c.reason) if part)
     _outcome(case, "failure" if c.verdict == "fail" else "error", c.verdict, message)
 
 
 def _cell(suite: Element, run: RunRecord, cell: CellRecord) -> None:
-    classname = f"{run.suite}.{cell.mode}.cells"
-    case = SubElement(suite, "testcase", classname=classname, name=f"{cell.arm} {cell.workload}", time="0")
+    case = _case(suite, f"{run.suite}.{cell.mode}.cells", f"{cell.arm} {cell.workload}")
     _outcome(case, "error", cell.status, "; ".join(cell.reasons) or cell.status)
 
 
+def _case(suite: Element, classname: str, name: str) -> Element:
+    return SubElement(suite, "testcase", classname=clean(classname), name=clean(name), time="0")
+
+
 def _outcome(case: Element, outcome: str, kind: str, message: str) -> None:
-    SubElement(case, outcome, type=kind, message=clean(message))
+    SubElement(case, outcome, type=clean(kind), message=clean(message))

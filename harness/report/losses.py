@@ -1,4 +1,7 @@
-"""Where push loses: every metric of a push arm that is worse than that of a polling arm. Pure."""
+"""Where push loses: every metric of a push arm that is worse than that of a polling arm. Pure.
+
+Arms that only tell how far two runs of the same arm lie apart are nobody's opponents: leave their cells out.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,14 @@ NOT_THEIRS = frozenset({"lag_p99_s"})
 
 PARTS = frozenset({"round_ask_s", "round_collect_s", "round_reduce_s", "round_publish_s"})
 """Parts of ``round_s``, which is compared as a whole: where a round's time goes is no loss by itself."""
+
+PER_OPERATION = {
+    "cpu_cores": "cpu_s_per_op",
+    "wakeups_per_s": "wakeups_per_op",
+    "wakeups_per_client_per_s": "wakeups_per_op",
+    "log_records_per_s": "log_records_per_op",
+}
+"""What a metric per second is per operation: who does more in a second spends more, which is no loss."""
 
 _NOT_COMPARED = NOT_THEIRS | PARTS
 
@@ -44,10 +55,8 @@ def losses(cells: Sequence[CellRecord]) -> list[Loss]:
     found = [
         loss
         for push, polling in _opponents(cells)
-        for name in push.metrics
-        if name in polling.metrics
-        and name not in _NOT_COMPARED
-        and (loss := _loss(name, push, polling)) is not None
+        for name in _shared(push, polling)
+        if (loss := _loss(name, push, polling)) is not None
     ]
     return sorted(found, key=lambda loss: (not loss.apart, -(loss.factor or float("inf"))))
 
@@ -65,11 +74,15 @@ def failures(cells: Sequence[CellRecord]) -> list[str]:
 
 def compared(cells: Sequence[CellRecord]) -> int:
     """Return how many pairs of values were compared."""
-    return sum(
-        push.metrics[name].value is not None and polling.metrics[name].value is not None
-        for push, polling in _opponents(cells)
-        for name in (push.metrics.keys() & polling.metrics.keys()) - _NOT_COMPARED
-    )
+    return sum(len(_shared(push, polling)) for push, polling in _opponents(cells))
+
+
+def _shared(push: CellRecord, polling: CellRecord) -> list[str]:
+    """Return the metrics that are compared: those that both cells have a value of."""
+    measured = {name for name, summary in polling.metrics.items() if summary.value is not None}
+    both = [name for name, ours in push.metrics.items() if ours.value is not None and name in measured]
+    both = [name for name in both if name not in _NOT_COMPARED]
+    return [name for name in both if PER_OPERATION.get(name) not in both]
 
 
 def _opponents(cells: Sequence[CellRecord]) -> Iterator[tuple[CellRecord, CellRecord]]:

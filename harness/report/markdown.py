@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
+from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Picture, Role, Section, Table
 from harness.report.format import clean
 from harness.report.material import NOTHING_BESIDE, Material
 from harness.report.sections import headline, sections
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from harness.records.schema import RunRecord
 
-_SPECIAL = re.compile(r"[\\`*|<~]|\](?=[(\[])")
+_SPECIAL = re.compile(
+    r"[\\`*|<~$]|\](?=[(\[:])"
+    r"|&(?=#?\w+;)"  # an entity
+    r"|(?<![^\W_])_|_(?![^\W_])"  # not within a name, where it stays readable
+    r"|^(?:[#>]|[-+](?=\s|$)|\[(?=[ xX]\])|[-=](?=[-=]*$))"  # what makes a line a heading, a list or a rule
+)
+_ENUMERATED = re.compile(r"^(\d{1,9})(?=[.)](?:\s|$))")
+_CALLS = re.compile(r"(?<!\w)@(?=\w)|#(?=\d)")
+_APART = "&#8203;"
+"""A space without width: a backslash does not keep GitHub from calling a person or linking an issue."""
 _CODE = re.compile(r"[^\s`|\\]+")
 
 
@@ -43,8 +52,9 @@ def document(title: str, content: Sequence[Section], plots: Mapping[str, str]) -
 
 
 def escape(text: str) -> str:
-    """Return plain text as Markdown that shows it, on one line."""
-    return _SPECIAL.sub(r"\\\g<0>", clean(text))
+    """Return plain text as Markdown that shows it, on one line, and calls nobody."""
+    shown = _ENUMERATED.sub(r"\1\\", _SPECIAL.sub(r"\\\g<0>", clean(text)))
+    return _CALLS.sub(rf"\g<0>{_APART}", shown)
 
 
 def cell(text: str, role: Role) -> str:
@@ -69,6 +79,8 @@ def _part(part: Part, plots: Mapping[str, str]) -> str:
             return "\n".join(f"- [{escape(path)}]({quote(path)}): {escape(what)}" for path, what in items)
         case Figure(name, caption):
             return f"![{name}]({plots[name]})\n\n*{escape(caption)}*"
+        case Picture(path, title):
+            return f"[{escape(title)}]({quote(path)})"
         case Table():
             return _table(part)
 

@@ -29,12 +29,14 @@ class Material:
     Attributes:
         observations: All of its observations.
         files: Files in its folder, relative to it, and what is in each.
+        flames: Flame graphs in its folder: path, and the picture, None for one that is left out.
         rates: How often comparisons err on this class of machines; None where that was not calibrated.
     """
 
     observations: Sequence[Observation] = ()
     files: Sequence[tuple[str, str]] = FILES
     rates: Rates | None = None
+    flames: Sequence[tuple[str, bytes | None]] = ()
 
     @cached_property
     def kinds(self) -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.records.store import write_atomically
+from harness.report.flames import MOST_BYTES
 from harness.report.html import html
 from harness.report.junit import junit
 from harness.report.markdown import markdown
@@ -42,7 +43,7 @@ def render(
     Raises:
         ValueError: A histogram is damaged; nothing was written.
     """
-    material = Material(observations, files_in(folder), rates)
+    material = Material(observations, files_in(folder), rates, flames_in(folder))
     svgs = plots(run, observations)
     files = {
         "report.html": html(run, svgs, material),
@@ -59,10 +60,25 @@ def render(
     return [folder / name for name in files]
 
 
+def flames_in(folder: Path) -> list[tuple[str, bytes | None]]:
+    """Return the flame graphs in a run's folder, without the pictures beyond what a page may hold."""
+    found: list[tuple[str, bytes | None]] = []
+    room = MOST_BYTES
+    for path in _profiles(folder):
+        svg = path.read_bytes() if path.stat().st_size <= room else None
+        room -= len(svg or b"")
+        found.append((f"{PROFILES}/{path.name}", svg))
+    return found
+
+
 def files_in(folder: Path) -> list[tuple[str, str]]:
     """Return the files of a run's folder that its report links to, and what is in each."""
     found = [(name, what) for name, what in FILES if name == "junit.xml" or (folder / name).is_file()]
     if (folder / LOGS).is_dir():
         found.append((f"{LOGS}/", "output of the measured processes"))
-    profiles = sorted(path for path in (folder / PROFILES).glob("*.svg") if path.is_file())
-    return found + [(f"{PROFILES}/{path.name}", "where the time went, as a flame graph") for path in profiles]
+    what = "where the time went, as a flame graph"
+    return found + [(f"{PROFILES}/{path.name}", what) for path in _profiles(folder)]
+
+
+def _profiles(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / PROFILES).glob("*.svg") if path.is_file())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.report.circumstances import environment, validity
 from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
+from harness.report.flames import flame_graphs
 from harness.report.floors import against_floors
 from harness.report.format import clean, compact, interval, quantity
 from harness.report.frontier import polling_frontier
@@ -35,6 +36,13 @@ CAPTIONS = {
 """Every figure that is not one workload's, and what it shows."""
 
 LATENCY_CAPTION = "Share of operations that took no longer, all blocks together."
+
+CRITERIA_LEGEND = (
+    "n counts blocks. Where two arms are compared, the value is an estimate over the blocks and the interval "
+    "its one-sided 95 % bounds; where one arm is held to a limit, the value is the median block and the "
+    "interval the smallest and the largest; where answers have to be equal, the value is how many different "
+    "ones there were."
+)
 
 _CRITERIA_COLUMNS: tuple[tuple[str, Role], ...] = (
     ("Id", "code"),
@@ -71,6 +79,14 @@ def target(criterion: CriterionRecord) -> str:
     return f"{_COMPARISONS.get(criterion.kind, '')} {compact(criterion.target, criterion.unit)}".strip()
 
 
+def blocks_behind(criterion: CriterionRecord, run: RunRecord) -> int:
+    """Return the blocks behind a criterion; for ``equal`` the record counts observations, several a block."""
+    if criterion.kind != "equal":
+        return criterion.n
+    cells = [cell for cell in run.cells if cell.workload == criterion.workload]
+    return max((summary.n for cell in cells for summary in cell.metrics.values()), default=criterion.n)
+
+
 def sections(run: RunRecord, figures: Sequence[str], material: Material = NOTHING_BESIDE) -> list[Section]:
     """Return the whole report.
 
@@ -85,10 +101,10 @@ def sections(run: RunRecord, figures: Sequence[str], material: Material = NOTHIN
     kinds = material.kinds
     return [
         Section("Verdict", _verdict(run)),
-        Section("Criteria", [_criteria(run), *_figures(figures, "criteria")]),
+        Section("Criteria", [*_criteria(run), *_figures(figures, "criteria")]),
         Section("Not measured", [_listed(not_measured(run), "Everything that was planned was measured.")]),
         environment(run),
-        validity(run, material.rates),
+        validity(run, material),
         *workloads(run, _latencies(run, figures, material)),
         *_comparisons(figures),
         *against_floors(run),
@@ -96,6 +112,7 @@ def sections(run: RunRecord, figures: Sequence[str], material: Material = NOTHIN
         *scaling(run, kinds, _figures(figures, "growth")),
         *phases_of_rounds(run, kinds, _figures(figures, "phases")),
         Section("Where push loses", _losses(run)),
+        *flame_graphs(material),
         Section("Order of the runs", _order(run)),
         Section("Files", [Links(material.files)]),
     ]
@@ -123,9 +140,10 @@ def summary(run: RunRecord) -> str:
     )
 
 
-def _criteria(run: RunRecord) -> Part:
+def _criteria(run: RunRecord) -> list[Part]:
     if not run.criteria:
-        return Paragraph("The suite has no criteria, or none of them could be decided with the cells chosen.")
+        text = "The suite has no criteria, or none of them could be decided with the cells chosen."
+        return [Paragraph(text)]
     rows = [
         (
             c.id,
@@ -133,13 +151,13 @@ def _criteria(run: RunRecord) -> Part:
             target(c),
             quantity(c.value, c.unit),
             interval(c.ci_low, c.ci_high, c.unit),
-            str(c.n),
+            str(blocks_behind(c, run)),
             c.title,
             c.reason,
         )
         for c in run.criteria
     ]
-    return Table(_CRITERIA_COLUMNS, rows)
+    return [Table(_CRITERIA_COLUMNS, rows), Paragraph(CRITERIA_LEGEND)]
 
 
 def _listed(items: list[str], nothing: str) -> Part:
@@ -168,7 +186,8 @@ def _comparisons(figures: Sequence[str]) -> list[Section]:
 
 
 def _losses(run: RunRecord) -> list[Part]:
-    total, found = compared(run.cells), losses(run.cells)
+    cells = [cell for cell in run.cells if cell.arm not in run.control_arms]
+    total, found = compared(cells), losses(cells)
     if not total:
         return [Paragraph("No workload was run by both push and polling.")]
     clear = sum(loss.apart is True for loss in found)
@@ -178,7 +197,7 @@ def _losses(run: RunRecord) -> list[Part]:
             f"{len(found)} are worse, {clear} of them by more than their intervals."
         )
     ]
-    failed = failures(run.cells)
+    failed = failures(cells)
     if failed:
         parts.append(Bullets(failed))
     if found:

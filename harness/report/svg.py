@@ -31,11 +31,15 @@ BLUE, RED, GREEN, PURPLE, ORANGE, SKY, GREY = (
 INK = "#010203"
 """Stands for the colour of the surroundings until the figure is text."""
 
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""Characters that XML has not; an edited run may have them in its names."""
+
 _FINE_TICKS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "fedbench",
+    "text.parse_math": False,  # names may have dollars, and text stays text
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -106,7 +110,7 @@ def tick_formatter(unit: str) -> FuncFormatter:
 
 
 def _embeddable(text: str, name: str, alternative: Alternative) -> str:
-    svg = text[text.index("<svg") :]
+    svg = _FORBIDDEN.sub("\ufffd", text[text.index("<svg") :])
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s*<defs>\s*<style[^>]*>[^<]*</style>\s*</defs>", "", svg)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)

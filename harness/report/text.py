@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.report.arms import by_arm
 from harness.report.format import clean, interval, quantity
-from harness.report.sections import target
+from harness.report.sections import blocks_behind, target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,15 +50,15 @@ def criteria_table(run: RunRecord) -> Group:
     table.add_column("verdict", no_wrap=True)
     for c in run.criteria:
         table.add_row(
-            Text(c.id),
+            Text(clean(c.id)),
             target(c),
             quantity(c.value, c.unit),
             Text(interval(c.ci_low, c.ci_high, c.unit)),
-            str(c.n),
+            str(blocks_behind(c, run)),
             Text(c.verdict, style=_STYLES[c.verdict]),
         )
     reasons = [
-        Text(f"{c.id}: {c.verdict}: {clean(c.reason)}", style=_STYLES[c.verdict])
+        Text(clean(f"{c.id}: {c.verdict}: {c.reason}"), style=_STYLES[c.verdict])
         for c in run.criteria
         if c.verdict != "pass"
     ]
@@ -87,7 +87,7 @@ def verdict_line(run: RunRecord, path: Path) -> str:
         run: What was recorded.
         path: The report.
     """
-    return f"{run.verdict.upper()}: {clean(run.reason)} — {path}"
+    return f"{clean(run.verdict.upper())}: {clean(run.reason)} — {path}"
 
 
 def _first(metrics: Mapping[str, MetricSummary], names: Sequence[str]) -> str:

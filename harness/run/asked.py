@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from fedbench.errors import ConfigError, Problem
-from harness.records.store import write_atomically
+from harness.records.store import UNDECODABLE, write_atomically
 from harness.suite import Suite
 
 if TYPE_CHECKING:
@@ -34,6 +35,15 @@ def write_asked(folder: Path, asked: Asked) -> None:
     write_atomically(folder / ASKED, msgspec.json.format(msgspec.json.encode(asked), indent=1))
 
 
+def digest_of_asked(folder: Path) -> str:
+    """Return the digest of ``suite.json``, by which a run knows it again.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return hashlib.sha256((folder / ASKED).read_bytes()).hexdigest()
+
+
 def read_asked(folder: Path) -> Asked:
     """Return what a run was asked for.
 
@@ -48,7 +58,7 @@ def read_asked(folder: Path) -> Asked:
         raise ConfigError(str(folder), [Problem("", message)]) from None
     except OSError as error:
         raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise ConfigError(str(path), [Problem("", f"is damaged: {error}")]) from error
     if asked.schema_version != ASKED_VERSION:
         message = f"has schema version {asked.schema_version}: this program reads version {ASKED_VERSION}"

@@ -68,7 +68,11 @@ class Executor:
         """
         capture = LogCapture(self._log_dir)
         profile = partial(self._profiler.attach, arm_run) if self._profiler else None
-        worker = WorkerProcess(_job(arm_run, profiled=profile is not None), capture, profile)
+        try:
+            worker = WorkerProcess(_job(arm_run, profiled=profile is not None), capture, profile)
+        except BaseException:
+            capture.close()
+            raise
         pending = {workload.name: workload for workload in arm_run.workloads}
         held: Observation | None = None  # the last one waits for the end of its process, which may be bad
         reason, failed, overdue, may_go_on = "", False, False, False

@@ -1,19 +1,20 @@
-"""A run's folder: made, held by one process at a time, and what to say when nothing more fits into it."""
+"""A run's folder: made, and what to say when nothing more fits into it."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import itertools
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fedbench.errors import ConfigError, Problem
+from harness.records.store import OBSERVATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from harness.records.schema import RunRecord
 
 _REMEDIES = {
     errno.ENOSPC: "make room",
@@ -26,8 +27,21 @@ _REMEDIES = {
 }
 
 
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
-"""Some file systems know no locks: nobody can be kept out of a folder there."""
+class Unsaved(ConfigError):
+    """What is measured, or its report, can no longer be saved.
+
+    Attributes:
+        folder: The run's folder.
+        kept: Whether anything that was measured is kept.
+        record: The run, where only its report is missing.
+    """
+
+    def __init__(self, source: str, problem: Problem, folder: Path) -> None:
+        super().__init__(source, [problem])
+        observations = folder / OBSERVATIONS
+        self.folder = folder
+        self.kept = observations.is_file() and observations.stat().st_size > 0
+        self.record: RunRecord | None = None
 
 
 @contextmanager
@@ -39,7 +53,7 @@ def saving(folder: Path, go_on: str = "run --resume") -> Iterator[None]:
         go_on: The command that goes on from there.
 
     Raises:
-        ConfigError: Something could not be written; it names the file, and how the run goes on.
+        Unsaved: Something could not be written; it names the file, and how the run goes on.
     """
     try:
         yield
@@ -51,29 +65,7 @@ def saving(folder: Path, go_on: str = "run --resume") -> Iterator[None]:
             f"cannot be written: {error.strerror}; what was saved before is kept and can be read: "
             f"{remedy}, then `fedbench {go_on} {folder}`"
         )
-        raise ConfigError(str(error.filename or folder), [Problem("", message)]) from error
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep other processes from measuring into the same folder.
-
-    Raises:
-        ConfigError: Another one does.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = "another process is measuring into it: wait for that, or end it"
-            raise ConfigError(str(folder), [Problem("", message)]) from error
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        yield
-    finally:
-        os.close(descriptor)
+        raise Unsaved(str(error.filename or folder), Problem("", message), folder) from error
 
 
 def make_folder(folder: Path) -> Path:

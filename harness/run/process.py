@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from harness.run.ending import end
@@ -29,6 +28,7 @@ from harness.run.protocol import (
     encode,
     event_decoder,
 )
+from harness.run.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +84,8 @@ class _Deadline:
 class WorkerProcess:
     """One worker process, its two pipes and the probes on it.
 
+    What goes wrong while it is made, an interrupt too, leaves no process and no folder.
+
     Args:
         job: What it has to do.
         capture: Where its output goes.
@@ -95,27 +97,34 @@ class WorkerProcess:
     ) -> None:
         self._profile = profile
         self._recording: Recording | None = None
-        command_read, self._command_fd = os.pipe()
-        self._event_fd, event_write = os.pipe()
         self._capture = capture
-        # The socket of a fork server lies in a folder that only a process that ends by itself removes.
-        self._scratch = TemporaryDirectory(prefix="fb-", ignore_cleanup_errors=True)
-        arguments = (command_read, event_write, os.getpid())
-        self._process = subprocess.Popen(
-            # -P: the code that is installed, not what happens to lie in the current folder
-            [sys.executable, "-P", "-m", "harness.run.worker", *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=capture.fileno(),
-            stderr=capture.fileno(),
-            pass_fds=(command_read, event_write),
-            start_new_session=True,
-            env=_environment() | {"TMPDIR": self._scratch.name},
-        )
-        os.close(command_read)
-        os.close(event_write)
-        self._probing = Probing(self._process.pid, capture)
         self._buffer = b""
-        self._answer(encode(job))
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs:
+            command_read, self._command_fd = os.pipe()
+            theirs.callback(os.close, command_read)
+            undo.callback(os.close, self._command_fd)
+            self._event_fd, event_write = os.pipe()
+            theirs.callback(os.close, event_write)
+            undo.callback(os.close, self._event_fd)
+            # The socket of a fork server lies in a folder that only a process that ends by itself removes.
+            self._scratch = Scratch()
+            undo.callback(self._scratch.cleanup)
+            arguments = (command_read, event_write, os.getpid())
+            self._process = subprocess.Popen(
+                # -P: the code that is installed, not what happens to lie in the current folder
+                [sys.executable, "-P", "-m", "harness.run.worker", *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=capture.fileno(),
+                stderr=capture.fileno(),
+                pass_fds=(command_read, event_write),
+                start_new_session=True,
+                env=_environment() | {"TMPDIR": self._scratch.name},
+            )
+            undo.callback(end, self._process, ())
+            theirs.close()
+            self._probing = Probing(self._process.pid, capture)
+            self._answer(encode(job))
+            undo.pop_all()  # from here on, it is for kill to undo
 
     def cells(
         self, on_cell: Callable[[str], None], workloads: dict[str, WorkloadSpec]

@@ -9,9 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from fedbench.errors import Problem
+from harness.records.agreement import contradictions
 from harness.records.environment import machine_class
+from harness.records.metrics import METRICS
 from harness.run.plan import plan
+from harness.run.sittings import sittings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,12 +67,17 @@ def unfinished(runs: Iterable[ArmRun], observations: Iterable[Observation]) -> l
 
 
 def obstacles(
-    asked: Asked, record: RunRecord, observations: Sequence[Observation], environment: Mapping[str, Any]
+    asked: Asked,
+    digest: str,
+    record: RunRecord,
+    observations: Sequence[Observation],
+    environment: Mapping[str, Any],
 ) -> list[Problem]:
     """Return why a run cannot be continued, nothing if it can.
 
     Args:
         asked: What it was asked for.
+        digest: Of the file that says so.
         record: What it has become.
         observations: What it has measured.
         environment: Machine and checkout as they are now.
@@ -77,7 +87,11 @@ def obstacles(
         return [Problem("", "is complete: there is nothing to resume")]
     return [
         Problem("", line)
-        for line in (*_elsewhere(record, environment), *_changed(asked, record, observations))
+        for line in (
+            *_edited(record),
+            *_elsewhere(record, environment),
+            *_changed(asked, digest, record, observations),
+        )
     ]
 
 
@@ -93,6 +107,14 @@ def difference(suite: Suite, other: Suite) -> str:
         if field.name != "budget_s" and getattr(ours, field.name) != getattr(theirs, field.name):
             return field.name
     return ""
+
+
+def _edited(record: RunRecord) -> list[str]:
+    try:
+        sittings_of(record.environment)
+    except msgspec.ValidationError as error:
+        return [f"run.json was edited: of the machine's pressure around the run, {error}: bring it back"]
+    return []
 
 
 def _elsewhere(record: RunRecord, now: Mapping[str, Any]) -> list[str]:
@@ -116,10 +138,19 @@ def _commit(environment: Mapping[str, Any]) -> str:
     return str(environment.get("commit") or "unknown")[:7]
 
 
-def _changed(asked: Asked, record: RunRecord, observations: Iterable[Observation]) -> list[str]:
+def _changed(asked: Asked, digest: str, record: RunRecord, observations: Sequence[Observation]) -> list[str]:
     suite = asked.suite
+    if record.asked_sha256 and record.asked_sha256 != digest:
+        return ["suite.json was changed since the run began: bring it back, or start a new run"]
+    if told := contradictions(record, observations):
+        return [
+            f"observations.jsonl {told[0]}: one of the two was cut or edited, bring back what the run wrote"
+        ]
     if (suite.name, asked.seed, suite.blocks) != (record.suite, record.seed, record.blocks_planned):
         return ["suite.json and run.json tell of different suites, seeds or blocks: one was changed"]
+    unknown = sorted({name for o in observations for name in o.metrics} - METRICS.keys())
+    if unknown:
+        return [f"observations.jsonl has {unknown[0]!r}, which is no metric: it was edited"]
     planned = {
         (run.block, run.arm.name, w.name): {**w.params, **run.arm.settings}
         for run in plan(suite, asked.seed)

@@ -16,15 +16,17 @@ from harness.gate.decide import decide
 from harness.gate.outcome import conclude
 from harness.gate.samples import Samples, control
 from harness.records.environment import fingerprint, pressure, short_commit
+from harness.records.lock import held
 from harness.records.schema import Control, Observation, Rates, RunRecord
 from harness.records.store import Store
 from harness.records.summary import summarise
 from harness.report.render import render
-from harness.run.asked import Asked, write_asked
+from harness.run import sittings
+from harness.run.asked import Asked, digest_of_asked, write_asked
 from harness.run.executor import Executor
-from harness.run.folder import held, make_folder, saving
+from harness.run.folder import Unsaved, make_folder, saving
 from harness.run.plan import ArmRun, expected_s, plan
-from harness.run.profiling import NOT_COMPARABLE, Profiler
+from harness.run.profiling import NOT_COMPARABLE, NOTHING_LEFT, Profiler
 from harness.run.resumption import Earlier, obstacles, spot, spots, unfinished
 from harness.run.stability import warnings_of
 from harness.suite import modes_of
@@ -91,7 +93,8 @@ def run_suite(request: Request, progress: Progress) -> tuple[RunRecord, Path]:
     Ctrl-C ends the run at once: what was measured is kept and reported, no process is left.
 
     Raises:
-        ConfigError: The run's folder cannot be made, or nothing more can be written to it.
+        ConfigError: The run's folder cannot be made.
+        Unsaved: Nothing more can be written to it; where only the report is missing, it has the record.
     """
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{request.suite.name}-{short_commit()}"
@@ -129,27 +132,47 @@ def resume_suite(
         rates: As for a new run.
 
     Raises:
-        ConfigError: It cannot be continued here, and why; or nothing more can be written to it.
+        ConfigError: It cannot be continued here, and why.
+        Unsaved: As for a new run.
     """
     with saving(folder), held(folder):
-        store = Store(folder)
-        record, observations = store.read_run(), store.observations()
-        problems = obstacles(asked, record, observations, fingerprint())
-        if problems:
-            raise ConfigError(str(folder), problems)
+        record, observations = _resumable(folder, asked)
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         times = tuple(filter(None, str(record.environment.get("resumed_utc", "")).split(", ")))
         earlier = Earlier(tuple(observations), record.duration_s, (*times, now), record.profiled)
         request = Request(asked.suite, asked.seed, folder.parent, record.command, budget_s, profile, rates)
-        environment = record.environment | {"resumed_utc": ", ".join(earlier.resumed_utc)}
-        run = _Run(request, store, record.started_utc, environment, earlier)
+        environment = sittings.begun(record.environment, pressure()) | {
+            "resumed_utc": ", ".join(earlier.resumed_utc)
+        }
+        run = _Run(request, Store(folder), record.started_utc, environment, earlier)
         return run.carry_out(progress), folder
 
 
 def missing(asked: Asked, folder: Path | None) -> list[ArmRun]:
-    """Return the workers to run: all, or those that a broken run in ``folder`` still needs."""
-    observations = [] if folder is None else Store(folder).observations()
-    return unfinished(plan(asked.suite, asked.seed), observations)
+    """Return the workers to run: all, or those that a broken run in ``folder`` still needs.
+
+    Raises:
+        ConfigError: It cannot be continued here, and why.
+    """
+    runs = plan(asked.suite, asked.seed)
+    if folder is None:
+        return runs
+    with held(folder):
+        return unfinished(runs, _resumable(folder, asked)[1])
+
+
+def _resumable(folder: Path, asked: Asked) -> tuple[RunRecord, list[Observation]]:
+    """Return what a broken run has become.
+
+    Raises:
+        ConfigError: It cannot be continued here, and why.
+    """
+    store = Store(folder)
+    record, observations = store.read_run(), store.observations()
+    problems = obstacles(asked, digest_of_asked(folder), record, observations, fingerprint())
+    if problems:
+        raise ConfigError(str(folder), problems)
+    return record, observations
 
 
 class _Run:
@@ -174,6 +197,7 @@ class _Run:
         self._runs = plan(request.suite, request.seed)
         self._observations = list(earlier.observations)
         self._profiler = Profiler(store.folder) if request.profile else None
+        self._asked_sha256 = digest_of_asked(store.folder)
         self._start_s = time.monotonic()
 
     def carry_out(self, progress: Progress) -> RunRecord:
@@ -181,21 +205,32 @@ class _Run:
         ended = self._execute(progress)
         record = self._record_of(ended)
         self._store.write_run(record)
-        with saving(self._store.folder, "report"):
-            render(record, self._observations, self._store.folder, self._request.rates)
+        try:
+            with saving(self._store.folder, "report"):
+                render(record, self._observations, self._store.folder, self._request.rates)
+        except Unsaved as error:
+            error.record = record
+            raise
         return record
 
-    def _record_of(self, ended: Ended) -> RunRecord:
-        environment = {**self._environment, "after": pressure()}
+    def _record_of(self, ended: Ended, upcoming: ArmRun | None = None) -> RunRecord:
+        """Return the record so far; ``upcoming`` is the worker that runs before the next one is written."""
+        environment = sittings.ended(self._environment, pressure())
         record = _record(self._request, self._runs, self._observations, ended, environment)
-        profiled = self._earlier.profiled or self._profiler is not None
-        notes = [*([NOT_COMPARABLE] if profiled else []), *(self._profiler.notes if self._profiler else [])]
+        profiled, notes = self._earlier.profiled, []
+        if self._profiler is not None:
+            attached = self._profiler.attached
+            profiled |= attached or (upcoming is not None and self._profiler.looks_into(upcoming))
+            notes = self._profiler.notes or ([] if attached or upcoming else [NOTHING_LEFT])
+        if profiled:
+            notes = [NOT_COMPARABLE, *notes]
         return msgspec.structs.replace(
             record,
             run_id=self._store.folder.name,
             started_utc=self._started_utc,
             duration_s=round(self._earlier.duration_s + self._spent_s(), 3),
             profiled=profiled,
+            asked_sha256=self._asked_sha256,
             warnings=[*notes, *record.warnings],
         )
 
@@ -215,7 +250,7 @@ class _Run:
                 if number and budget_s is not None and self._spent_s() > budget_s:
                     ended = "budget"
                     break
-                self._store.write_record(self._record_of("interrupted"))
+                self._store.write_record(self._record_of("interrupted", arm_run))
                 progress.arm(arm_run)
                 with closing(executor.run(arm_run, progress.cell)) as made:
                     self._keep(arm_run, made, progress)
@@ -288,6 +323,7 @@ def _record(
         verdict=outcome.verdict,
         reason=outcome.reason,
         exit_code=int(outcome.exit_code),
+        control_arms=[name for name, arm in suite.arms.items() if arm.control_of],
     )
 
 

@@ -7,14 +7,16 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from harness.gate.decide import LAG_LIMIT_S
+from harness.run.sittings import sittings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from harness.records.schema import Observation
+    from harness.run.sittings import Sitting
 
 STALL_LIMIT = 0.25
-"""Share of time that tasks waited for a core around the run."""
+"""Share of time that tasks waited for a core before the run."""
 STEAL_LIMIT = 0.02
 """Share of CPU time that the hypervisor gave to others."""
 SPREAD_LIMIT = 0.10
@@ -32,13 +34,14 @@ def warnings_of(environment: Mapping[str, Any], observations: Sequence[Observati
     """Return what to know before a run's numbers are trusted, one sentence each.
 
     Args:
-        environment: Fingerprint of the machine, and its pressure ``before`` and ``after``.
+        environment: Fingerprint of the machine, and its pressure ``before`` and ``after`` each sitting.
         observations: Everything that was measured.
     """
+    sittings = sittings_of(environment)
     return [
         *_resumed(environment),
-        *_crowded(environment),
-        *_stolen(environment),
+        *_crowded(environment, sittings),
+        *_stolen(sittings),
         *_dirty(environment),
         *_late(observations),
         *_spread(observations),
@@ -52,27 +55,32 @@ def _resumed(environment: Mapping[str, Any]) -> Iterator[str]:
         yield f"the run broke off and was resumed at {times}: its blocks are not of one sitting"
 
 
-def _crowded(environment: Mapping[str, Any]) -> Iterator[str]:
-    for when in ("before", "after"):
-        share = environment[when]["stall_share"]["cpu"]
+def _crowded(environment: Mapping[str, Any], sittings: Sequence[Sitting]) -> Iterator[str]:
+    cores = environment.get("cores_usable")
+    for number, sitting in enumerate(sittings):
+        # Only before it: afterwards the averages still show the last worker.
+        when = "before the run" if number == 0 else "before it was resumed"
+        share, load = sitting.before.stall_share.get("cpu"), sitting.before.load
         if share is not None and share > STALL_LIMIT:
-            yield f"{when} the run, tasks waited for a core {share:.0%} of the time: something else runs here"
-    load, cores = environment["before"].get("load"), environment.get("cores_usable")
-    if load and cores and load[0] > cores:
-        yield f"before the run, the load was {load[0]:.1f} on {cores} cores: something else runs here"
+            yield f"{when}, tasks waited for a core {share:.0%} of the time: something else runs here"
+        if load and cores and load[0] > cores:
+            yield f"{when}, the load was {load[0]:.1f} on {cores} cores: something else runs here"
 
 
-def _stolen(environment: Mapping[str, Any]) -> Iterator[str]:
-    before, after = (environment[when].get("cpu_ticks") for when in ("before", "after"))
-    if not before or not after or after["all"] <= before["all"]:  # the last: the machine was started anew
-        return
-    share = (after["steal"] - before["steal"]) / (after["all"] - before["all"])
-    if share > STEAL_LIMIT:
+def _stolen(sittings: Sequence[Sitting]) -> Iterator[str]:
+    """Tell what was stolen during sittings: what was between two, and on other boots, disturbed nothing."""
+    spent = stolen = 0
+    for before, after in ((s.before.cpu_ticks, s.after.cpu_ticks) for s in sittings):
+        if before and after and after["all"] > before["all"]:
+            spent += after["all"] - before["all"]
+            stolen += after["steal"] - before["steal"]
+    if spent and stolen / spent > STEAL_LIMIT:
+        share = stolen / spent
         yield f"the hypervisor gave {share:.1%} of the CPU time to others (steal): another machine runs here"
 
 
 def _dirty(environment: Mapping[str, Any]) -> Iterator[str]:
-    if environment["dirty"]:
+    if environment.get("dirty"):
         yield "the checkout has uncommitted changes: the commit alone does not reproduce this run"
 
 

@@ -45,6 +45,9 @@ WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {
     "round_100": ("fedavg_round", {"clients": 100, "rounds": 10, "model_bytes": 4096}),
 }
 
+FLAME = b'<svg xmlns="http://www.w3.org/2000/svg" width="1200" height="90"><script>throw "run"</script></svg>'
+"""A picture whose script must not run in a page."""
+
 PHASES = {"round_ask_s": 0.2, "round_collect_s": 0.6, "round_reduce_s": 0.15, "round_publish_s": 0.05}
 """Share of a round by phase."""
 
@@ -174,7 +177,7 @@ def _source(rng: random.Random, block: int, workload: str) -> random.Random:
 def fake_material() -> Material:
     """Return all that may lie beside the record."""
     beside = (("logs/", "output of the measured processes"), ("profiles/push rpc.svg", "a flame graph"))
-    return Material(fake_observations(), (*FILES, *beside), RATES)
+    return Material(fake_observations(), (*FILES, *beside), RATES, (("profiles/push rpc.svg", FLAME),))
 
 
 @cache
@@ -215,6 +218,7 @@ def fake_run() -> RunRecord:
         verdict="fail",
         reason="1 contaminated, 1 fail, 2 inconclusive, 7 pass; first failed: memory",
         exit_code=1,
+        control_arms=["push_again"],
     )
 
 

@@ -106,8 +106,18 @@ def test_all_text_stands_out_from_its_paper(page, report, scheme):
     assert papers == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(22, 25, 29)")
 
 
+def test_the_criteria_with_their_reasons_are_seen_whole_on_a_usual_screen(page, report):
+    page.open(report, 1280)
+    table = "document.querySelector('#Criteria ~ .scroll')"
+    assert page.value(f"{table}.querySelector('th').textContent").startswith("Id")
+    assert page.value(f"[{table}.scrollWidth <= {table}.clientWidth]") == [True]
+    reasons = page.value(f"[...{table}.querySelectorAll('td:last-child')].map((e) => e.textContent)")
+    assert max(map(len, reasons)) > 50
+
+
 def test_wide_tables_scroll_in_their_own_box_and_by_keyboard(page, report):
     page.open(report, 320)
+    page.value("document.querySelector('.flame').open = true")
     scrolled = page.value(
         """[...document.querySelectorAll(".scroll")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => {
              e.focus(); e.scrollLeft = 50; return [document.activeElement === e, e.scrollLeft];
@@ -137,6 +147,15 @@ def test_a_table_is_sorted_by_keyboard_and_goes_back(page, report):
     assert numbers == sorted(numbers)
     assert [magnitude(text) for text in falling[:-1]] == numbers[::-1]
     assert page.value(COLUMN.format(0)) == before
+
+
+def test_a_flame_graph_is_unfolded_and_runs_no_script(page, report):
+    page.open(report, 1280)
+    page.value("document.querySelector('.flame summary').focus()")
+    page.press("Enter", 13)
+    assert page.value("document.querySelector('.flame').open")
+    assert page.value("document.querySelector('.flame img').naturalWidth") == 1200
+    assert page.complaints == []
 
 
 def test_the_contents_lead_everywhere(page, report):

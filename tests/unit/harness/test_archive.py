@@ -1,3 +1,4 @@
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from harness.archive import print_run, prune_runs
+from harness.records.lock import held
 from tests.fakes.results import CRITERIA, bare_run, fake_run
 from tests.unit.harness.test_prune import make
 
@@ -85,5 +87,20 @@ def test_nobody_is_asked_about_nothing(console, tmp_path):
     prune_runs(tmp_path, 0, None, console, ask=pytest.fail, dry_run=False)
     assert console.export_text().splitlines() == [
         f"{tmp_path / NEW} stays: it may still be going on",
+        f"0 runs removed (0), 1 kept in {tmp_path}",
+    ]
+
+
+def test_a_run_that_is_resumed_during_the_question_stays_and_is_said_to(console, tmp_path):
+    folder = make(tmp_path, OLD)
+    with ExitStack() as resumed:
+
+        def answer(_: str) -> bool:
+            resumed.enter_context(held(folder))
+            return True
+
+        prune_runs(tmp_path, 0, None, console, ask=answer, dry_run=False)
+    assert console.export_text().splitlines()[-2:] == [
+        f"{folder} stays: it is being measured by now",
         f"0 runs removed (0), 1 kept in {tmp_path}",
     ]

@@ -229,7 +229,7 @@ def test_a_comparison_is_rendered_in_any_format(fedbench, tmp_path: Path) -> Non
     assert (refused.code, "no format 'pdf'" in refused.err) == (2, True)
     unwritable = fedbench("report", path, "-o", tmp_path / "missing" / "x")
     assert unwritable.code == 5
-    assert "missing/.x: No such file or directory" in unwritable.err
+    assert "missing/x: No such file or directory" in unwritable.err
 
 
 @pytest.mark.parametrize(

@@ -231,9 +231,15 @@ def test_a_plan_without_criteria_says_so(small: Suite) -> None:
 # verdict
 
 
-def test_the_verdict_is_the_last_line_below_the_criteria_and_warnings() -> None:
+def test_the_verdict_is_the_last_line_below_the_criteria_and_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     where = console()
-    print_verdict(fake_run(), Path("results/a"), where, where)
+    monkeypatch.chdir(tmp_path)
+    folder = Path("results/a")
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text("")
+    print_verdict(fake_run(), folder, where, where)
     lines = shown(where).splitlines()
     assert lines[-1] == (
         "FAIL: 1 contaminated, 1 fail, 2 inconclusive, 7 pass; first failed: memory — results/a/report.html"
@@ -245,7 +251,7 @@ def test_the_verdict_is_the_last_line_below_the_criteria_and_warnings() -> None:
 def test_a_run_without_criteria_has_the_verdict_alone() -> None:
     where = console()
     print_verdict(bare_run(), Path("a"), where, where)
-    assert shown(where) == "NOTHING RAN: no cell was measured — a/report.html\n"
+    assert shown(where) == "NOTHING RAN: no cell was measured — a\n"  # there is no page of it
 
 
 def test_a_quiet_console_leaves_the_verdict() -> None:

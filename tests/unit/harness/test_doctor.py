@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import pytest
 from rich.console import Console
@@ -12,6 +13,7 @@ from fedbench.tensors import segments
 from fedbench.tensors.segments import Leftover, Segment
 from harness.cli import app
 from harness.doctor import examine
+from harness.run.scratch import MARK
 
 
 @pytest.fixture
@@ -40,7 +42,25 @@ def test_leftovers_are_shown_with_the_remedy_and_removed_on_demand(leftover):
     mine.map = None
 
 
-def test_without_leftovers_all_is_well(monkeypatch):
+def test_folders_of_killed_runs_are_shown_and_removed_on_demand(monkeypatch, tmp_path):
+    monkeypatch.setattr(segments, "leftovers", list)
+    monkeypatch.setattr(segments, "sweep", list)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / "fb-abcdefgh"
+    folder.mkdir()
+    (folder / MARK).write_text("")
+    shown = CliRunner().invoke(app, ["doctor"])
+    assert shown.exit_code == 1
+    assert f"left behind       {folder} (0.0 MiB) of a run that was killed" in shown.output
+    assert "0 segments and 1 folder, 0.0 MiB: remove them with" in shown.output
+    cleaned = CliRunner().invoke(app, ["doctor", "--clean"])
+    assert cleaned.exit_code == 0
+    assert f"removed           {folder}" in cleaned.output
+    assert not folder.exists()
+
+
+def test_without_leftovers_all_is_well(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(segments, "leftovers", list)
     monkeypatch.setattr(segments, "sweep", list)
     for clean in (False, True):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fedbench.errors import ConfigError
 from harness.prune import STILL_RUNS_S, Stored, choose, parse_age, remove, started_of, stored_runs
+from harness.records.lock import held
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -149,3 +150,28 @@ def test_what_became_a_link_meanwhile_is_left_alone(tmp_path):
     folder.symlink_to(moved, target_is_directory=True)
     assert list(remove(runs)) == []
     assert (moved / "run.json").is_file()
+
+
+def test_a_run_that_is_measured_stays_however_long_a_worker_takes(tmp_path):
+    folder = make(tmp_path, "20250102T030405Z-soak-0a1b2c3", "interrupted", STILL_RUNS_S + 60)
+    with held(folder):
+        assert [stored.going_on for stored in stored_runs(tmp_path)] == [True]
+    assert [stored.going_on for stored in stored_runs(tmp_path)] == [False]
+
+
+def test_a_run_that_is_resumed_while_somebody_is_asked_stays(tmp_path):
+    folder = make(tmp_path, "20250102T030405Z-quick-0a1b2c3")
+    other = make(tmp_path, "20250103T030405Z-quick-0a1b2c3")
+    runs = stored_runs(tmp_path)
+    with held(folder):
+        assert [stored.folder for stored in remove(runs)] == [other]
+    assert folder.is_dir()
+
+
+def test_a_file_that_goes_while_sizes_are_summed_counts_nothing(tmp_path, monkeypatch):
+    folder = make(tmp_path, "20250102T030405Z-quick-0a1b2c3")
+    real = Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda path, pattern: [*real(path, pattern), path / ".run.json"])
+    (stored,) = stored_runs(tmp_path)
+    assert stored.folder == folder
+    assert stored.size_bytes == 5 + len('{"ended": "complete"}')

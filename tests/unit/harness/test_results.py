@@ -12,7 +12,7 @@ from harness import results
 from harness.records.metrics import METRICS
 from harness.records.schema import SCHEMA_VERSION
 from harness.records.store import OBSERVATIONS, RUN, SAMPLES, Store
-from tests.fakes.results import CRITERIA, fake_observations, fake_run
+from tests.fakes.results import CRITERIA, bare_run, fake_observations, fake_run
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,15 @@ def test_a_missing_value_says_why(run):
     assert (run.observations.dropna(subset="value")["missing"] == "").all()
 
 
+def test_what_did_not_end_well_has_a_row_with_its_reason(run):
+    bad = [o for o in fake_observations() if o.status != "ok"]
+    assert len(run.failures) == len(bad) > 1
+    killed = run.failures.query("status == 'failed'").iloc[0]
+    assert (killed["block"], killed["arm"], killed["workload"]) == (3, "push_asyncio", "broadcast")
+    assert killed["reason"] == "the worker ended with SIGKILL; 3 of 20 clients had the model"
+    assert set(run.failures["status"]) == {"failed", "unsupported"}
+
+
 def test_cells_and_criteria_are_those_of_the_record(run):
     assert run.record == fake_run()
     assert run.criteria["id"].tolist() == [c.id for c in CRITERIA]
@@ -89,10 +98,23 @@ def test_loading_changes_nothing(folder, run):
 def test_a_metric_of_another_version_has_no_unit(folder, tmp_path):
     first = msgspec.structs.replace(fake_observations()[0], metrics={"latency_p42_s": 1.0, "other": None})
     changed = copied(folder, tmp_path / "run", OBSERVATIONS, msgspec.json.encode(first) + b"\n")
+    Store(changed).write_record(bare_run(ended="interrupted"))
     frame = results.load(changed).observations
     assert "latency_p42_s" not in METRICS
     assert frame["unit"].tolist() == ["", ""]
     assert frame["value"].isna().tolist() == [False, True]
+
+
+def test_a_run_that_measured_nothing_has_nothing_to_load(tmp_path):
+    Store(tmp_path).write_record(bare_run())
+    with pytest.raises(ConfigError, match="holds no observation: nothing was measured"):
+        results.load(tmp_path)
+
+
+def test_a_run_that_goes_on_can_be_read(folder, tmp_path):
+    """Its record is written before each worker, so that observations may be newer."""
+    changed = copied(folder, tmp_path / "run", RUN, edited(cells=[], order=[], ended="interrupted"))
+    assert len(results.read(changed)[1]) == len(fake_observations())
 
 
 def edited(**changes: object) -> bytes:
@@ -109,6 +131,11 @@ HISTOGRAM = {
     "counts": [1],
 }
 OBSERVED = msgspec.json.encode(fake_observations()[0])
+DAMAGED = b"".join(
+    msgspec.json.encode(msgspec.structs.replace(o, histograms={"a": HISTOGRAM} if number == 0 else {}))
+    + b"\n"
+    for number, o in enumerate(fake_observations())
+)
 
 
 @pytest.mark.parametrize(
@@ -122,16 +149,20 @@ OBSERVED = msgspec.json.encode(fake_observations()[0])
         (RUN, b"[1]", "has schema version None"),
         (RUN, edited(verdict=None), r"is damaged: .*\$.verdict"),
         (RUN, edited(criteria=[{"id": "a"}]), r"is damaged: .*\$.criteria\[0\]"),
-        (OBSERVATIONS, b"", "holds no observation: nothing was measured"),
-        (OBSERVATIONS, OBSERVED[:40], "holds no observation"),
-        (OBSERVATIONS, OBSERVED[:40] + b"\n", "holds something else"),
-        (OBSERVATIONS, OBSERVED.replace(b'"ok"', b'"fine"') + b"\n", r"holds something else: .*\$.status"),
         (
             OBSERVATIONS,
-            msgspec.json.encode(msgspec.structs.replace(fake_observations()[0], histograms={"a": HISTOGRAM}))
-            + b"\n",
-            "holds damaged observations: the parts of the stored histogram",
+            b"",
+            r"has no push_again rpc_ping, which run.json tells of; .*; and 3\d more: one of the two",
         ),
+        (OBSERVATIONS, OBSERVED[:40], "which run.json tells of"),
+        (
+            OBSERVATIONS,
+            OBSERVED + b"\n" + OBSERVED + b"\n",
+            "has .* of block 1 2 times; .*bring back what the run",
+        ),
+        (OBSERVATIONS, OBSERVED[:40] + b"\n", "holds something else"),
+        (OBSERVATIONS, OBSERVED.replace(b'"ok"', b'"fine"') + b"\n", r"holds something else: .*\$.status"),
+        (OBSERVATIONS, DAMAGED, "holds damaged observations: the parts of the stored histogram"),
     ],
 )
 def test_what_is_no_run_is_named_and_left_alone(folder, tmp_path, name, data, message):

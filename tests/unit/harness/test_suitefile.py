@@ -277,6 +277,7 @@ def test_a_sweep_may_be_of_another_setting_and_runs_what_its_base_runs(tmp_path:
             "criteria[1].id",
             "'a' is the id of an earlier criterion",
         ),
+        (lambda d: d["criteria"][0].update(id="a$b"), "criteria[0].id", "'a$b' is no name: use letters"),
         (
             lambda d: d["criteria"][0].pop("kind"),
             "criteria[0].kind",

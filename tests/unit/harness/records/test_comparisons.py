@@ -20,6 +20,7 @@ def test_what_was_written_is_read(tmp_path):
         (b"", "is no comparison, or damaged"),
         (WHOLE[:-20], "is no comparison, or damaged"),
         (b"\xff\xfe", "is no comparison, or damaged"),
+        (b"[" * 99_999, "is no comparison, or damaged"),
         (b"[1]", "has schema version None: this program reads version 1"),
         (WHOLE.replace(b'"schema_version":1', b'"schema_version":2'), "has schema version 2"),
         (WHOLE.replace(b'"regressed"', b'"worse"'), "damaged: Invalid enum value 'worse'"),

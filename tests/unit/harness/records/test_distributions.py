@@ -26,6 +26,17 @@ def test_an_empty_histogram_is_no_distribution():
     assert distributions([empty]) == {}
 
 
+@pytest.mark.parametrize("status", ["failed", "timeout", "unsupported"])
+def test_a_cell_that_did_not_end_well_has_no_distribution(status):
+    """Answers that were wrong may have come fast, or late."""
+    good = msgspec.structs.replace(fake_observations()[0], histograms={"latency": histogram(3).to_dict()})
+    bad = msgspec.structs.replace(
+        good, block=2, status=status, histograms={"latency": histogram(9).to_dict()}
+    )
+    assert [found.count for found in distributions([good, bad]).values()] == [3]
+    assert distributions([bad]) == {}
+
+
 def test_a_damaged_histogram_is_refused():
     damaged = {**histogram(3).to_dict(), "count": 4}
     with pytest.raises(ValueError, match="contradict"):

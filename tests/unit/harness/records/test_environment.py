@@ -28,6 +28,8 @@ def test_this_machine_is_known() -> None:
     assert found["cpu_model"]
     assert found["packages"].keys() == set(PACKAGES)
     assert found["packages"]["numpy"]
+    assert found["packages"]["aiohttp"]  # network mode
+    assert "grpcio" in found["packages"]  # what it is compared with
     assert json.loads(json.dumps(found)) == found
 
 

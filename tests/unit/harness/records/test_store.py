@@ -1,4 +1,7 @@
 import os
+import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from fedbench.errors import ConfigError
 from harness.records.metrics import METRICS
 from harness.records.schema import Observation, RunRecord
 from harness.records.store import OBSERVATIONS, RUN, SAMPLES, Store, write_atomically
+from harness.records.summary import summarise
 
 
 def observation(block: int, **changes: object) -> Observation:
@@ -87,7 +91,7 @@ def test_what_is_appended_after_a_torn_line_is_kept_whole(store: Store, before: 
     assert store.observations() == [*kept, observation(10), observation(11)]
 
 
-@pytest.mark.parametrize("line", [b"{", b"[]", b'{"block": "one"}', b"\xff\xfe", b""])
+@pytest.mark.parametrize("line", [b"{", b"[]", b'{"block": "one"}', b"\xff\xfe", b"", b"[" * 99_999])
 def test_a_damaged_line_in_between_names_the_file(store: Store, line: bytes) -> None:
     store.append(observation(1))
     path = store.folder / OBSERVATIONS
@@ -132,6 +136,7 @@ def test_run_json_is_for_people_too(store: Store) -> None:
         (b'{"schema_version": 2}', "has schema version 2: this program reads version 1"),
         (b"{}", "has schema version None"),
         (b"[1]", "has schema version None"),
+        (b"[" * 99_999, "is damaged"),
     ],
 )
 def test_a_run_that_cannot_be_read_names_its_file(store: Store, content: bytes | None, message: str) -> None:
@@ -142,6 +147,24 @@ def test_a_run_that_cannot_be_read_names_its_file(store: Store, content: bytes |
         store.read_run()
     assert caught.value.source == str(path)
     assert message in str(caught.value)
+
+
+def test_numbers_that_nothing_measures_name_their_file_and_place(store: Store) -> None:
+    """They would end a report where it draws."""
+    store.append(observation(1))
+    cells = summarise(store.observations())
+    huge = msgspec.structs.replace(cells[0].metrics["cpu_cores"], value=1e308)
+    edited = msgspec.structs.replace(cells[0], metrics={"cpu_cores": huge})
+    store.write_record(run_record(cells=[edited]))
+    with pytest.raises(
+        ConfigError, match=r"run.json: cell push .*: cpu_cores.value is 1e\+308, which nothing"
+    ):
+        store.read_run()
+    store.append(observation(2, metrics={"cpu_cores": -1e300}))
+    with pytest.raises(
+        ConfigError, match=r"observations.jsonl: line 2: cpu_cores is -1e\+300, which nothing"
+    ):
+        store.observations()
 
 
 def test_samples_are_one_row_a_metric_with_its_unit(store: Store) -> None:
@@ -223,3 +246,67 @@ def test_a_write_that_fails_says_where_and_leaves_nothing(tmp_path: Path) -> Non
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert failed.value.filename == str(tmp_path / "run.json")
     assert list(tmp_path.iterdir()) == []
+
+
+# what else may lie where a file is written
+
+
+def test_no_other_file_is_destroyed(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SECRET=1")
+    write_atomically(tmp_path / "env", b"x")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {".env": "SECRET=1", "env": "x"}
+
+
+def test_a_link_stays_and_its_target_is_written_with_the_mode_it_had(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "in" / "link"
+    link.parent.mkdir()
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o640
+    missing = tmp_path / "missing"
+    missing.symlink_to(tmp_path / "made")
+    write_atomically(missing, b"new")
+    assert (missing.is_symlink(), (tmp_path / "made").read_text()) == (True, "new")
+
+
+def test_a_new_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "file", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(pipe, b"x")
+        assert os.read(reader, 9) == b"x"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    write_atomically(Path(os.devnull), b"x")
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_standard_output_keeps_what_it_has(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from harness.records.store import write_atomically\n"
+        "print('before', flush=True); write_atomically(Path('/dev/stdout'), b'written\\n'); print('after')"
+    )
+    with (tmp_path / "out").open("ab") as file:
+        subprocess.run([sys.executable, "-c", program], stdout=file, check=True)
+    assert (tmp_path / "out").read_text().splitlines() == ["before", "written", "after"]
+
+
+def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Is a directory") as failed:
+        write_atomically(tmp_path, b"x")
+    assert failed.value.filename == str(tmp_path)

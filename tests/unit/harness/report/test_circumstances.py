@@ -1,9 +1,11 @@
 import msgspec
 
+from harness.records.summary import summarise
 from harness.report.circumstances import environment, validity
 from harness.report.document import Paragraph, Table
 from harness.report.format import NOTHING
-from tests.fakes.results import RATES, bare_run, fake_run
+from harness.report.material import Material
+from tests.fakes.results import RATES, bare_run, fake_material, fake_observations, fake_run
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -36,6 +38,29 @@ def test_nothing_that_was_found_is_left_out():
     assert rows["After the run"] == NOTHING
 
 
+def test_each_sitting_of_a_resumed_run_has_its_pressure():
+    """The ends of the whole run are those before the first and after the last."""
+    ends = [{"before": {"load": [n]}, "after": {"load": [n + 0.5]}} for n in (1, 2, 3)]
+    rows = found(bare_run(environment={"resumed_utc": "then", "sittings": ends}))
+    shown = {label: text.partition(" (")[0] for label, text in rows.items()}
+    assert list(shown.items())[:5] == [
+        ("Resumed", "then"),
+        ("After sitting 1", "load 1.50"),
+        ("Before sitting 2", "load 2.00"),
+        ("After sitting 2", "load 2.50"),
+        ("Before sitting 3", "load 3.00"),
+    ]
+    assert "sittings" not in rows
+    assert next(iter(found(bare_run(environment={"sittings": "two"})))) == "Command"
+
+
+def test_an_environment_that_is_nested_without_end_is_shown_as_far_as_it_goes():
+    nested = 1
+    for _ in range(900):
+        nested = {"a": nested}
+    assert found(bare_run(environment={"odd": nested}))["odd"] == "a a a a a …"
+
+
 def test_controls_are_factors():
     run = fake_run()
     unknown = msgspec.structs.replace(run.controls[0], spread=None, n=0)
@@ -48,18 +73,32 @@ def test_controls_are_factors():
     assert table.rows[-2][3] == "∞"
 
 
-def test_a_generator_that_lags_is_told():
-    run = fake_run()
-    tables = [part for part in validity(run).parts if isinstance(part, Table)]
-    assert {row[-1] for row in tables[1].rows} == {"yes"}
-    cell = next(c for c in run.cells if c.workload == "push_notify" and c.arm == "push")
-    lags = [
-        msgspec.structs.replace(cell.metrics["lag_p99_s"], value=value, ci_high=high)
-        for value, high in ((0.009, 0.010), (0.009, 0.011), (0.011, None), (None, None))
+def lagging(*lags_s, status="ok"):
+    """Return the row of a cell whose generator lagged so in each block."""
+    some = next(o for o in fake_observations() if (o.workload, o.arm) == ("push_notify", "push"))
+    made = [
+        msgspec.structs.replace(some, block=block, status=status, metrics={"lag_p99_s": lag_s})
+        for block, lag_s in enumerate(lags_s, start=1)
     ]
-    late = [msgspec.structs.replace(cell, metrics={"lag_p99_s": lag}) for lag in lags]
-    (table,) = [part for part in validity(bare_run(cells=late)).parts if isinstance(part, Table)]
-    assert [row[-1] for row in table.rows] == ["yes", "no", "no", "no"]
+    parts = validity(bare_run(cells=summarise(made)), Material(made)).parts
+    ((row,),) = [part.rows for part in parts if isinstance(part, Table)]
+    return row
+
+
+def test_a_generator_that_lags_is_told():
+    tables = [part for part in validity(fake_run(), fake_material()).parts if isinstance(part, Table)]
+    assert {row[-1] for row in tables[1].rows} == {"yes"}
+    assert lagging(0.009, 0.010)[-1] == "yes"
+    assert lagging(0.009, 0.011)[-1] == "no"
+    assert lagging(None, None)[2:] == (NOTHING, NOTHING, "no")
+
+
+def test_one_block_that_lags_voids_a_cell_as_at_the_gate():
+    assert lagging(*[0.001] * 9, 0.050)[2:] == ("1.00 ms", "50.0 ms", "no")
+
+
+def test_the_lag_of_a_failed_cell_is_not_known():
+    assert lagging(0.001, status="failed")[3:] == (NOTHING, "no")
 
 
 def test_what_was_not_controlled_is_said():
@@ -81,7 +120,7 @@ def test_warnings_come_first():
 
 def test_error_rates_are_quoted_with_their_bounds_or_said_to_be_unknown():
     assert validity(bare_run()).parts[-1].text == "Error rates of the comparison: not calibrated here."
-    assert validity(bare_run(), RATES).parts[-1].text == (
+    assert validity(bare_run(), Material(rates=RATES)).parts[-1].text == (
         "Error rates of the comparison on Example Processor 3.0 GHz, 2 cores, x86_64, Python 3.11, 12 blocks "
         "a batch, measured 2025-01-01T00:00:00Z: 1 false alarms in 300 comparisons of the same code with "
         "itself (at most 1.6 %); 196 of 200 slow-downs of twice what can be told found (at least 95.5 %). "

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from fedbench.errors import ConfigError
@@ -84,3 +85,13 @@ def test_what_others_wrote_cannot_break_the_comment():
     )
     row = next(line for line in text.splitlines() if line.startswith("| **"))
     assert row.replace(r"\|", "").count("|") == 8
+
+
+def test_nobody_is_called_by_what_a_warning_says():
+    record = msgspec.structs.replace(
+        fake_comparison(), warnings=["by @octocat, see #12"], reason="# @octocat"
+    )
+    text = comment(record)
+    assert "- by @&#8203;octocat, see #&#8203;12" in text
+    assert "\n\\# @&#8203;octocat." in text
+    assert "@octocat" not in text

@@ -151,6 +151,10 @@ def test_a_quantity_sorts_by_what_it_says(value, unit, sign):
         ("2.00 KiB/s", 2048.0),
         (f"1.05{TIMES}", 1.05),
         ("0", 0.0),
+        ("+12.3 %", 0.123),
+        ("-12.3 %", -0.123),
+        (f"{MINUS}5.00 %\n[+0, +1] %", -0.05),
+        ("+1.50 ms", 1.5e-3),
     ],
 )
 def test_the_first_quantity_of_a_cell_is_what_it_is_sorted_by(text, value):

@@ -3,8 +3,10 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
+from harness.gate.outcome import conclude
+from harness.records.summary import summarise
 from harness.report.junit import junit
-from tests.fakes.results import CRITERIA, bare_run, fake_run
+from tests.fakes.results import CRITERIA, bare_run, fake_observations, fake_run
 
 
 def cases(run):
@@ -68,7 +70,31 @@ def test_a_run_that_did_not_end_well_is_an_error_by_itself(run, kind):
     assert cases(fake_run())["ran to its end"].find("error") is None
 
 
+@pytest.mark.parametrize(
+    ("status", "dropped", "kind"), [("unsupported", 0, "nothing ran"), ("ok", 3, "inconclusive")]
+)
+def test_no_run_that_is_not_green_is_green_here(status, dropped, kind):
+    """Where nothing ran, or a filter left no criterion, no case would say so."""
+    made = [msgspec.structs.replace(fake_observations()[0], status=status)]
+    outcome = conclude([], made, "complete", dropped=dropped)
+    run = bare_run(
+        cells=summarise(made),
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        exit_code=int(outcome.exit_code),
+    )
+    error = cases(run)["verdict"].find("error")
+    assert (error.get("type"), error.get("message")) == (kind, outcome.reason)
+    assert ElementTree.fromstring(junit(run)).get("errors") == "1"
+    assert "verdict" not in cases(fake_run())
+
+
 def test_characters_that_xml_forbids_do_not_break_it():
     criterion = msgspec.structs.replace(CRITERIA[1], reason='\x1b[31m <&"\x00 \ufffe')
     by_name = cases(bare_run(criteria=[criterion]))
     assert '<&"' in by_name["cpu-round: CPU per round"].find("error").get("message")
+    cell = msgspec.structs.replace(fake_run().cells[0], arm="a\x01", mode="m\x01", status="failed")
+    hostile = {"suite": "s\x01", "started_utc": "a\x01", "verdict": "v\x01", "ended": "budget"}
+    odd = msgspec.structs.replace(CRITERIA[1], id="x\x0bb", title="t\x02", mode="m\x03")
+    for run in (bare_run(**hostile, cells=[cell], criteria=[odd]), bare_run(**hostile)):
+        assert "\ufffd" in ElementTree.fromstring(junit(run)).get("timestamp")

@@ -1,8 +1,9 @@
 import msgspec
 import pytest
 
+from harness.records.metrics import METRICS
 from harness.records.schema import CellRecord, MetricSummary
-from harness.report.losses import compared, failures, losses
+from harness.report.losses import PER_OPERATION, compared, failures, losses
 from tests.fakes.results import fake_run
 
 
@@ -110,3 +111,14 @@ def test_every_pair_of_values_counts_once():
 def test_a_phase_of_a_round_is_no_loss_by_itself():
     assert found(summary(3.0), summary(2.0), "round_collect_s") == []
     assert found(summary(3.0), summary(2.0), "lag_p99_s") == []
+
+
+def test_what_is_measured_per_operation_is_not_compared_per_second():
+    """Who makes more calls in a second uses more of the processor in it."""
+    ours = {"cpu_cores": summary(2.0), "cpu_s_per_op": summary(1.0)}
+    theirs = {"cpu_cores": summary(1.0), "cpu_s_per_op": summary(2.0)}
+    pair = [cell("push", "push", ours), cell("polling", "polling", theirs)]
+    assert (losses(pair), compared(pair)) == ([], 1)
+    idle = [cell("push", "push", {"cpu_cores": summary(2.0)}), cell("polling", "polling", theirs)]
+    assert [loss.metric for loss in losses(idle)] == ["cpu_cores"]
+    assert set(PER_OPERATION) | set(PER_OPERATION.values()) <= set(METRICS)

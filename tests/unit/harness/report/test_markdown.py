@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.records.schema import RunRecord
-from harness.report.markdown import markdown
+from harness.report.markdown import cell, escape, markdown
 from tests.fakes.results import CRITERIA, PLOT_PATHS, bare_run, fake_material, fake_run
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "report.md"
@@ -28,6 +28,40 @@ def test_what_others_wrote_cannot_break_the_page():
     assert f"- {escaped}\n" in text
     row = next(line for line in text.splitlines() if line.startswith(r"| a\|\`b |"))
     assert row.replace(r"\|", "").count("|") == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("@octocat failed", "@&#8203;octocat failed"),
+        ("by @octo-org/team", "by @&#8203;octo-org/team"),
+        ("polling@0.5 and a@b.example", "polling@0.5 and a@b.example"),
+        ("fixes #12, o/r#12", "fixes #&#8203;12, o/r#&#8203;12"),
+        ("# heading", r"\# heading"),
+        ("#1 heading", r"\#&#8203;1 heading"),
+        ("&lt;b&gt; &#60; R&D; a & b", r"\&lt;b\&gt; \&#&#8203;60; R\&D; a & b"),
+        ("_x_ __y__ push_network _a", r"\_x\_ \_\_y\_\_ push_network \_a"),
+        ("$a$", r"\$a\$"),
+        ("1. one", r"1\. one"),
+        ("12) one", r"12\) one"),
+        ("1.5 ms", "1.5 ms"),
+        ("- item", r"\- item"),
+        ("+ item", r"\+ item"),
+        ("+12 %", "+12 %"),
+        ("> quote", r"\> quote"),
+        ("---", r"\---"),
+        ("===", r"\==="),
+        ("[x] task", r"\[x] task"),
+        ("[x]: http://a.example", r"\[x\]: http://a.example"),
+    ],
+)
+def test_text_stays_text_and_calls_nobody(text, shown):
+    assert escape(text) == shown
+
+
+def test_names_in_code_are_as_they_are():
+    assert cell("push_network", "code") == "`push_network`"
+    assert cell("@octocat_$x$", "code") == "`@octocat_$x$`"
 
 
 def leaves(value, path=()):

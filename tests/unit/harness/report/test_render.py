@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from harness.report.render import files_in, render
+from harness.report.render import files_in, flames_in, render
 from tests.fakes.results import PLOT_PATHS, RATES, bare_run, fake_observations, fake_run
 
 NAMES = ["report.html", "report.md", "junit.xml", *PLOT_PATHS.values()]
@@ -53,6 +53,18 @@ def test_files_that_are_not_there_are_not_linked(tmp_path):
         assert "notes.txt" not in text
         assert "1 false alarms in 300 comparisons" in text
     assert (tmp_path / "profiles" / "a.svg").read_text() == "<svg/>"
+
+
+def test_a_page_holds_flame_graphs_up_to_a_size(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.report.render.MOST_BYTES", 10)
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    for name, size in (("a", 6), ("b", 5), ("c", 4)):
+        (folder / f"{name}.svg").write_bytes(name.encode() * size)
+    assert flames_in(tmp_path) == [
+        ("profiles/a.svg", b"aaaaaa"), ("profiles/b.svg", None), ("profiles/c.svg", b"cccc"),
+    ]  # fmt: skip
+    assert flames_in(tmp_path / "nowhere") == []
 
 
 def test_damaged_observations_leave_the_reports_as_they_were(tmp_path):

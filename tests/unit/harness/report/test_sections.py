@@ -1,8 +1,17 @@
+import msgspec
 import pytest
 
 from harness.report.document import Bullets, Figure, Paragraph, Table
 from harness.report.missing import not_measured
-from harness.report.sections import CAPTIONS, LATENCY_CAPTION, headline, sections, target
+from harness.report.sections import (
+    CAPTIONS,
+    CRITERIA_LEGEND,
+    LATENCY_CAPTION,
+    blocks_behind,
+    headline,
+    sections,
+    target,
+)
 from tests.fakes.results import CRITERIA, PLOT_NAMES, bare_run, fake_material, fake_run
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -16,7 +25,8 @@ def test_the_verdict_comes_first_and_what_was_not_measured_before_the_results():
     titles = [s.title for s in sections(fake_run(), PLOT_NAMES, fake_material()) if s.level == 2]
     assert titles == [
         "Verdict", "Criteria", "Not measured", "Environment", "Validity", "Workloads", "Push against polling",
-        "Polling frontier", "Scaling", "Phases of a round", "Where push loses", "Order of the runs", "Files",
+        "Polling frontier", "Scaling", "Phases of a round", "Where push loses", "Flame graphs",
+        "Order of the runs", "Files",
     ]  # fmt: skip
     assert headline(fake_run()) == "Push against polling, quick: FAIL"
 
@@ -42,8 +52,23 @@ def test_every_criterion_stands_in_the_table_with_its_verdict():
     assert [(row[0], row[1]) for row in table.rows] == [(c.id, c.verdict) for c in CRITERIA]
 
 
+def test_what_an_interval_and_n_mean_stands_below_the_table():
+    assert section(fake_run(), "Criteria").parts[1] == Paragraph(CRITERIA_LEGEND)
+    (text,) = section(bare_run(), "Criteria").parts
+    assert isinstance(text, Paragraph)
+    assert text.text.startswith("The suite has no criteria")
+
+
+def test_n_is_blocks_where_observations_were_counted_too():
+    counted = [msgspec.structs.replace(c, n=10) if c.id == "model" else c for c in CRITERIA]
+    run = msgspec.structs.replace(fake_run(), criteria=counted)
+    rows = {row[0]: row for row in section(run, "Criteria").parts[0].rows}
+    assert (rows["model"][5], rows["accuracy"][5]) == ("5", "5")
+    assert {blocks_behind(c, bare_run()) for c in counted if c.id == "model"} == {10}
+
+
 def test_figures_stand_where_they_belong():
-    assert section(fake_run(), "Criteria", CAPTIONS).parts[1] == Figure("criteria", CAPTIONS["criteria"])
+    assert section(fake_run(), "Criteria", CAPTIONS).parts[2] == Figure("criteria", CAPTIONS["criteria"])
     plots = section(fake_run(), "Push against polling", ("latency-hop", "criteria", "ratios", "comparison"))
     assert [part.name for part in plots.parts] == ["comparison", "ratios"]
     assert all(s.title != "Push against polling" for s in sections(fake_run(), ("criteria",)))
@@ -78,10 +103,11 @@ def test_what_was_not_measured_has_its_section():
 
 def test_losses_are_counted_and_listed():
     text, failed, table = section(fake_run(), "Where push loses").parts
-    assert text.text.startswith("Of 326 values")
+    assert text.text.startswith("Of 204 values")
     assert f"{len(table.rows)} are worse" in text.text
     assert failed.items == ["push_asyncio broadcast: failed, where polling ended well"]
     assert table.rows[0][:2] == ("broadcast", "latency_p99_s")
+    assert not any("push_again" in row[2] for row in table.rows)  # it is there for the control
     assert {row[-1] for row in table.rows} == {"yes", "no", "unknown: fewer than 5 blocks"}
 
 

@@ -55,6 +55,12 @@ def test_the_settings_of_others_stay_as_they_were():
     assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_characters_that_xml_forbids_do_not_break_it():
+    text = draw("a", TOLD, 2.0, lambda figure: figure.text(0, 0, "x\x0by\uffff"))
+    assert "x\ufffdy\ufffd" in "".join(ElementTree.fromstring(text).itertext())
+
+
 def test_text_stays_text():
     assert "clipped &amp; escaped &lt;" in draw("a", TOLD, 2.0, fill)
 

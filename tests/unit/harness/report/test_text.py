@@ -22,7 +22,7 @@ def test_every_criterion_is_a_row_with_its_verdict():
 
 def test_the_interval_is_no_markup_and_a_narrow_terminal_keeps_the_verdicts():
     assert "[98.7, 99.59] %" in printed(fake_run(), 160)
-    criterion = msgspec.structs.replace(CRITERIA[1], reason="[bold]as it is[/bold]\x1b[31m")
+    criterion = msgspec.structs.replace(CRITERIA[1], id="\x1b[1mx", reason="[bold]as it is[/bold]\x1b[31m")
     text = printed(bare_run(criteria=[criterion]), 200)
     assert "[bold]as it is[/bold]" in text
     assert "\x1b" not in text

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from harness.run import profiling
 from harness.run.plan import ArmRun
 from harness.suite import Arm, WorkloadSpec
 
@@ -17,6 +18,16 @@ SMALL: dict[str, dict[str, Any]] = {
     "digits_training": {"clients": 2, "rounds": 1, "least_accuracy": 0.999},
     "floor": {"operations": 100},
 }
+
+
+# Writes a picture when the process that it watches has ended, as py-spy does.
+WATCHER = """#!/bin/bash
+echo "$@" > "{folder}/arguments"
+while [[ $# -gt 0 ]]; do
+  case $1 in --pid) pid=$2;; --output) output=$2;; esac; shift
+done
+{script}
+"""
 
 
 def workers_of(pid: int) -> list[int]:
@@ -69,5 +80,21 @@ def worker_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
         logs = tmp_path / "logs"
         logs.mkdir()
         return logs
+
+    return make
+
+
+@pytest.fixture
+def spy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Put another program in the place of py-spy."""
+
+    def make(script: str) -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        program = folder / "py-spy"
+        program.write_text(WATCHER.format(folder=folder, script=script))
+        program.chmod(0o755)
+        monkeypatch.setattr(profiling.shutil, "which", lambda *_, **__: str(program))
+        return folder / "arguments"
 
     return make

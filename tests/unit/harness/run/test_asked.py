@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from fedbench.errors import ConfigError
-from harness.run.asked import ASKED, Asked, read_asked, write_asked
+from harness.run.asked import ASKED, Asked, digest_of_asked, read_asked, write_asked
 from harness.stacks.registry import stack_names
 from harness.suitefile import load_suite, suite_names
 from harness.workloads.registry import catalogue
@@ -17,11 +17,23 @@ def test_a_suite_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [ASKED]
 
 
+def test_the_digest_tells_an_edited_suite_from_the_one_that_was_written(tmp_path: Path) -> None:
+    asked = Asked(suite=load_suite("smoke", catalogue(), stack_names()), seed=7)
+    write_asked(tmp_path, asked)
+    digest = digest_of_asked(tmp_path)
+    write_asked(tmp_path, asked)
+    assert digest_of_asked(tmp_path) == digest
+    path = tmp_path / ASKED
+    path.write_bytes(path.read_bytes().replace(b'"seed": 7', b'"seed": 8'))
+    assert digest_of_asked(tmp_path) != digest
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "has no suite.json: it is no run, or one of an earlier version, which cannot be resumed"),
         (b"", "is damaged"),
+        (b"[" * 99_999, "is damaged"),
         (b"{}", "is damaged: Object missing required field"),
         (b"\xff", "is damaged"),
     ],

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedbench.errors import ConfigError
-from harness.run import folder
-from harness.run.folder import held, make_folder, saving
+from harness.run.folder import make_folder, saving
 
 
 @pytest.mark.parametrize(
@@ -36,23 +35,6 @@ def test_what_has_nothing_to_do_with_saving_passes(tmp_path: Path) -> None:
         raise ConnectionResetError(errno.ECONNRESET, "reset")
 
 
-def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
-    other = pytest.raises(ConfigError, match="another process is measuring into it")
-    with held(tmp_path), other, held(tmp_path):
-        raise AssertionError("two hold it")
-    with held(tmp_path):
-        pass
-
-
 def test_a_folder_is_made_beside_those_that_are_there(tmp_path: Path) -> None:
     made = [make_folder(tmp_path / "in" / "run").name for _ in range(3)]
     assert made == ["run", "run-2", "run-3"]
-
-
-def test_where_there_are_no_locks_a_folder_is_measured_into_all_the_same(tmp_path: Path, monkeypatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(folder.fcntl, "flock", refuse)
-    with held(tmp_path):
-        pass

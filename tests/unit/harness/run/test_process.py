@@ -1,3 +1,4 @@
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,3 +90,28 @@ def test_how_a_worker_ended_is_told_with_its_last_words(start: Start, worker_scr
     worker.wait()
     assert worker.ended_badly()
     assert worker.epitaph() == "the worker ended with exit code 3: last"
+
+
+@pytest.mark.parametrize("step", ["Probing", "encode"])
+def test_an_interrupt_while_it_is_made_leaves_nothing(
+    worker_script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    logs = worker_script(f'echo $$ "$TMPDIR" > "{tmp_path}/started"; sleep 60')
+
+    def interrupted(*_: object) -> None:
+        end_s = time.monotonic() + 10
+        while not (started := tmp_path / "started").exists() or not started.read_text():
+            assert time.monotonic() < end_s
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, step, interrupted)
+    before = os.listdir("/proc/self/fd")
+    capture = LogCapture(logs)
+    with pytest.raises(KeyboardInterrupt):
+        WorkerProcess(JOB, capture, None)
+    capture.close()
+    pid, scratch = (tmp_path / "started").read_text().split()
+    assert not Path(f"/proc/{pid}").exists()
+    assert not Path(scratch).exists()
+    assert os.listdir("/proc/self/fd") == before

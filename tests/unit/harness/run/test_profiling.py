@@ -2,7 +2,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,31 +14,7 @@ from harness.run.profiling import Profiler
 
 pytestmark = pytest.mark.slow
 
-# Writes a picture when the process that it watches has ended, as py-spy does.
-WATCHER = """#!/bin/bash
-echo "$@" > "{folder}/arguments"
-while [[ $# -gt 0 ]]; do
-  case $1 in --pid) pid=$2;; --output) output=$2;; esac; shift
-done
-{script}
-"""
 WAITS = 'while [[ -d /proc/$pid ]]; do sleep 0.02; done; echo "<svg/>" > "$output"'
-
-
-@pytest.fixture
-def spy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Put another program in the place of py-spy."""
-
-    def make(script: str) -> Path:
-        folder = tmp_path / "bin"
-        folder.mkdir()
-        program = folder / "py-spy"
-        program.write_text(WATCHER.format(folder=folder, script=script))
-        program.chmod(0o755)
-        monkeypatch.setattr(profiling.shutil, "which", lambda *_, **__: str(program))
-        return folder / "arguments"
-
-    return make
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace as changed
 
 from harness.records.schema import Observation, RunRecord
+from harness.records.summary import summarise
 from harness.run.asked import Asked
 from harness.run.plan import ArmRun, plan
 from harness.run.resumption import difference, obstacles, spot, spots, unfinished
@@ -13,7 +14,15 @@ from harness.suite import Arm, Suite, WorkloadSpec
 from tests.fakes.results import bare_run
 
 MACHINE = {"cpu_model": "Fast @ 2 GHz", "cores_usable": 2, "architecture": "x86_64", "python": "3.11.7"}
-HERE: dict[str, Any] = {**MACHINE, "commit": "0a1b2c3d4e", "dirty": False, "packages": {"numpy": "2.0"}}
+CALM = {"load": [0.1], "stall_share": {"cpu": 0.0}, "cpu_ticks": None}
+HERE: dict[str, Any] = {
+    **MACHINE,
+    "before": CALM,
+    "after": CALM,
+    "commit": "0a1b2c3d4e",
+    "dirty": False,
+    "packages": {"numpy": "2.0"},
+}
 PING = WorkloadSpec("ping", "rpc_ping", {"clients": 1})
 IDLE = WorkloadSpec("idle", "idle_federation", {"clients": 2})
 ARMS = {
@@ -51,7 +60,7 @@ def record(**more: Any) -> RunRecord:
 def told(
     asked: Asked = ASKED, observations: tuple[Observation, ...] = (), now: Any = HERE, **more: Any
 ) -> str:
-    return "; ".join(problem.message for problem in obstacles(asked, record(**more), observations, now))
+    return "; ".join(problem.message for problem in obstacles(asked, "d1", record(**more), observations, now))
 
 
 def test_a_worker_that_lacks_an_observation_runs_again_as_a_whole() -> None:
@@ -108,6 +117,44 @@ def test_a_clock_that_is_calibrated_anew_and_a_patch_of_python_are_no_other_mach
 )
 def test_two_files_that_contradict_each_other_are_refused(asked: Asked, more: dict[str, Any]) -> None:
     assert "suite.json and run.json tell of different suites" in told(asked, **more)
+
+
+def test_a_metric_that_there_is_not_is_refused() -> None:
+    (observation,) = made(RUNS[0], "ping")
+    edited = changed(observation, metrics={"latency_p50_s": 1.0, "bogus_s": 1.0})
+    assert (
+        told(observations=(edited,)) == "observations.jsonl has 'bogus_s', which is no metric: it was edited"
+    )
+
+
+def test_observations_that_were_added_or_cut_are_refused() -> None:
+    (observation,) = made(RUNS[0], "ping")
+    told_of = "observations.jsonl has {} ping of block 1 2 times: one of the two was cut or edited"
+    assert told_of.format(observation.arm) in told(observations=(observation, observation))
+    assert "which run.json tells of" in told(cells=summarise([observation]))
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        ({"before": None}, "Expected `object`, got `null` - at `$.before`"),
+        ({"after": {"load": "high", "stall_share": {}}}, "at `$.after.load`"),
+        ({"sittings": 3}, "at `$.sittings`"),
+    ],
+)
+def test_an_environment_that_no_run_writes_is_refused(edit: dict[str, Any], why: str) -> None:
+    message = told(environment=HERE | edit)
+    assert message.startswith("run.json was edited: of the machine's pressure around the run, ")
+    assert why in message
+    without = {key: value for key, value in HERE.items() if key != "before"}
+    assert "missing required field `before`" in told(environment=without)
+
+
+def test_a_suite_that_was_edited_is_refused_whatever_was_edited() -> None:
+    assert told(asked_sha256="d1") == ""
+    assert told(asked_sha256="") == ""  # a run of an earlier version
+    message = "suite.json was changed since the run began: bring it back, or start a new run"
+    assert told(asked_sha256="d2") == message
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from fedbench.errors import ConfigError
 from harness.records import store as store_module
+from harness.records.lock import held
 from harness.records.schema import Observation
 from harness.records.store import Store
 from harness.run import runner
@@ -114,6 +115,7 @@ def test_nothing_is_replaced_before_the_worker_has_run_as_a_whole(broken) -> Non
     record, _ = resume_suite(folder, read_asked(folder), Listener())
     assert record.ended == "complete"
     assert record.environment["resumed_utc"].count("Z") == 2
+    assert len(record.environment["sittings"]) == 3
 
 
 def test_a_budget_breaks_a_run_off_again_and_again_until_it_is_whole(broken, suite) -> None:
@@ -180,11 +182,28 @@ def test_a_run_of_another_checkout_is_not_resumed_and_not_touched(
     assert {path: path.read_bytes() for path in folder.glob("*.*")} == before
 
 
+def test_a_run_whose_criteria_were_edited_is_not_resumed(broken) -> None:
+    folder = broken(1)
+    path = folder / "suite.json"
+    path.write_text(path.read_text().replace('"target": 10.0', '"target": 99.0'))
+    with pytest.raises(ConfigError, match=r"suite.json was changed since the run began"):
+        resume_suite(folder, read_asked(folder), Listener())
+
+
 def test_what_is_still_missing_is_known_beforehand(broken, suite) -> None:
     folder = broken(3)
     runs = missing(read_asked(folder), folder)
     assert [(r.block, r.arm.name) for r in runs] == [(r.block, r.arm.name) for r in plan(suite, 3)[1:]]
     assert missing(read_asked(folder), None) == plan(suite, 3)
+
+
+def test_what_cannot_be_resumed_is_known_beforehand(broken, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = broken(1)
+    with held(folder), pytest.raises(ConfigError, match="another process is measuring into it"):
+        missing(read_asked(folder), folder)
+    monkeypatch.setattr(runner, "fingerprint", lambda: {"dirty": False, "commit": "fffffff"})
+    with pytest.raises(ConfigError, match="measured the commit 0a1b2c3; this is fffffff"):
+        missing(read_asked(folder), folder)
 
 
 def test_a_run_that_is_still_going_on_is_not_resumed(suite, tmp_path: Path) -> None:
@@ -259,16 +278,3 @@ def test_a_report_that_does_not_fit_leaves_the_run_readable(suite, tmp_path: Pat
         run_suite(Request(suite.select("floors/"), 3, tmp_path / "results", "fedbench run"), Listener())
     (folder,) = (tmp_path / "results").iterdir()
     assert Store(folder).read_run().ended == "complete"
-
-
-def test_a_profiled_run_is_marked_for_good(suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("harness.run.profiling.shutil.which", lambda *_, **__: None)
-    request = Request(suite.select("floors/"), 3, tmp_path / "results", "fedbench run", profile=True)
-    record, folder = run_suite(request, Listener(interrupt, at=2))
-    assert record.profiled
-    assert record.warnings[0].startswith("profiled: the numbers are not comparable")
-    assert record.warnings[1] == "not profiled: py-spy is not installed; `pip install py-spy`"
-    record, _ = resume_suite(folder, read_asked(folder), Listener())
-    assert record.profiled
-    assert record.warnings[0].startswith("profiled: the numbers are not comparable")

@@ -38,7 +38,6 @@ def test_a_calm_run_warns_of_nothing() -> None:
     [
         (environment(before={"load": [2.5, 1, 1]}), "before the run, the load was 2.5 on 2 cores: something"),
         (environment(before={"stall_share": {"cpu": 0.5}}), "before the run, tasks waited for a core 50%"),
-        (environment(after={"stall_share": {"cpu": 0.3}}), "after the run, tasks waited for a core 30%"),
         (
             environment(after={"cpu_ticks": {"all": 2000, "steal": 55}}),
             "the hypervisor gave 5.0% of the CPU time to others (steal)",
@@ -57,8 +56,35 @@ def test_without_ticks_of_one_boot_nothing_is_said_of_steal(ticks: Any) -> None:
     assert warnings_of(environment(after={"cpu_ticks": ticks}), []) == []
 
 
-def test_the_load_after_the_run_is_its_own() -> None:
-    assert warnings_of(environment(after={"load": [9.0, 9.0, 9.0]}), []) == []
+def sitting(before: int, after: int, stolen: tuple[int, int], **more: Any) -> dict[str, Any]:
+    ends = (
+        {"cpu_ticks": {"all": at, "steal": steal}} for at, steal in zip((before, after), stolen, strict=True)
+    )
+    first, last = ends
+    return {"before": CALM | first | more, "after": CALM | last}
+
+
+def test_steal_between_two_sittings_and_a_reboot_disturb_nothing() -> None:
+    idle_night = [sitting(0, 10_000, (0, 10)), sitting(2_000_000, 2_010_000, (39_000, 39_010))]
+    assert warnings_of(environment(sittings=idle_night), []) == []
+    rebooted = [sitting(900_000, 910_000, (80_000, 80_010)), sitting(1_000, 11_000, (5, 10))]
+    assert warnings_of(environment(sittings=rebooted), []) == []
+    (warning,) = warnings_of(environment(sittings=[*rebooted, sitting(0, 10_000, (0, 3_000))]), [])
+    assert "gave 10.1% of the CPU time" in warning
+
+
+def test_a_machine_that_is_busy_when_a_run_is_resumed_is_told() -> None:
+    busy = sitting(0, 10, (0, 0), load=[9.0, 1, 1], stall_share={"cpu": 0.5})
+    told = warnings_of(environment(sittings=[sitting(0, 10, (0, 0)), busy]), [])
+    assert told == [
+        "before it was resumed, tasks waited for a core 50% of the time: something else runs here",
+        "before it was resumed, the load was 9.0 on 2 cores: something else runs here",
+    ]
+
+
+def test_load_and_stalls_after_the_run_are_its_own() -> None:
+    own = {"load": [9.0, 9.0, 9.0], "stall_share": {"cpu": 0.9}}
+    assert warnings_of(environment(after=own), []) == []
 
 
 def test_a_cell_that_comes_out_different_in_each_block_is_named() -> None:
