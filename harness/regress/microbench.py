@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 METRIC = "benchmark_s"
 STACK = "pytest-benchmark"
+ARM = "benchmarks"
 
 
 def stored_benchmarks(paths: Sequence[Path]) -> StoredRun:
@@ -41,7 +42,7 @@ def stored_benchmarks(paths: Sequence[Path]) -> StoredRun:
         started_utc="",
         duration_s=0.0,
         environment=pytestbench.environment(paths[0]),
-        order=[],
+        order=[[ARM]] * count,
         cells=summarise(made),
         criteria=[],
         controls=[],
@@ -59,7 +60,7 @@ def _observation(name: str, block: int, value: float) -> Observation:
     return Observation(
         block=block,
         order=1,
-        arm="benchmarks",
+        arm=ARM,
         stack=STACK,
         loop="",
         mode="",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedbench.errors import ConfigError, Problem
+from harness.records.agreement import contradictions
 from harness.records.metrics import METRICS
-from harness.records.store import Store
+from harness.records.store import OBSERVATIONS, Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +43,8 @@ def read_run(folder: Path, name: str = "", *, whole: bool = True) -> StoredRun:
         whole: Whether it must not have been broken off, by its budget or a person.
 
     Raises:
-        ConfigError: There is none, it is damaged, of another schema, was broken off or profiled, holds
-            nothing, or what nobody can have measured.
+        ConfigError: There is none, it is damaged, of another schema, was broken off or profiled, contradicts
+            itself, holds nothing, or what nobody can have measured.
     """
     if not folder.is_dir():
         raise ConfigError(str(folder), [Problem("", "is no folder: name the folder of a run")])
@@ -55,6 +56,8 @@ def read_run(folder: Path, name: str = "", *, whole: bool = True) -> StoredRun:
         raise ConfigError(str(folder), [problem])
     if record.profiled:
         raise ConfigError(str(folder), [Problem("", "was profiled: measure without --profile")])
+    if problems := contradictions(record, observations):
+        raise ConfigError(str(folder / OBSERVATIONS), [Problem("", line) for line in problems])
     for observation in observations:
         wrong = _wrong(observation)
         if wrong:

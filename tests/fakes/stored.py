@@ -76,7 +76,7 @@ def record(made: list[Observation], **changes: Any) -> RunRecord:
         "started_utc": "2026-01-02T03:04:05Z",
         "duration_s": 1.0,
         "environment": ENVIRONMENT,
-        "order": [],
+        "order": [list(dict.fromkeys(o.arm for o in made if o.block == n)) for n in range(1, blocks + 1)],
         "cells": summarise(made),
         "criteria": [],
         "controls": [],

@@ -28,7 +28,7 @@ def test_baselines_are_listed_replaced_and_removed(runs, fedbench):
     fedbench("baseline", "set", "main", "base")
     assert fedbench("baseline", "set", "main", "slow").code == 2
     assert fedbench("baseline", "set", "main", "slow", "--replace").code == 0
-    assert fedbench("baseline", "list").out.startswith("main: small at ")
+    assert fedbench("baseline", "list").out.startswith("main: check at ")
     assert fedbench("baseline", "rm", "main").code == 0
     missing = fedbench("baseline", "rm", "main")
     assert (missing.code, missing.out) == (5, "")
