@@ -26,6 +26,7 @@ _OF_THE_WINDOW = (
     "wakeups_per_op",
     "wakeups_per_client_per_s",
 )
+_OF_THE_LOG = ("log_records_per_op", "log_warnings_per_op", "logger_records_per_op")
 
 
 class Sampled(msgspec.Struct, kw_only=True):
@@ -89,6 +90,11 @@ class Outcome(msgspec.Struct, kw_only=True):
 def of_the_window(reason: str) -> dict[str, str]:
     """Return ``reason`` for each metric that takes the measured window for the work of the operations."""
     return dict.fromkeys(_OF_THE_WINDOW, reason)
+
+
+def of_the_log(reason: str) -> dict[str, str]:
+    """Return ``reason`` for each metric that takes what was logged for what the operations logged."""
+    return dict.fromkeys(_OF_THE_LOG, reason)
 
 
 def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:

@@ -116,8 +116,12 @@ class Caller:
                 break
             self.begin(intended_ns)
             begun += 1
-        await asyncio.gather(*self._calls)
+        await self.ended()
         return begun
+
+    async def ended(self) -> None:
+        """Wait until every call that has begun has ended."""
+        await asyncio.gather(*self._calls)
 
     def begin(self, intended_ns: int) -> asyncio.Task[None]:
         """Begin the next call; nothing that becomes of it is raised."""

@@ -1,6 +1,6 @@
 import pytest
 
-from harness.records.derive import Outcome, Sampled, derive, of_the_window
+from harness.records.derive import Outcome, Sampled, derive, of_the_log, of_the_window
 from harness.records.metrics import METRICS
 from harness.stats.histogram import Histogram, HistogramData
 
@@ -123,6 +123,13 @@ def test_what_the_workload_says_is_missing_has_no_value() -> None:
     assert missing == {name for name in metrics if name.startswith(("cpu", "wakeups", "ops"))}
     assert len(missing) == 6
     assert metrics["log_records_per_op"] == 2.0
+
+
+def test_what_others_logged_is_no_value_of_the_operations() -> None:
+    outcome = Outcome(operations=2, missing=of_the_log("others log, too"))
+    metrics = derive(Sampled(elapsed_s=1.0, log_records=4), outcome)
+    assert {name for name, value in metrics.items() if value is None} == outcome.missing.keys()
+    assert metrics["log_records_per_s"] == 4.0
 
 
 def test_a_metric_that_is_not_derived_cannot_be_missing() -> None:
