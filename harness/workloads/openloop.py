@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from fedbench.errors import DeadlineExceeded, FedbenchError, Overloaded, RemoteError
+from fedbench.errors import DeadlineExceeded, Overloaded, RemoteError
 from harness.stats.histogram import Histogram
 from harness.workloads.arrivals import Arrivals
 
@@ -26,7 +26,7 @@ WRONG_KEPT = 20
 class Caller:
     """Makes calls to the clients in turn and keeps account of each.
 
-    Every call ends up in exactly one of the four counts. One event loop.
+    Every call ends up in exactly one of the four counts, whatever it raises. One event loop.
 
     Args:
         stack: What is called, running.
@@ -42,6 +42,7 @@ class Caller:
         late: Calls that were answered later, or not at all.
         refused: Calls that were refused because a bounded queue was full.
         failed: Calls that were answered wrongly or raised anything else.
+        begun: How many calls have begun.
         wrong: What went wrong with the first of the failed.
 
     Raises:
@@ -56,7 +57,7 @@ class Caller:
         self._padding = b"." * (payload_bytes - 8)
         self._late_s = late_s
         self._late_ns = int(late_s * 1e9)
-        self._number = 0
+        self.begun = 0
         self._calls: set[asyncio.Task[None]] = set()
         self.latency, self.intended = Histogram(), Histogram()
         self.in_time = self.late = self.refused = self.failed = 0
@@ -109,24 +110,26 @@ class Caller:
             most: The most calls to begin.
         """
         end_ns = time.monotonic_ns() + int(duration_s * 1e9)
-        begun = 0
-        while begun < most:
+        before = self.begun
+        while self.begun < before + most:
             intended_ns, _ = await arrivals.next()
             if intended_ns > end_ns:
                 break
             self.begin(intended_ns)
-            begun += 1
         await self.ended()
-        return begun
+        return self.begun - before
 
     async def ended(self) -> None:
-        """Wait until every call that has begun has ended."""
-        await asyncio.gather(*self._calls)
+        """Wait until every call that has begun has ended; those that nobody has counted have failed."""
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        lost = self.begun - self.total
+        if lost:
+            self._fail(f"of {self.begun} calls {lost} ended without answer or error", lost)
 
     def begin(self, intended_ns: int) -> asyncio.Task[None]:
         """Begin the next call; nothing that becomes of it is raised."""
-        number, self._number = self._number, self._number + 1
-        task = asyncio.create_task(self._call(number, intended_ns))
+        task = asyncio.create_task(self._call(self.begun, intended_ns))
+        self.begun += 1
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         return task
@@ -138,7 +141,7 @@ class Caller:
             answer = await self._stack.ping(number % self._clients, payload, deadline_s=self._late_s)
         except DeadlineExceeded:
             self.late += 1
-        except FedbenchError as error:
+        except Exception as error:
             if is_refusal(error):
                 self.refused += 1
             else:
@@ -157,13 +160,13 @@ class Caller:
         else:
             self.late += 1
 
-    def _fail(self, line: str) -> None:
-        self.failed += 1
+    def _fail(self, line: str, calls: int = 1) -> None:
+        self.failed += calls
         if len(self.wrong) < WRONG_KEPT:
             self.wrong.append(line)
 
 
-def is_refusal(error: FedbenchError) -> bool:
+def is_refusal(error: Exception) -> bool:
     """Return whether a bounded queue was full, on this side or on the other."""
     return isinstance(error, Overloaded) or (
         isinstance(error, RemoteError) and error.type_name == Overloaded.__name__

@@ -56,6 +56,17 @@ async def test_a_wrong_answer_under_load_is_found(tapped, drive) -> None:
     assert "call 4 was answered with another payload" in outcome.wrong
 
 
+async def test_calls_that_end_in_a_foreign_exception_are_no_good_calls(tapped, drive) -> None:
+    class Resetting(tapped):
+        async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
+            if payload[0] == 4:
+                raise ConnectionResetError("gone")
+            return await super().ping(client, payload, deadline_s=deadline_s)
+
+    outcome = await drive("rpc_ping", Resetting(), load=0.1, **BRIEF)
+    assert "call 4 raised ConnectionResetError: gone" in outcome.wrong
+
+
 async def test_calls_that_are_refused_below_capacity_are_found_and_stay_counted(tapped, drive) -> None:
     class Full(tapped):
         calls = 0

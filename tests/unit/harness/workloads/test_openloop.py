@@ -49,7 +49,9 @@ ENDS: dict[str, Any] = {
     "late": DeadlineExceeded("too late"),
     "refused": Overloaded("full"),
     "failed": PeerLost("yaml_client_1", "it died"),
+    "foreign": ConnectionResetError("gone"),
 }
+COUNTS = ("in_time", "late", "refused", "failed")
 
 
 @pytest.mark.slow
@@ -67,10 +69,11 @@ def test_every_call_ends_up_in_exactly_one_count(ends: list[str]) -> None:
         return made
 
     made = asyncio.run(make())
-    assert {name: getattr(made, name) for name in ENDS} == {name: ends.count(name) for name in ENDS}
-    assert made.total == len(ends)
+    counted = ["failed" if end == "foreign" else end for end in ends]
+    assert {name: getattr(made, name) for name in COUNTS} == {name: counted.count(name) for name in COUNTS}
+    assert made.total == made.begun == len(ends)
     assert made.latency.count == made.intended.count == ends.count("in_time")
-    assert len(made.wrong) == min(ends.count("failed"), 20)
+    assert len(made.wrong) == min(counted.count("failed"), 20)
 
 
 async def test_calls_go_to_the_clients_in_turn_and_are_all_waited_for() -> None:
@@ -128,11 +131,33 @@ async def test_a_lost_client_fails_its_calls_and_stops_nothing() -> None:
     assert (made.failed, made.wrong[0]) == (2, "call 0 raised PeerLost: lost yaml_client_1: it died")
 
 
+async def test_whatever_a_call_raises_fails_it_and_is_told() -> None:
+    async def answer(number: int, payload: Any) -> Any:
+        raise ConnectionResetError("gone")
+
+    made = caller(answer)
+    assert await made.offer(arrivals_at(1e6, 1), 10.0, 2) == 2
+    assert (made.failed, made.wrong[1]) == (2, "call 1 raised ConnectionResetError: gone")
+
+
+async def test_a_call_that_somebody_ends_is_missed() -> None:
+    async def answer(number: int, payload: Any) -> Any:
+        if number:
+            raise asyncio.CancelledError
+        return payload
+
+    made = caller(answer)
+    assert await made.offer(arrivals_at(1e6, 1), 10.0, 3) == 3
+    assert (made.in_time, made.failed) == (1, 2)
+    assert made.wrong == ["of 3 calls 2 ended without answer or error"]
+
+
 def test_a_refusal_is_one_on_either_side() -> None:
     assert is_refusal(Overloaded("full"))
     assert is_refusal(OVERLOADED)
     assert not is_refusal(RemoteError("yaml_client_1", "ValueError", "no"))
     assert not is_refusal(DeadlineExceeded("late"))
+    assert not is_refusal(OSError("no"))
 
 
 async def test_the_capacity_is_what_so_many_callers_get_through() -> None:
