@@ -105,8 +105,11 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     says is missing.
 
     Raises:
-        ValueError: The workload reports a metric that :data:`METRICS` does not know, or a damaged histogram.
+        ValueError: The workload reports the latency of no operation at all, a metric that :data:`METRICS`
+            does not know, or a damaged histogram.
     """
+    if "latency" in outcome.histograms and not Histogram.from_dict(outcome.histograms["latency"]).count:
+        raise ValueError("measured no operation: none ended of those whose latency it reports")
     metrics: dict[str, float | None] = {
         "cpu_cores": _per(sampled.cpu_s, sampled.elapsed_s),
         "wakeups_per_s": _per(sampled.wakeups, sampled.elapsed_s),

@@ -94,10 +94,11 @@ class Overload(Workload):
                     wrong += lead_in.wrong + counted.wrong
                 recovery_s, silent = await self._after(stack)
         values = judge(steps, self.params["step_s"])
+        answered = {"latency": latency.to_dict(), "intended": intended.to_dict()} if latency.count else {}
         return Outcome(
             operations=sum(step.offered for step in steps),
             clients=clients,
-            histograms={"latency": latency.to_dict(), "intended": intended.to_dict()},
+            histograms=answered,  # that no call is answered in time is a result, too
             values={"capacity_ops_per_s": capacity_per_s, "recovery_s": recovery_s} | values,
             missing=of_the_window(GENERATOR_WITHIN) | of_the_log(LEAD_IN_WITHIN),
             wrong=wrong + silent,

@@ -89,18 +89,16 @@ def test_the_bound_of_a_p99_needs_299_operations(operations: int, bounded: bool)
 
 
 def test_percentiles_of_nothing_are_no_values() -> None:
-    outcome = Outcome(histograms={name: histogram([]) for name in ("latency", "intended", "lag")})
+    outcome = Outcome(histograms={name: histogram([]) for name in ("intended", "lag")})
     metrics = derive(Sampled(elapsed_s=1.0), outcome)
-    for name in (
-        "latency_p50_s",
-        "latency_p99_s",
-        "latency_p99_bound_s",
-        "latency_max_s",
-        "intended_p50_s",
-        "intended_p99_s",
-        "lag_p99_s",
-    ):
+    for name in ("intended_p50_s", "intended_p99_s", "lag_p99_s"):
         assert metrics[name] is None
+
+
+def test_a_cell_that_measured_no_operation_has_no_metrics() -> None:
+    outcome = Outcome(operations=3, histograms={"latency": histogram([])})
+    with pytest.raises(ValueError, match="measured no operation"):
+        derive(Sampled(elapsed_s=1.0), outcome)
 
 
 def test_values_of_the_workload_are_taken_over() -> None:
@@ -213,7 +211,6 @@ def test_collections_explain_at_most_as_many_slow_operations_as_were_long_enough
 def test_of_operations_that_overlap_a_collection_may_hold_up_several() -> None:
     assert collected([5], latency=[1] * 100, intended=[1] * 100) == {"gc_pause_max_s": 5e-9}
     assert collected([5], latency=[1] * 99) == {"gc_pause_max_s": 5e-9}  # their slowest hundredth is not one
-    assert collected([5], latency=[]) == {"gc_pause_max_s": 5e-9}
     assert collected([5]) == {"gc_pause_max_s": 5e-9}
     assert collected(None, latency=[1] * 100) == {}
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fedbench.tensors.model import ModelState
-from harness.records.derive import of_the_window
+from harness.records.derive import Sampled, derive, of_the_window
 from harness.stacks.federation import FederationStack
 from harness.stats.histogram import Histogram
 from harness.workloads import endurance
@@ -105,6 +105,14 @@ async def test_wrong_answers_and_broadcasts_that_fail_end_the_traffic(tapped, dr
     outcome = await drive("soak", Broken(), **BRIEF | {"duration_s": 60.0})
     assert 20 <= len(outcome.wrong) < 30
     assert "ping 1 was answered with None" in outcome.wrong[:2]
+
+
+@pytest.mark.slow
+async def test_a_soak_too_short_for_a_call_measured_nothing(drive) -> None:
+    outcome = await drive("soak", FederationStack("push", "memory", {}), **BRIEF | {"duration_s": 1e-9})
+    assert (outcome.operations, outcome.wrong) == (0, [])
+    with pytest.raises(ValueError, match="measured no operation"):
+        derive(Sampled(elapsed_s=1.0), outcome)
 
 
 async def test_too_few_samples_are_refused(tapped, drive) -> None:

@@ -132,6 +132,7 @@ async def test_calls_that_are_refused_or_late_are_no_goodput_and_no_fault(
     assert outcome.wrong == []
     assert (outcome.values[lost], outcome.values["knee_share"]) == (1.0, 0.0)
     assert outcome.values["goodput_retention_share"] == 0.0
+    assert outcome.histograms == {}
 
 
 @pytest.mark.slow

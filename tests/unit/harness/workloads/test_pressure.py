@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fedbench.errors import DeadlineExceeded, Overloaded, PeerLost
-from harness.records.derive import of_the_window
+from harness.records.derive import Sampled, derive, of_the_window
 from harness.stacks.base import Unsupported
 from harness.stacks.federation import FederationStack
 from harness.stats.histogram import Histogram
@@ -196,6 +196,13 @@ async def test_what_others_miss_or_are_refused_is_found(tapped, drive) -> None:
     refused, missed = outcome.wrong
     assert refused.endswith("was refused: full")
     assert missed.endswith("1 missed, 0 unasked or again, or out of order")
+
+
+async def test_a_slow_consumer_beside_which_nobody_was_notified_measured_nothing(drive) -> None:
+    outcome = await drive("slow_consumer", push(), **SLOW | {"rate_per_s": 1.0})
+    assert outcome.wrong == []
+    with pytest.raises(ValueError, match="measured no operation"):
+        derive(Sampled(elapsed_s=1.0), outcome)
 
 
 async def test_a_poller_has_no_bound_to_show(drive) -> None:
