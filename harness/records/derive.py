@@ -42,7 +42,8 @@ class Sampled(msgspec.Struct, kw_only=True):
         log_bytes: Bytes written to stdout and stderr.
         memory_start_bytes: Memory at the first begin, None where it was not asked for.
         memory_peak_bytes: Largest memory seen, None where it was not asked for.
-        memory_hwm_bytes: Sum of VmHWM at the end, None where it was not asked for.
+        memory_hwm_bytes: Sum of VmHWM at the end, reset at the begin; None where memory was not asked for, or
+            the marks could not be reset.
         probe_cpu_s: CPU time that the probes took within all windows of the workload.
         probe_s: Wall time of those windows.
     """
@@ -127,10 +128,10 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
         }
     if outcome.clients:
         metrics["wakeups_per_client_per_s"] = _per(sampled.wakeups / outcome.clients, sampled.elapsed_s)
-    for name in ("memory_start_bytes", "memory_peak_bytes", "memory_hwm_bytes"):
-        value = getattr(sampled, name)
-        if value is not None:
-            metrics[name] = float(value)
+    if sampled.memory_peak_bytes is not None:
+        for name in ("memory_start_bytes", "memory_peak_bytes", "memory_hwm_bytes"):
+            value = getattr(sampled, name)
+            metrics[name] = None if value is None else float(value)
     metrics |= _latency(outcome.histograms)
     if "probe_latency_ratio" in outcome.values:
         metrics["probe_cpu_cores"] = _per(sampled.probe_cpu_s, sampled.probe_s)

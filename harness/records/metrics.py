@@ -48,7 +48,12 @@ METRICS: dict[str, Metric] = {
     "logger_records_per_op": Metric("1/op", "lower", "records the root logger counted per operation"),
     "memory_start_bytes": Metric("B", "lower", "memory of all processes before the first operation"),
     "memory_peak_bytes": Metric("B", "lower", "peak memory of all processes"),
-    "memory_hwm_bytes": Metric("B", "lower", "sum of the processes' resident high-water marks"),
+    "memory_hwm_bytes": Metric(
+        "B",
+        "lower",
+        "sum of the processes' resident high-water marks while measured",
+        "the high-water marks of before could not be reset",
+    ),
     "memory_per_client_bytes": Metric("B", "lower", "memory of all processes for each further client"),
     "uss_per_client_bytes": Metric("B", "lower", "memory that only one idle client's process uses (USS)"),
     "server_per_client_bytes": Metric(

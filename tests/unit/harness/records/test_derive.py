@@ -55,6 +55,12 @@ def test_memory_of_zero_bytes_is_a_value() -> None:
     assert derive(Sampled(elapsed_s=1.0, memory_peak_bytes=0), Outcome())["memory_peak_bytes"] == 0.0
 
 
+def test_high_water_marks_that_could_not_be_reset_are_no_value_and_say_why() -> None:
+    metrics = derive(Sampled(elapsed_s=1.0, memory_start_bytes=1, memory_peak_bytes=2), Outcome())
+    assert metrics["memory_hwm_bytes"] is None
+    assert METRICS["memory_hwm_bytes"].missing == "the high-water marks of before could not be reset"
+
+
 def test_a_rate_over_no_time_is_no_value() -> None:
     metrics = derive(Sampled(cpu_s=1.0), Outcome(operations=1, clients=1))
     missing = {name for name, value in metrics.items() if value is None}

@@ -9,6 +9,7 @@ import pytest
 
 from harness.probes.lognoise import LogCapture
 from harness.records.derive import Sampled
+from harness.run import probing as probing_module
 from harness.run.probing import Probing
 
 CHILD = """
@@ -106,6 +107,34 @@ def test_the_peak_is_kept_when_the_memory_is_given_back(probing: Probing, child:
     assert sampled.memory_peak_bytes is not None
     assert sampled.memory_peak_bytes - sampled.memory_start_bytes > 19_000_000
     assert sampled.memory_hwm_bytes > 20_000_000
+
+
+def test_the_high_water_mark_is_that_of_the_window(probing: Probing, child: Child) -> None:
+    child.does("grow")
+    child.does("shrink")
+    probing.begin(memory=True)
+    child.does("nap")
+    probing.end()
+    low_bytes = probing.take().memory_hwm_bytes
+    probing.begin(memory=True)
+    child.does("grow")
+    child.does("shrink")
+    probing.end()
+    high_bytes = probing.take().memory_hwm_bytes
+    assert low_bytes is not None
+    assert high_bytes is not None
+    assert low_bytes + 19_000_000 < high_bytes
+
+
+def test_a_high_water_mark_that_cannot_be_reset_is_none(
+    probing: Probing, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing_module, "reset_high_water", lambda pids: False)
+    probing.begin(memory=True)
+    probing.end()
+    sampled = probing.take()
+    assert sampled.memory_hwm_bytes is None
+    assert sampled.memory_peak_bytes is not None
 
 
 def test_what_was_sampled_is_given_once(probing: Probing, child: Child) -> None:
