@@ -35,6 +35,9 @@ METRICS: dict[str, Metric] = {
     "intended_p99_s": Metric("s", "lower", "99th percentile of latency from the intended time of sending"),
     "lag_p99_s": Metric("s", "lower", "99th percentile of the load generator's lag"),
     "capacity_ops_per_s": Metric("op/s", "higher", "calls a second while several are open at any time"),
+    "capacity_spread_share": Metric(
+        "share", "lower", "how far the smaller of two measurements of that capacity lies below the larger"
+    ),
     "cpu_cores": Metric("cores", "lower", "CPU time of all processes per second"),
     "cpu_s_per_op": Metric("s/op", "lower", "CPU time of all processes per operation"),
     "ops_per_s": Metric("op/s", "higher", "operations per second"),

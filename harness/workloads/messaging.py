@@ -16,7 +16,7 @@ from harness.workloads.arrivals import Arrivals
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, running
 from harness.workloads.beside import against_floor
 from harness.workloads.beside_process import open_trips, trips_s
-from harness.workloads.openloop import GENERATOR_WITHIN, Caller, arrivals_at
+from harness.workloads.openloop import CAPACITY_WINDOWS, GENERATOR_WITHIN, Caller, arrivals_at
 from harness.workloads.placement import two_cores
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ class RpcPing(Workload):
     another process, which lives as long as the clients do. It is timed in turn with the calls: 50 of them, 50
     calls, again and again. With ``two_cores`` the other ends of both have a core of their own.
 
-    With a ``load`` the loop is open: ``callers`` calls at any time for ``capacity_s`` tell the capacity, then
-    calls begin at random (Poisson) times at that share of it. Latency from the intended time stands beside.
+    With a ``load`` the loop is open: ``callers`` calls at any time tell the capacity, once warm, twice for
+    ``capacity_s``. The larger counts; then calls begin at random (Poisson) times at that share of it.
+    Latency from the intended time stands beside.
     """
 
     kind = "rpc_ping"
@@ -65,7 +66,7 @@ class RpcPing(Workload):
         With a load it is the longest it runs at all.
         """
         if self.params["load"]:
-            return SETUP_S + float(self.params["capacity_s"] + self.params["duration_s"])
+            return SETUP_S + float(CAPACITY_WINDOWS * self.params["capacity_s"] + self.params["duration_s"])
         operations = float(self.params["operations"])
         calls_s = float(self.params["duration_s"]) * 1.3 if poll_s else 20e-6 * operations
         return SETUP_S + calls_s + trips_s(self.params["floor"], self.params["operations"])
@@ -110,8 +111,8 @@ class RpcPing(Workload):
         async with running(stack, FederationSpec(clients, ECHO)):
             with two_cores(wanted=self.params["two_cores"]):
                 warm = Caller(stack, clients, payload_bytes, DEADLINE_S)
-                rate_per_s = await warm.capacity_per_s(self.params["callers"], self.params["capacity_s"])
-                arrivals = arrivals_at(self.params["load"] * rate_per_s, self.params["seed"])
+                capacity = await warm.capacity(self.params["callers"], self.params["capacity_s"])
+                arrivals = arrivals_at(self.params["load"] * capacity.per_s, self.params["seed"])
                 caller = Caller(stack, clients, payload_bytes, DEADLINE_S)
                 async with session.measured():
                     begun = await caller.offer(arrivals, self.params["duration_s"], self.params["operations"])
@@ -126,7 +127,7 @@ class RpcPing(Workload):
                 "intended": caller.intended.to_dict(),
                 "lag": arrivals.lag.to_dict(),
             },
-            values={"capacity_ops_per_s": rate_per_s},
+            values=capacity.values(),
             missing=of_the_window(GENERATOR_WITHIN),
             wrong=wrong,
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fedbench.errors import DeadlineExceeded, Overloaded, RemoteError
 from harness.stats.histogram import Histogram
@@ -19,8 +20,34 @@ GENERATOR_WITHIN = "its window holds the turns of the load generator, too"
 """Why CPU and wake-ups are not measured where arrivals are exact."""
 ALWAYS_PER_S = 1e9
 """More arrivals a second than anybody can take."""
+CAPACITY_WINDOWS = 2.5
+"""How long it takes to find a capacity, in windows: half of one to warm up, then two."""
 WRONG_KEPT = 20
 """Lines about wrong answers that are kept; the rest are counted only."""
+
+
+class Capacity(NamedTuple):
+    """What a stack and the generator take at most.
+
+    Attributes:
+        per_s: Calls a second, in the better of two windows: what else runs on the machine only takes from it.
+        spread_share: How far the other lies below it, as a share; None where two windows held too little.
+    """
+
+    per_s: float
+    spread_share: float | None
+
+    def values(self) -> dict[str, float]:
+        """Return the metrics that tell of it."""
+        spread = {} if self.spread_share is None else {"capacity_spread_share": self.spread_share}
+        return {"capacity_ops_per_s": self.per_s} | spread
+
+
+class _Mark(NamedTuple):
+    """How many calls have been answered at a moment."""
+
+    at_s: float
+    answered: int
 
 
 class Caller:
@@ -68,38 +95,51 @@ class Caller:
         """How many calls have ended."""
         return self.in_time + self.late + self.refused + self.failed
 
-    async def capacity_per_s(self, callers: int, duration_s: float) -> float:
-        """Return how many calls a second are answered while ``callers`` each have one open at any time.
+    async def capacity(self, callers: int, window_s: float) -> Capacity:
+        """Find out how many calls a second are answered while ``callers`` each have one open at any time.
 
-        Counted until the time is up, without the end in which fewer and fewer are open; but if nothing was
-        answered until then, until the last has ended.
+        Half a window warms up, then two windows are counted, one after the other, without the end in which
+        fewer and fewer are open. But where one of them holds fewer answers than there are callers (a poller
+        answers many at once), all answers count until the last call has ended.
 
-        Each is a task of its own and waits for an arrival that is long due, so that it costs what it costs in
-        the open loop: the generator shares the process with what it loads.
+        Each caller is a task of its own and waits for an arrival that is long due, so that it costs what it
+        costs in the open loop: the generator shares the process with what it loads.
+
+        Args:
+            callers: How many.
+            window_s: Length of a window in seconds; it takes :data:`CAPACITY_WINDOWS` of them.
 
         Raises:
             RuntimeError: No call was answered in that time.
         """
-        start_ns = time.monotonic_ns()
-        end_ns = start_ns + int(duration_s * 1e9)
-
-        always, before = arrivals_at(ALWAYS_PER_S, 0), self.latency.count
-        until_then = 0
+        always, before, start_ns = arrivals_at(ALWAYS_PER_S, 0), self.latency.count, time.monotonic_ns()
+        watching = asyncio.create_task(self._watch(window_s))
 
         async def again() -> None:
-            nonlocal until_then
-            while time.monotonic_ns() < end_ns:
+            while not watching.done():
                 await always.next()
                 await self.begin(time.monotonic_ns())
-                if time.monotonic_ns() <= end_ns:
-                    until_then = self.latency.count - before
 
-        await asyncio.gather(*(again() for _ in range(callers)))
-        if until_then:
-            return until_then / duration_s
+        try:
+            await asyncio.gather(*(again() for _ in range(callers)))
+        finally:
+            watching.cancel()
+        windows = list(itertools.pairwise(watching.result()))
+        if all(there.answered - here.answered >= callers for here, there in windows):
+            rates_per_s = [
+                (there.answered - here.answered) / (there.at_s - here.at_s) for here, there in windows
+            ]
+            return Capacity(max(rates_per_s), 1 - min(rates_per_s) / max(rates_per_s))
         if self.latency.count == before:
-            raise RuntimeError(f"no call was answered within {duration_s} s: {self.wrong[:1] or 'all late'}")
-        return (self.latency.count - before) / ((time.monotonic_ns() - start_ns) / 1e9)
+            raise RuntimeError(f"no call was answered within {window_s} s: {self.wrong[:1] or 'all late'}")
+        return Capacity((self.latency.count - before) / ((time.monotonic_ns() - start_ns) / 1e9), None)
+
+    async def _watch(self, window_s: float) -> list[_Mark]:
+        marks = []
+        for wait_s in (window_s / 2, window_s, window_s):
+            await asyncio.sleep(wait_s)
+            marks.append(_Mark(time.monotonic_ns() / 1e9, self.latency.count))
+        return marks
 
     async def offer(self, arrivals: Arrivals, duration_s: float, most: int = sys.maxsize) -> int:
         """Begin a call at each arrival, wait until the last has ended, and return how many there were.

@@ -9,7 +9,7 @@ from harness.records.derive import Outcome, of_the_log, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.stats.histogram import Histogram
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, running
-from harness.workloads.openloop import GENERATOR_WITHIN, Caller, arrivals_at
+from harness.workloads.openloop import CAPACITY_WINDOWS, GENERATOR_WITHIN, Caller, arrivals_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ class Overload(Workload):
         A poller answers after.
         """
         steps_s = len(PERCENTS) * (self.params["step_s"] + (LEAD_IN + 1) * self.params["late_s"])
-        return SETUP_S + float(self.params["capacity_s"] + steps_s) + 9 * poll_s
+        return SETUP_S + float(CAPACITY_WINDOWS * self.params["capacity_s"] + steps_s) + 9 * poll_s
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Go through the steps; no answer may be wrong, and afterwards every client must answer."""
@@ -82,11 +82,11 @@ class Overload(Workload):
         latency, intended, steps = Histogram(), Histogram(), []
         async with running(stack, FederationSpec(clients, f"{LEARNERS}:EchoLearner")):
             warm = self._caller(stack, AFTER_DEADLINE_S)
-            capacity_per_s = await warm.capacity_per_s(self.params["callers"], self.params["capacity_s"])
+            capacity = await warm.capacity(self.params["callers"], self.params["capacity_s"])
             wrong = list(warm.wrong)
             async with session.measured():
                 for percent in PERCENTS:
-                    arrivals = arrivals_at(capacity_per_s * percent / 100, seed + percent)
+                    arrivals = arrivals_at(capacity.per_s * percent / 100, seed + percent)
                     lead_in, counted = await self._offer(stack, arrivals)
                     steps.append(Step(percent, counted.total, counted.in_time, counted.late, counted.refused))
                     latency.merge(counted.latency)
@@ -99,7 +99,7 @@ class Overload(Workload):
             operations=sum(step.offered for step in steps),
             clients=clients,
             histograms=answered,  # that no call is answered in time is a result, too
-            values={"capacity_ops_per_s": capacity_per_s, "recovery_s": recovery_s} | values,
+            values=capacity.values() | {"recovery_s": recovery_s} | values,
             missing=of_the_window(GENERATOR_WITHIN) | of_the_log(LEAD_IN_WITHIN),
             wrong=wrong + silent,
         )

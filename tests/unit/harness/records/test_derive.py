@@ -162,6 +162,7 @@ REPORTED = (
     "faults_reported",
     "clients",
     "capacity_ops_per_s",
+    "capacity_spread_share",
     "payload_bytes_per_s",
     "spread_p50_s",
     "inflation_p50_ratio",

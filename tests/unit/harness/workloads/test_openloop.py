@@ -160,33 +160,63 @@ def test_a_refusal_is_one_on_either_side() -> None:
     assert not is_refusal(OSError("no"))
 
 
-async def test_the_capacity_is_what_so_many_callers_get_through() -> None:
+def each(takes_s: float) -> Answer:
     async def answer(number: int, payload: Any) -> Any:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(takes_s)
         return payload
 
-    made = caller(answer)
-    capacity_per_s = await made.capacity_per_s(5, 0.2)
+    return answer
+
+
+@pytest.mark.slow
+async def test_the_capacity_is_what_so_many_callers_get_through() -> None:
+    made = caller(each(0.01))
+    capacity = await made.capacity(5, 0.2)
     assert made._stack.most == 5
-    assert 200 < capacity_per_s <= 505  # five of 10 ms each
+    assert 200 < capacity.per_s <= 505  # five of 10 ms each
+    assert 0 <= capacity.spread_share < 0.5
+    assert capacity.values().keys() == {"capacity_ops_per_s", "capacity_spread_share"}
+
+
+@pytest.mark.slow
+async def test_the_capacity_is_that_of_the_better_window_and_the_worse_one_is_told() -> None:
+    """The first calls are slow, then half of a window warms up, one is fast, and one is half as fast."""
+    start_s = time.monotonic()
+
+    async def answer(number: int, payload: Any) -> Any:
+        gone_s = time.monotonic() - start_s
+        await asyncio.sleep(0.05 if gone_s < 0.15 else 0.005 if gone_s < 0.45 else 0.01)
+        return payload
+
+    capacity = await caller(answer).capacity(4, 0.3)
+    assert 550 < capacity.per_s <= 810  # four of 5 ms each
+    assert 0.35 < capacity.spread_share < 0.65
 
 
 @pytest.mark.slow
 async def test_the_end_in_which_fewer_are_open_does_not_count() -> None:
     async def answer(number: int, payload: Any) -> Any:
-        await asyncio.sleep(0.01 if number < 40 else 0.3)
+        await asyncio.sleep(0.01 if number < 120 else 0.3)
         return payload
 
-    made = caller(answer)
-    assert await made.capacity_per_s(4, 0.15) > 200  # 40 in 0.15 s, and the last four much later
+    assert (await caller(answer).capacity(4, 0.1)).per_s > 200  # 120 in 0.3 s, and the last four much later
 
 
 async def test_a_stack_too_slow_for_the_time_has_a_capacity_all_the_same() -> None:
+    capacity = await caller(each(0.05)).capacity(2, 0.01)
+    assert 10 < capacity.per_s <= 40
+    assert capacity.values().keys() == {"capacity_ops_per_s"}  # two windows without an answer have no spread
+
+
+@pytest.mark.slow
+async def test_answers_that_come_many_at_once_are_no_rate_of_the_window_that_has_them() -> None:
+    """A poller that looks every 0.1 s answers eight callers in one of the windows, and none in the other."""
+
     async def answer(number: int, payload: Any) -> Any:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1 - time.monotonic() % 0.1)
         return payload
 
-    assert 10 < await caller(answer).capacity_per_s(2, 0.01) <= 40
+    assert 30 < (await caller(answer).capacity(8, 0.05)).per_s <= 8 / 0.1 * 1.9  # not 8 / 0.05
 
 
 async def test_a_capacity_of_nothing_is_an_error_that_says_why() -> None:
@@ -195,7 +225,7 @@ async def test_a_capacity_of_nothing_is_an_error_that_says_why() -> None:
         raise PeerLost("yaml_client_1", "it died")
 
     with pytest.raises(RuntimeError, match=r"no call was answered within 0\.01 s: .*PeerLost"):
-        await caller(answer).capacity_per_s(1, 0.01)
+        await caller(answer).capacity(1, 0.01)
 
 
 def test_a_payload_that_cannot_tell_calls_apart_is_refused() -> None:

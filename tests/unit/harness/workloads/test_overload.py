@@ -152,5 +152,5 @@ async def test_a_federation_that_answers_no_more_is_found(tapped, drive) -> None
 
 def test_an_overload_is_expected_to_take_all_its_steps() -> None:
     workload = create_workload("overload", {"step_s": 1.0, "late_s": 0.2, "capacity_s": 0.5})
-    assert workload.expected_s(poll_s=0.0) == pytest.approx(11.55)  # 5 x (1.0 of lead-in + 1.0 + 0.2) + 0.5
+    assert workload.expected_s(poll_s=0.0) == pytest.approx(12.3)  # 5 x (1.0 + 1.0 + 0.2) + 2.5 x 0.5
     assert workload.expected_s(poll_s=1.0) > 15
