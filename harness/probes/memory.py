@@ -133,7 +133,6 @@ class MemorySampler:
 
     Attributes:
         peak_bytes: The peak so far.
-        cpu_s: CPU time that the thread has taken, once it has ended.
     """
 
     def __init__(self, root_pid: int, interval_s: float = 0.05, *, most_share: float = SAMPLER_SHARE) -> None:
@@ -145,7 +144,6 @@ class MemorySampler:
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="memory-sampler", daemon=True)
         self.peak_bytes = 0
-        self.cpu_s = 0.0
 
     def start(self) -> None:
         """Take the first sample, then sample until `stop`.
@@ -188,8 +186,6 @@ class MemorySampler:
                 self._pause_s = self._pause_after(time.thread_time() - before_s)
         except Exception as error:
             self._failure = error  # raised by stop(), where somebody listens
-        finally:
-            self.cpu_s = time.thread_time()
 
     def _pause_after(self, cost_s: float) -> float:
         return max(self._interval_s, cost_s / self._most_share)

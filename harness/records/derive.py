@@ -44,7 +44,7 @@ class Sampled(msgspec.Struct, kw_only=True):
         memory_peak_bytes: Largest memory seen, None where it was not asked for.
         memory_hwm_bytes: Sum of VmHWM at the end, reset at the begin; None where memory was not asked for, or
             the marks could not be reset.
-        probe_cpu_s: CPU time that the probes took within all windows of the workload.
+        probe_cpu_s: CPU time of the measuring process within all windows of the workload.
         probe_s: Wall time of those windows.
     """
 

@@ -104,8 +104,9 @@ METRICS: dict[str, Metric] = {
     "gc_slow_share": Metric(
         "share", "lower", "share of the slowest 1 % of operations that garbage collections explain, at most"
     ),
-    "probe_cpu_cores": Metric("cores", "lower", "CPU time of the measuring side per second measured"),
+    "probe_cpu_cores": Metric("cores", "lower", "CPU time of the measuring process per second measured"),
     "probe_latency_ratio": Metric("times", "lower", "median latency with probes as a multiple of without"),
+    "probe_mean_ratio": Metric("times", "lower", "mean latency with probes as a multiple of without"),
     "accuracy": Metric("share", "higher", "accuracy on the test split"),
     "faults_reported": Metric("faults", "higher", "injected faults that a WARNING named"),
     "clients": Metric("", "higher", "clients that did all that was asked of them"),

@@ -41,7 +41,7 @@ class Probing:
         self._memory: MemorySampler | None = None
         self._high_water = False
         self._mark = 0
-        self._start_ns = 0
+        self._start_ns = self._start_busy_ns = 0
         self._sampled = Sampled()
         self._cost_s = self._watched_s = 0.0
         self.seen: set[int] = set()
@@ -60,6 +60,7 @@ class Probing:
         self._mark = self._capture.mark()
         self._wakeups.start()
         self._cpu.start()
+        self._start_busy_ns = time.process_time_ns()
         self._start_ns = time.monotonic_ns()
 
     def sample(self) -> None:
@@ -72,12 +73,12 @@ class Probing:
         sampled = self._sampled
         sampled.elapsed_s = (time.monotonic_ns() - self._start_ns) / 1e9
         self._watched_s += sampled.elapsed_s
+        self._cost_s += (time.process_time_ns() - self._start_busy_ns) / 1e9
         sampled.cpu_s = self._cpu.stop()
         sampled.wakeups = self._wakeups.stop()
         if self._memory is not None:
             sampler, self._memory = self._memory, None
             peak_bytes = sampler.stop()
-            self._cost_s += sampler.cpu_s
             sampled.memory_peak_bytes = max(sampled.memory_peak_bytes or 0, peak_bytes)
             if self._high_water:
                 sampled.memory_hwm_bytes = tree_memory(process_tree(self._root_pid)).vm_hwm_bytes

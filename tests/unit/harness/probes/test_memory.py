@@ -226,4 +226,3 @@ def test_a_sampler_that_costs_much_samples_seldom(monkeypatch: pytest.MonkeyPatc
     time.sleep(0.6)
     sampler.stop()
     assert 2 <= len(taken) <= 4  # one at the start and one at the end; between them 2 ms allow one each 0.4 s
-    assert 0 < sampler.cpu_s < 0.02

@@ -150,6 +150,7 @@ REPORTED = (
     "server_per_client_bytes",
     "server_cpu_cores",
     "probe_latency_ratio",
+    "probe_mean_ratio",
     "round_s",
     "round_client_s",
     "round_ask_s",

@@ -189,7 +189,7 @@ def test_a_child_that_is_gone_cannot_be_measured(probing: Probing, child: Child)
     assert samplers() == []
 
 
-def test_what_the_sampler_takes_is_summed_over_all_windows(probing: Probing) -> None:
+def test_what_probing_takes_is_summed_over_all_windows(probing: Probing) -> None:
     for _ in range(3):
         probing.begin(memory=True)
         time.sleep(0.12)
@@ -199,3 +199,14 @@ def test_what_the_sampler_takes_is_summed_over_all_windows(probing: Probing) -> 
     sampled = probing.take()
     assert 0.36 <= sampled.probe_s < 5.0
     assert 0 < sampled.probe_cpu_s < 0.1 * sampled.probe_s
+
+
+def test_whatever_the_measuring_process_does_in_a_window_is_the_cost_of_probing(probing: Probing) -> None:
+    probing.begin(memory=False)
+    end_s = time.thread_time() + 0.05
+    while time.thread_time() < end_s:
+        pass
+    probing.end()
+    while time.thread_time() < end_s + 0.05:
+        pass
+    assert 0.05 <= probing.take().probe_cpu_s < 0.1
