@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WITHOUT_WITHIN = "its window holds the calls without the slow one, too"
 SLICES_WITHIN = "its window holds the slices without the flood, too"
+OVERLAPPING = "notifications overlap: one collection may hold up several"
 PING_DEADLINE_S = 30.0
 FLOOD_TICK_S = 2e-3
 """Pause between the bursts of a flood, in seconds: what else runs in the loop gets its turn."""
@@ -221,7 +222,7 @@ class _Traffic:
             clients=self._params["clients"],
             histograms={"latency": latency[True].to_dict(), "lag": self._arrivals.lag.to_dict()},
             values=values,
-            missing=of_the_window(SLICES_WITHIN) | of_the_log(SLICES_WITHIN),
+            missing=of_the_window(SLICES_WITHIN) | of_the_log(SLICES_WITHIN) | {"gc_slow_share": OVERLAPPING},
             wrong=wrong,
         )
 
