@@ -16,7 +16,14 @@ from harness.workloads.arrivals import Arrivals
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, running
 from harness.workloads.beside import against_floor
 from harness.workloads.beside_process import open_trips, trips_s
-from harness.workloads.openloop import CAPACITY_WINDOWS, GENERATOR_WITHIN, Caller, arrivals_at
+from harness.workloads.openloop import (
+    CAPACITY_WINDOWS,
+    GENERATOR_WITHIN,
+    NUMBER_BYTES,
+    Caller,
+    arrivals_at,
+    padding,
+)
 from harness.workloads.placement import two_cores
 
 if TYPE_CHECKING:
@@ -72,7 +79,12 @@ class RpcPing(Workload):
         return SETUP_S + calls_s + trips_s(self.params["floor"], self.params["operations"])
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
-        """Ping until the operations or the duration are used up, whichever is first."""
+        """Ping until the operations or the duration are used up, whichever is first.
+
+        Raises:
+            ValueError: The payload is too small to tell the calls apart.
+        """
+        behind = padding(self.params["payload_bytes"])
         if self.params["load"]:
             return await self._open_loop(stack, session)
         clients = self.params["clients"]
@@ -87,7 +99,7 @@ class RpcPing(Workload):
                 await trips(CHUNK)
                 hops_ns = await hops(HOPS)
                 async with session.measured():
-                    latency, floor_ns, wrong = await self._calls(stack, trips)
+                    latency, floor_ns, wrong = await self._calls(stack, trips, behind)
                 hops_ns += await hops(HOPS)
         return Outcome(
             operations=latency.count,
@@ -132,20 +144,21 @@ class RpcPing(Workload):
             wrong=wrong,
         )
 
-    async def _calls(self, stack: Stack, trips: Timed) -> tuple[Histogram, list[int], list[str]]:
+    async def _calls(
+        self, stack: Stack, trips: Timed, behind: bytes
+    ) -> tuple[Histogram, list[int], list[str]]:
         """Return the latency of the calls, the times of the trips between them, and what was wrong.
 
         The trips take nothing of the calls' duration.
         """
         latency, floor_ns, wrong = Histogram(), [], []
-        padding = b"." * (self.params["payload_bytes"] - 8)
         end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
         for i in range(self.params["operations"]):
             if i % CHUNK == 0:
                 away_ns = time.perf_counter_ns()
                 floor_ns += await trips(CHUNK)
                 end_ns += time.perf_counter_ns() - away_ns
-            client, payload = i % self.params["clients"], i.to_bytes(8, "little") + padding
+            client, payload = i % self.params["clients"], i.to_bytes(NUMBER_BYTES, "little") + behind
             start_ns = time.perf_counter_ns()
             answer = await stack.ping(client, payload, deadline_s=DEADLINE_S)
             now_ns = time.perf_counter_ns()

@@ -22,6 +22,8 @@ ALWAYS_PER_S = 1e9
 """More arrivals a second than anybody can take."""
 CAPACITY_WINDOWS = 2.5
 """How long it takes to find a capacity, in windows: half of one to warm up, then two."""
+NUMBER_BYTES = 8
+"""A payload begins with the number of its call."""
 WRONG_KEPT = 20
 """Lines about wrong answers that are kept; the rest are counted only."""
 
@@ -77,11 +79,9 @@ class Caller:
     """
 
     def __init__(self, stack: Stack, clients: int, payload_bytes: int, late_s: float) -> None:
-        if payload_bytes < 8:
-            raise ValueError(f"payload_bytes is {payload_bytes}: at least 8 tell the calls apart")
         self._stack = stack
         self._clients = clients
-        self._padding = b"." * (payload_bytes - 8)
+        self._padding = padding(payload_bytes)
         self._late_s = late_s
         self._late_ns = int(late_s * 1e9)
         self.begun = 0
@@ -175,7 +175,7 @@ class Caller:
         return task
 
     async def _call(self, number: int, intended_ns: int) -> None:
-        payload = number.to_bytes(8, "little") + self._padding
+        payload = number.to_bytes(NUMBER_BYTES, "little") + self._padding
         start_ns = time.monotonic_ns()
         try:
             answer = await self._stack.ping(number % self._clients, payload, deadline_s=self._late_s)
@@ -204,6 +204,17 @@ class Caller:
         self.failed += calls
         if len(self.wrong) < WRONG_KEPT:
             self.wrong.append(line)
+
+
+def padding(payload_bytes: int) -> bytes:
+    """Return what stands behind the number of a call in its payload.
+
+    Raises:
+        ValueError: The payload is too small to tell the calls apart.
+    """
+    if payload_bytes < NUMBER_BYTES:
+        raise ValueError(f"payload_bytes is {payload_bytes}: at least {NUMBER_BYTES} tell the calls apart")
+    return b"." * (payload_bytes - NUMBER_BYTES)
 
 
 def is_refusal(error: Exception) -> bool:

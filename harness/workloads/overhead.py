@@ -10,6 +10,7 @@ from harness.stacks.base import FederationSpec, Stack
 from harness.stats.histogram import Histogram
 from harness.stats.paired import ratio
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, running
+from harness.workloads.openloop import NUMBER_BYTES, padding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +43,13 @@ class ProbeOverhead(Workload):
         return SETUP_S + 2 * float(self.params["pairs"] * self.params["slice_s"])
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
-        """Call through all slices, and check every answer."""
+        """Call through all slices, and check every answer.
+
+        Raises:
+            ValueError: The payload is too small to tell the calls apart.
+        """
         latency, wrong = Histogram(), []
+        behind = padding(self.params["payload_bytes"])
         medians_ns: dict[bool, list[float]] = {True: [], False: []}
         means_ns: dict[bool, list[float]] = {True: [], False: []}
         async with running(stack, FederationSpec(self.params["clients"], f"{LEARNERS}:EchoLearner")):
@@ -53,9 +59,9 @@ class ProbeOverhead(Workload):
                 for watched in (True, False) if pair % 2 else (False, True):
                     if watched:
                         async with session.measured(memory=True):
-                            calls, taken_ns, bad = await self._slice(stack)
+                            calls, taken_ns, bad = await self._slice(stack, behind)
                     else:
-                        calls, taken_ns, bad = await self._slice(stack)
+                        calls, taken_ns, bad = await self._slice(stack, behind)
                     medians_ns[watched].append(float(calls.percentile(0.5)))
                     means_ns[watched].append(taken_ns / calls.count)
                     latency.merge(calls)
@@ -70,15 +76,14 @@ class ProbeOverhead(Workload):
             wrong=wrong,
         )
 
-    async def _slice(self, stack: Stack) -> tuple[Histogram, int, list[str]]:
+    async def _slice(self, stack: Stack, behind: bytes) -> tuple[Histogram, int, list[str]]:
         """Call for a while; return the latency of the calls, how long all took in ns, and what was wrong."""
         latency, wrong = Histogram(), []
-        padding = b"." * (self.params["payload_bytes"] - 8)
         begun_ns = time.perf_counter_ns()
         end_ns = begun_ns + int(self.params["slice_s"] * 1e9)
         now_ns, i = 0, 0
         while now_ns < end_ns:
-            payload = i.to_bytes(8, "little") + padding
+            payload = i.to_bytes(NUMBER_BYTES, "little") + behind
             start_ns = time.perf_counter_ns()
             answer = await stack.ping(i % self.params["clients"], payload, deadline_s=10.0)
             now_ns = time.perf_counter_ns()

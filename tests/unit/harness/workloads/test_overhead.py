@@ -72,3 +72,10 @@ def test_it_takes_as_long_as_its_slices() -> None:
     assert create_workload("probe_overhead", {"pairs": 3, "slice_s": 2.0}).expected_s(
         poll_s=0.0
     ) == pytest.approx(12.0, abs=0.1)
+
+
+async def test_a_payload_that_cannot_tell_calls_apart_is_refused(tapped, drive) -> None:
+    stack = tapped()
+    with pytest.raises(ValueError, match="payload_bytes is 7: at least 8 tell the calls apart"):
+        await drive("probe_overhead", stack, payload_bytes=7)
+    assert stack.stops == 0
