@@ -51,12 +51,14 @@ class RpcPayload(Workload):
     }
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return the longest it runs with a poller; without, what the models and the floor take."""
-        model_bytes, times = self.params["model_bytes"], self.params["warmup"] + self.params["operations"]
+        """Return the longest it runs with a poller; without, what models and floor take until then."""
+        duration_s, model_bytes = float(self.params["duration_s"]), self.params["model_bytes"]
+        times = self.params["warmup"] + self.params["operations"]
         floor_s = WAYS * transfers_s(self.params["floor"], model_bytes, self.params["clients"], times)
         if poll_s:
-            return SETUP_S + float(self.params["duration_s"]) + floor_s
-        return float(SETUP_S + times * (300e-6 + 5e-9 * model_bytes) + floor_s)
+            return SETUP_S + duration_s + floor_s
+        call_s = 300e-6 + 5e-9 * model_bytes
+        return SETUP_S + float(min(times * call_s + floor_s, duration_s + 2 * call_s + floor_s / times))
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Call until the operations or the duration are used up; each model must come back as it went."""
@@ -111,12 +113,13 @@ class FaninBurst(Workload):
     }
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return the longest it runs with a poller; without, what the models of all clients take."""
+        """Return the longest it runs with a poller; without, what all models take until then."""
+        duration_s = float(self.params["duration_s"])
         if poll_s:
-            return SETUP_S + float(self.params["duration_s"])
-        clients, model_bytes = self.params["clients"], self.params["model_bytes"]
+            return SETUP_S + duration_s
         times = self.params["warmup"] + self.params["operations"]
-        return float(SETUP_S + times * clients * (300e-6 + 3e-9 * model_bytes))
+        burst_s = self.params["clients"] * (300e-6 + 3e-9 * self.params["model_bytes"])
+        return float(SETUP_S + min(times * burst_s, duration_s + burst_s))
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Burst until the operations or the duration are used up, or a model was lost or is not the one sent.

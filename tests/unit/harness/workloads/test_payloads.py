@@ -184,3 +184,13 @@ def test_a_burst_takes_longer_the_more_take_part() -> None:
     few, many = (create_workload("fanin_burst", {"clients": n}) for n in (5, 500))
     assert many.expected_s(poll_s=0.0) > 10 * few.expected_s(poll_s=0.0) > 0
     assert few.expected_s(poll_s=0.01) > 1.0
+
+
+@pytest.mark.parametrize("kind", ["rpc_payload", "fanin_burst"])
+def test_models_are_expected_to_take_little_more_than_the_time_they_have(kind: str) -> None:
+    large = {"model_bytes": 256 << 20, "clients": 1, "operations": 1000}
+    short, long = (
+        create_workload(kind, large | {"duration_s": duration_s}).expected_s(poll_s=0.0)
+        for duration_s in (1.0, 5.0)
+    )
+    assert 1.0 < short < 5.0 < long < 9.0
