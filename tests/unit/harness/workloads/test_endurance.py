@@ -1,6 +1,7 @@
 """Soak: mixed traffic, all of it accounted for; slopes are of what was held."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -49,7 +50,9 @@ async def test_mixed_traffic_is_accounted_for(drive, session, mode: str) -> None
     assert outcome.values["late_early_ratio"] > 0
     calls = Histogram.from_dict(outcome.histograms["latency"]).count
     assert 0.5 * outcome.operations < calls < outcome.operations
-    assert outcome.missing == of_the_window("its window holds the looks at all processes, too")
+    assert outcome.missing == of_the_window("its window holds the looks at all processes, too") | {
+        "memory_growth_bytes_per_min": "within less than 60 s a slope of memory is noise"
+    }
     assert session.asked == [("begin", False), "end"]
 
 
@@ -79,6 +82,27 @@ async def test_descriptors_and_tasks_that_are_left_behind_have_a_slope(
     await asyncio.gather(*left, return_exceptions=True)
     assert outcome.values["tasks_growth_per_min"] > 100
     assert outcome.values["fds_growth_per_min"] > 100
+
+
+@pytest.mark.slow
+async def test_looks_that_take_long_are_few(tapped, drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def slow(at_s: float) -> Holdings:
+        looks.append(at_s)
+        time.sleep(0.01)
+        return Holdings(at_s, 1, 1, 1, 1)
+
+    monkeypatch.setattr(endurance, "_holdings", slow)
+    await drive("soak", tapped(), **BRIEF | {"samples": 100})
+    assert 3 <= len(looks) <= 6  # at the beginning, at 0.1, 0.2, 0.3 s and at the end
+
+
+@pytest.mark.slow
+async def test_a_minute_has_a_slope_of_memory(tapped, drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endurance, "LEAST_FOR_MEMORY_S", 0.2)
+    outcome = await drive("soak", tapped(), **BRIEF)
+    assert "memory_growth_bytes_per_min" not in outcome.missing
 
 
 @pytest.mark.slow
