@@ -38,7 +38,8 @@ class Memory(NamedTuple):
         pss_anon_bytes: Anonymous pages, each divided by the number of its users.
         pss_file_bytes: Pages of files (libraries, mostly), likewise.
         pss_shmem_bytes: Pages of shared memory, likewise.
-        vm_hwm_bytes: The highest resident size since birth; shared pages count whole for each of their users.
+        vm_hwm_bytes: The highest resident size since birth, or since `reset_high_water`; shared pages count
+            whole for each of their users.
     """
 
     pss_anon_bytes: int
@@ -61,6 +62,22 @@ def process_memory(pid: int) -> Memory | None:
         pss_shmem_bytes=kib[b"Pss_Shmem"] * 1024,
         vm_hwm_bytes=kib.get(b"VmHWM", 0) * 1024,
     )
+
+
+def reset_high_water(pids: Iterable[int]) -> bool:
+    """Have the highest resident size of processes begin with what they hold now.
+
+    Returns:
+        Whether that was done for all that exist. It takes their user, or root, and a ``clear_refs`` in /proc.
+    """
+    done = True
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/clear_refs", "wb", buffering=0) as file:
+                file.write(b"5")
+        except OSError:
+            done = done and not os.path.exists(f"/proc/{pid}")  # who has ended meanwhile needs none
+    return done
 
 
 def private_bytes(pid: int) -> int:
@@ -116,7 +133,6 @@ class MemorySampler:
 
     Attributes:
         peak_bytes: The peak so far.
-        cpu_s: CPU time that the thread has taken, once it has ended.
     """
 
     def __init__(self, root_pid: int, interval_s: float = 0.05, *, most_share: float = SAMPLER_SHARE) -> None:
@@ -128,7 +144,6 @@ class MemorySampler:
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="memory-sampler", daemon=True)
         self.peak_bytes = 0
-        self.cpu_s = 0.0
 
     def start(self) -> None:
         """Take the first sample, then sample until `stop`.
@@ -171,8 +186,6 @@ class MemorySampler:
                 self._pause_s = self._pause_after(time.thread_time() - before_s)
         except Exception as error:
             self._failure = error  # raised by stop(), where somebody listens
-        finally:
-            self.cpu_s = time.thread_time()
 
     def _pause_after(self, cost_s: float) -> float:
         return max(self._interval_s, cost_s / self._most_share)

@@ -26,6 +26,7 @@ _OF_THE_WINDOW = (
     "wakeups_per_op",
     "wakeups_per_client_per_s",
 )
+_OF_THE_LOG = ("log_records_per_op", "log_warnings_per_op", "logger_records_per_op")
 
 
 class Sampled(msgspec.Struct, kw_only=True):
@@ -41,8 +42,9 @@ class Sampled(msgspec.Struct, kw_only=True):
         log_bytes: Bytes written to stdout and stderr.
         memory_start_bytes: Memory at the first begin, None where it was not asked for.
         memory_peak_bytes: Largest memory seen, None where it was not asked for.
-        memory_hwm_bytes: Sum of VmHWM at the end, None where it was not asked for.
-        probe_cpu_s: CPU time that the probes took within all windows of the workload.
+        memory_hwm_bytes: Sum of VmHWM at the end, reset at the begin; None where memory was not asked for, or
+            the marks could not be reset.
+        probe_cpu_s: CPU time of the measuring process within all windows of the workload.
         probe_s: Wall time of those windows.
     """
 
@@ -91,6 +93,11 @@ def of_the_window(reason: str) -> dict[str, str]:
     return dict.fromkeys(_OF_THE_WINDOW, reason)
 
 
+def of_the_log(reason: str) -> dict[str, str]:
+    """Return ``reason`` for each metric that takes what was logged for what the operations logged."""
+    return dict.fromkeys(_OF_THE_LOG, reason)
+
+
 def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     """Return every metric that follows from one cell's counts.
 
@@ -99,8 +106,11 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     says is missing.
 
     Raises:
-        ValueError: The workload reports a metric that :data:`METRICS` does not know, or a damaged histogram.
+        ValueError: The workload reports the latency of no operation at all, a metric that :data:`METRICS`
+            does not know, or a damaged histogram.
     """
+    if "latency" in outcome.histograms and not Histogram.from_dict(outcome.histograms["latency"]).count:
+        raise ValueError("measured no operation: none ended of those whose latency it reports")
     metrics: dict[str, float | None] = {
         "cpu_cores": _per(sampled.cpu_s, sampled.elapsed_s),
         "wakeups_per_s": _per(sampled.wakeups, sampled.elapsed_s),
@@ -118,10 +128,10 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
         }
     if outcome.clients:
         metrics["wakeups_per_client_per_s"] = _per(sampled.wakeups / outcome.clients, sampled.elapsed_s)
-    for name in ("memory_start_bytes", "memory_peak_bytes", "memory_hwm_bytes"):
-        value = getattr(sampled, name)
-        if value is not None:
-            metrics[name] = float(value)
+    if sampled.memory_peak_bytes is not None:
+        for name in ("memory_start_bytes", "memory_peak_bytes", "memory_hwm_bytes"):
+            value = getattr(sampled, name)
+            metrics[name] = None if value is None else float(value)
     metrics |= _latency(outcome.histograms)
     if "probe_latency_ratio" in outcome.values:
         metrics["probe_cpu_cores"] = _per(sampled.probe_cpu_s, sampled.probe_s)

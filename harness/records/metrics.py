@@ -35,6 +35,9 @@ METRICS: dict[str, Metric] = {
     "intended_p99_s": Metric("s", "lower", "99th percentile of latency from the intended time of sending"),
     "lag_p99_s": Metric("s", "lower", "99th percentile of the load generator's lag"),
     "capacity_ops_per_s": Metric("op/s", "higher", "calls a second while several are open at any time"),
+    "capacity_spread_share": Metric(
+        "share", "lower", "how far the smaller of two measurements of that capacity lies below the larger"
+    ),
     "cpu_cores": Metric("cores", "lower", "CPU time of all processes per second"),
     "cpu_s_per_op": Metric("s/op", "lower", "CPU time of all processes per operation"),
     "ops_per_s": Metric("op/s", "higher", "operations per second"),
@@ -48,7 +51,12 @@ METRICS: dict[str, Metric] = {
     "logger_records_per_op": Metric("1/op", "lower", "records the root logger counted per operation"),
     "memory_start_bytes": Metric("B", "lower", "memory of all processes before the first operation"),
     "memory_peak_bytes": Metric("B", "lower", "peak memory of all processes"),
-    "memory_hwm_bytes": Metric("B", "lower", "sum of the processes' resident high-water marks"),
+    "memory_hwm_bytes": Metric(
+        "B",
+        "lower",
+        "sum of the processes' resident high-water marks while measured",
+        "the high-water marks of before could not be reset",
+    ),
     "memory_per_client_bytes": Metric("B", "lower", "memory of all processes for each further client"),
     "uss_per_client_bytes": Metric("B", "lower", "memory that only one idle client's process uses (USS)"),
     "server_per_client_bytes": Metric(
@@ -96,8 +104,9 @@ METRICS: dict[str, Metric] = {
     "gc_slow_share": Metric(
         "share", "lower", "share of the slowest 1 % of operations that garbage collections explain, at most"
     ),
-    "probe_cpu_cores": Metric("cores", "lower", "CPU time of the measuring side per second measured"),
+    "probe_cpu_cores": Metric("cores", "lower", "CPU time of the measuring process per second measured"),
     "probe_latency_ratio": Metric("times", "lower", "median latency with probes as a multiple of without"),
+    "probe_mean_ratio": Metric("times", "lower", "mean latency with probes as a multiple of without"),
     "accuracy": Metric("share", "higher", "accuracy on the test split"),
     "faults_reported": Metric("faults", "higher", "injected faults that a WARNING named"),
     "clients": Metric("", "higher", "clients that did all that was asked of them"),

@@ -11,6 +11,7 @@ from harness.probes.memory import (
     SAMPLER_SHARE,
     MemorySampler,
     headline_bytes,
+    reset_high_water,
     tree_memory,
 )
 from harness.probes.tree import process_tree
@@ -38,8 +39,9 @@ class Probing:
         self._cpu = CpuProbe(root_pid)
         self._wakeups = WakeupProbe(root_pid)
         self._memory: MemorySampler | None = None
+        self._high_water = False
         self._mark = 0
-        self._start_ns = 0
+        self._start_ns = self._start_busy_ns = 0
         self._sampled = Sampled()
         self._cost_s = self._watched_s = 0.0
         self.seen: set[int] = set()
@@ -49,13 +51,16 @@ class Probing:
         self._sampled = Sampled()
         self.seen.update(process_tree(self._root_pid))
         if memory:
-            self._sampled.memory_start_bytes = headline_bytes(process_tree(self._root_pid))
+            pids = process_tree(self._root_pid)
+            self._sampled.memory_start_bytes = headline_bytes(pids)
+            self._high_water = reset_high_water(pids)  # an arm's process has run other workloads before
             sampler = MemorySampler(self._root_pid, most_share=DENSE_SHARE if densely else SAMPLER_SHARE)
             sampler.start()
             self._memory = sampler
         self._mark = self._capture.mark()
         self._wakeups.start()
         self._cpu.start()
+        self._start_busy_ns = time.process_time_ns()
         self._start_ns = time.monotonic_ns()
 
     def sample(self) -> None:
@@ -68,14 +73,15 @@ class Probing:
         sampled = self._sampled
         sampled.elapsed_s = (time.monotonic_ns() - self._start_ns) / 1e9
         self._watched_s += sampled.elapsed_s
+        self._cost_s += (time.process_time_ns() - self._start_busy_ns) / 1e9
         sampled.cpu_s = self._cpu.stop()
         sampled.wakeups = self._wakeups.stop()
         if self._memory is not None:
             sampler, self._memory = self._memory, None
             peak_bytes = sampler.stop()
-            self._cost_s += sampler.cpu_s
             sampled.memory_peak_bytes = max(sampled.memory_peak_bytes or 0, peak_bytes)
-            sampled.memory_hwm_bytes = tree_memory(process_tree(self._root_pid)).vm_hwm_bytes
+            if self._high_water:
+                sampled.memory_hwm_bytes = tree_memory(process_tree(self._root_pid)).vm_hwm_bytes
         self.seen.update(process_tree(self._root_pid))
         counts = self._capture.count(self._mark)
         sampled.log_records = counts.records

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from fedbench.errors import ConnectionBroken, DeadlineExceeded, Overloaded, RemoteError
 from fedbench.loop import run
 from harness.stacks.bare import BareStack
 from harness.stacks.base import FederationSpec, Unsupported
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from multiprocessing.connection import Connection
 
+    from fedbench.errors import FedbenchError
     from fedbench.loop import LoopName
 
     Call = Callable[..., Awaitable[bytes]]
@@ -78,12 +80,22 @@ class GrpcAioStack(BareStack):
 
         Raises:
             Unsupported: It is no bytes, or nothing is running.
+            DeadlineExceeded: No answer came in time.
+            Overloaded: One of the two ends has no room for it.
+            ConnectionBroken: The server cannot be reached.
+            RemoteError: The call ended with any other status of gRPC.
         """
         if not isinstance(payload, bytes):
             raise Unsupported(f"{self.name} carries bytes only, not {type(payload).__name__}")
         if not self._calls:
             raise Unsupported(f"{self.name} is not running")
-        return await self._calls[client](payload, timeout=deadline_s)
+        try:
+            return await self._calls[client](payload, timeout=deadline_s)
+        except Exception as error:
+            translated = _translated(error, f"{self.name} {client}")
+            if translated is None:
+                raise
+            raise translated from error
 
     async def floor(self, operation: str, count: int) -> list[int]:
         """Run an operation ``count`` times and return each one's time in ns.
@@ -102,6 +114,23 @@ class GrpcAioStack(BareStack):
 def _check() -> None:
     if find_spec("grpc") is None:
         raise Unsupported("grpcio is not installed: install fedbench[dev]")
+
+
+def _translated(error: Exception, server: str) -> FedbenchError | None:
+    """Return what the runtime would raise in place of a status of gRPC, None for anything else."""
+    import grpc
+    from grpc import aio
+
+    if not isinstance(error, aio.AioRpcError):
+        return None
+    code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(f"{server} did not answer in time")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return Overloaded(f"{server}: {details}")
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return ConnectionBroken(f"{server} cannot be reached: {details}", details)
+    return RemoteError(server, code.name, details)
 
 
 @asynccontextmanager

@@ -27,6 +27,11 @@ DEADLINE_S = 30.0
 WRONG_KEPT = 20
 WARM_SHARE = 0.25
 """Share of the samples from the beginning that are no part of a slope: what is first used is first made."""
+LEAST_FOR_MEMORY_S = 60.0
+"""Below so much time a slope of memory is that of a few pages, times sixty: nothing is said of it."""
+TOO_SHORT = f"within less than {LEAST_FOR_MEMORY_S:g} s a slope of memory is noise"
+LOOKS_SHARE = 0.1
+"""Share of the time that the looks at all processes may take: one at sixty of them takes about 24 ms."""
 NOTIFICATIONS, BROADCASTS = 0.10, 0.02
 """Shares of the traffic; the rest are calls."""
 
@@ -52,9 +57,9 @@ class Holdings(NamedTuple):
 class Soak(Workload):
     """Calls, notifications and broadcasts mixed at random, one after the other, for ``duration_s`` seconds.
 
-    Latency: of the calls. All processes are looked at ``samples`` times; what they hold has a slope (Theil)
-    over all but the first quarter. ``late_early_ratio`` compares the calls of the last third of the time with
-    those of the first.
+    Latency: of the calls. All processes are looked at up to ``samples`` times, which takes a tenth of the
+    time at most; what they hold has a slope (Theil) over all but the first quarter. That of memory is told
+    from a minute on. ``late_early_ratio`` compares the calls of the last third with those of the first.
     """
 
     kind = "soak"
@@ -90,12 +95,15 @@ class Soak(Workload):
             async with session.measured():
                 held = await traffic.go_on()
             counts = await asyncio.gather(*(stack.ask(client, "counts") for client in range(clients)))
+        missing = of_the_window("its window holds the looks at all processes, too")
+        if self.params["duration_s"] < LEAST_FOR_MEMORY_S:
+            missing["memory_growth_bytes_per_min"] = TOO_SHORT
         return Outcome(
             operations=traffic.operations,
             clients=clients,
             histograms={"latency": traffic.latency()},
             values=growth(held) | traffic.late_early(),
-            missing=of_the_window("its window holds the looks at all processes, too"),
+            missing=missing,
             wrong=traffic.wrong + traffic.lost(counts),
         )
 
@@ -116,10 +124,13 @@ class _Mix:
         """Mix until the time is up or too much went wrong; return what was held meanwhile."""
         duration_ns = int(self._params["duration_s"] * 1e9)
         held: list[Holdings] = []
+        looking_ns = 0
         start_ns = time.monotonic_ns()
         while (gone_ns := time.monotonic_ns() - start_ns) < duration_ns and len(self.wrong) < WRONG_KEPT:
-            if gone_ns >= len(held) * duration_ns // self._params["samples"]:
+            due = gone_ns >= len(held) * duration_ns // self._params["samples"]
+            if due and looking_ns <= LOOKS_SHARE * gone_ns:
                 held.append(_holdings(gone_ns / 1e9))
+                looking_ns += time.monotonic_ns() - start_ns - gone_ns
             await self._one(self._thirds[3 * gone_ns // duration_ns])
             self.operations += 1
         held.append(_holdings((time.monotonic_ns() - start_ns) / 1e9))

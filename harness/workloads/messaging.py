@@ -16,7 +16,14 @@ from harness.workloads.arrivals import Arrivals
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, running
 from harness.workloads.beside import against_floor
 from harness.workloads.beside_process import open_trips, trips_s
-from harness.workloads.openloop import GENERATOR_WITHIN, Caller, arrivals_at
+from harness.workloads.openloop import (
+    CAPACITY_WINDOWS,
+    GENERATOR_WITHIN,
+    NUMBER_BYTES,
+    Caller,
+    arrivals_at,
+    padding,
+)
 from harness.workloads.placement import two_cores
 
 if TYPE_CHECKING:
@@ -26,6 +33,8 @@ if TYPE_CHECKING:
 
 ECHO = f"{LEARNERS}:EchoLearner"
 DEADLINE_S = 10.0
+CALL_S = 150e-6
+"""About how long a call takes to another process or over a network, in seconds; in memory it is a tenth."""
 HOPS = 3000
 """Hops timed on either side of the calls."""
 CHUNK = 50
@@ -40,8 +49,9 @@ class RpcPing(Workload):
     another process, which lives as long as the clients do. It is timed in turn with the calls: 50 of them, 50
     calls, again and again. With ``two_cores`` the other ends of both have a core of their own.
 
-    With a ``load`` the loop is open: ``callers`` calls at any time for ``capacity_s`` tell the capacity, then
-    calls begin at random (Poisson) times at that share of it. Latency from the intended time stands beside.
+    With a ``load`` the loop is open: ``callers`` calls at any time tell the capacity, once warm, twice for
+    ``capacity_s``. The larger counts; then calls begin at random (Poisson) times at that share of it.
+    Latency from the intended time stands beside.
     """
 
     kind = "rpc_ping"
@@ -60,18 +70,24 @@ class RpcPing(Workload):
     }
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return the longest it runs with a poller, 20 µs a call without; and the trips of a floor beside.
+        """Return the longest it runs with a poller, or a call's time each without; and a floor's trips.
 
         With a load it is the longest it runs at all.
         """
+        duration_s = float(self.params["duration_s"])
         if self.params["load"]:
-            return SETUP_S + float(self.params["capacity_s"] + self.params["duration_s"])
-        operations = float(self.params["operations"])
-        calls_s = float(self.params["duration_s"]) * 1.3 if poll_s else 20e-6 * operations
-        return SETUP_S + calls_s + trips_s(self.params["floor"], self.params["operations"])
+            return SETUP_S + float(CAPACITY_WINDOWS * self.params["capacity_s"]) + duration_s
+        operations = self.params["operations"]
+        calls_s = 1.3 * duration_s if poll_s else min(CALL_S * operations, duration_s)
+        return SETUP_S + calls_s + trips_s(self.params["floor"], operations)
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
-        """Ping until the operations or the duration are used up, whichever is first."""
+        """Ping until the operations or the duration are used up, whichever is first.
+
+        Raises:
+            ValueError: The payload is too small to tell the calls apart.
+        """
+        behind = padding(self.params["payload_bytes"])
         if self.params["load"]:
             return await self._open_loop(stack, session)
         clients = self.params["clients"]
@@ -86,7 +102,7 @@ class RpcPing(Workload):
                 await trips(CHUNK)
                 hops_ns = await hops(HOPS)
                 async with session.measured():
-                    latency, floor_ns, wrong = await self._calls(stack, trips)
+                    latency, floor_ns, wrong = await self._calls(stack, trips, behind)
                 hops_ns += await hops(HOPS)
         return Outcome(
             operations=latency.count,
@@ -110,8 +126,8 @@ class RpcPing(Workload):
         async with running(stack, FederationSpec(clients, ECHO)):
             with two_cores(wanted=self.params["two_cores"]):
                 warm = Caller(stack, clients, payload_bytes, DEADLINE_S)
-                rate_per_s = await warm.capacity_per_s(self.params["callers"], self.params["capacity_s"])
-                arrivals = arrivals_at(self.params["load"] * rate_per_s, self.params["seed"])
+                capacity = await warm.capacity(self.params["callers"], self.params["capacity_s"])
+                arrivals = arrivals_at(self.params["load"] * capacity.per_s, self.params["seed"])
                 caller = Caller(stack, clients, payload_bytes, DEADLINE_S)
                 async with session.measured():
                     begun = await caller.offer(arrivals, self.params["duration_s"], self.params["operations"])
@@ -126,25 +142,26 @@ class RpcPing(Workload):
                 "intended": caller.intended.to_dict(),
                 "lag": arrivals.lag.to_dict(),
             },
-            values={"capacity_ops_per_s": rate_per_s},
+            values=capacity.values(),
             missing=of_the_window(GENERATOR_WITHIN),
             wrong=wrong,
         )
 
-    async def _calls(self, stack: Stack, trips: Timed) -> tuple[Histogram, list[int], list[str]]:
+    async def _calls(
+        self, stack: Stack, trips: Timed, behind: bytes
+    ) -> tuple[Histogram, list[int], list[str]]:
         """Return the latency of the calls, the times of the trips between them, and what was wrong.
 
         The trips take nothing of the calls' duration.
         """
         latency, floor_ns, wrong = Histogram(), [], []
-        padding = b"." * (self.params["payload_bytes"] - 8)
         end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
         for i in range(self.params["operations"]):
             if i % CHUNK == 0:
                 away_ns = time.perf_counter_ns()
                 floor_ns += await trips(CHUNK)
                 end_ns += time.perf_counter_ns() - away_ns
-            client, payload = i % self.params["clients"], i.to_bytes(8, "little") + padding
+            client, payload = i % self.params["clients"], i.to_bytes(NUMBER_BYTES, "little") + behind
             start_ns = time.perf_counter_ns()
             answer = await stack.ping(client, payload, deadline_s=DEADLINE_S)
             now_ns = time.perf_counter_ns()
@@ -157,7 +174,11 @@ class RpcPing(Workload):
 
 
 class PushNotify(Workload):
-    """Notifications to random clients at random (Poisson) times. Latency: send to handler."""
+    """Notifications to random clients at random (Poisson) times. Latency: send to handler.
+
+    Nothing but an answer of a client shows that it has handled all: what is measured ends with one call to
+    each, which brings what it has handled. That is in the CPU, the wake-ups and the rates per notification.
+    """
 
     kind = "push_notify"
     defaults: ClassVar[Mapping[str, Any]] = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from fedbench.errors import DeadlineExceeded, FedbenchError, Overloaded, RemoteError
+from fedbench.errors import DeadlineExceeded, Overloaded, RemoteError
 from harness.stats.histogram import Histogram
 from harness.workloads.arrivals import Arrivals
 
@@ -19,14 +20,42 @@ GENERATOR_WITHIN = "its window holds the turns of the load generator, too"
 """Why CPU and wake-ups are not measured where arrivals are exact."""
 ALWAYS_PER_S = 1e9
 """More arrivals a second than anybody can take."""
+CAPACITY_WINDOWS = 2.5
+"""How long it takes to find a capacity, in windows: half of one to warm up, then two."""
+NUMBER_BYTES = 8
+"""A payload begins with the number of its call."""
 WRONG_KEPT = 20
 """Lines about wrong answers that are kept; the rest are counted only."""
+
+
+class Capacity(NamedTuple):
+    """What a stack and the generator take at most.
+
+    Attributes:
+        per_s: Calls a second, in the better of two windows: what else runs on the machine only takes from it.
+        spread_share: How far the other lies below it, as a share; None where two windows held too little.
+    """
+
+    per_s: float
+    spread_share: float | None
+
+    def values(self) -> dict[str, float]:
+        """Return the metrics that tell of it."""
+        spread = {} if self.spread_share is None else {"capacity_spread_share": self.spread_share}
+        return {"capacity_ops_per_s": self.per_s} | spread
+
+
+class _Mark(NamedTuple):
+    """How many calls have been answered at a moment."""
+
+    at_s: float
+    answered: int
 
 
 class Caller:
     """Makes calls to the clients in turn and keeps account of each.
 
-    Every call ends up in exactly one of the four counts. One event loop.
+    Every call ends up in exactly one of the four counts, whatever it raises. One event loop.
 
     Args:
         stack: What is called, running.
@@ -42,6 +71,7 @@ class Caller:
         late: Calls that were answered later, or not at all.
         refused: Calls that were refused because a bounded queue was full.
         failed: Calls that were answered wrongly or raised anything else.
+        begun: How many calls have begun.
         wrong: What went wrong with the first of the failed.
 
     Raises:
@@ -49,14 +79,12 @@ class Caller:
     """
 
     def __init__(self, stack: Stack, clients: int, payload_bytes: int, late_s: float) -> None:
-        if payload_bytes < 8:
-            raise ValueError(f"payload_bytes is {payload_bytes}: at least 8 tell the calls apart")
         self._stack = stack
         self._clients = clients
-        self._padding = b"." * (payload_bytes - 8)
+        self._padding = padding(payload_bytes)
         self._late_s = late_s
         self._late_ns = int(late_s * 1e9)
-        self._number = 0
+        self.begun = 0
         self._calls: set[asyncio.Task[None]] = set()
         self.latency, self.intended = Histogram(), Histogram()
         self.in_time = self.late = self.refused = self.failed = 0
@@ -67,38 +95,51 @@ class Caller:
         """How many calls have ended."""
         return self.in_time + self.late + self.refused + self.failed
 
-    async def capacity_per_s(self, callers: int, duration_s: float) -> float:
-        """Return how many calls a second are answered while ``callers`` each have one open at any time.
+    async def capacity(self, callers: int, window_s: float) -> Capacity:
+        """Find out how many calls a second are answered while ``callers`` each have one open at any time.
 
-        Counted until the time is up, without the end in which fewer and fewer are open; but if nothing was
-        answered until then, until the last has ended.
+        Half a window warms up, then two windows are counted, one after the other, without the end in which
+        fewer and fewer are open. But where one of them holds fewer answers than there are callers (a poller
+        answers many at once), all answers count until the last call has ended.
 
-        Each is a task of its own and waits for an arrival that is long due, so that it costs what it costs in
-        the open loop: the generator shares the process with what it loads.
+        Each caller is a task of its own and waits for an arrival that is long due, so that it costs what it
+        costs in the open loop: the generator shares the process with what it loads.
+
+        Args:
+            callers: How many.
+            window_s: Length of a window in seconds; it takes :data:`CAPACITY_WINDOWS` of them.
 
         Raises:
             RuntimeError: No call was answered in that time.
         """
-        start_ns = time.monotonic_ns()
-        end_ns = start_ns + int(duration_s * 1e9)
-
-        always, before = arrivals_at(ALWAYS_PER_S, 0), self.latency.count
-        until_then = 0
+        always, before, start_ns = arrivals_at(ALWAYS_PER_S, 0), self.latency.count, time.monotonic_ns()
+        watching = asyncio.create_task(self._watch(window_s))
 
         async def again() -> None:
-            nonlocal until_then
-            while time.monotonic_ns() < end_ns:
+            while not watching.done():
                 await always.next()
                 await self.begin(time.monotonic_ns())
-                if time.monotonic_ns() <= end_ns:
-                    until_then = self.latency.count - before
 
-        await asyncio.gather(*(again() for _ in range(callers)))
-        if until_then:
-            return until_then / duration_s
+        try:
+            await asyncio.gather(*(again() for _ in range(callers)))
+        finally:
+            watching.cancel()
+        windows = list(itertools.pairwise(watching.result()))
+        if all(there.answered - here.answered >= callers for here, there in windows):
+            rates_per_s = [
+                (there.answered - here.answered) / (there.at_s - here.at_s) for here, there in windows
+            ]
+            return Capacity(max(rates_per_s), 1 - min(rates_per_s) / max(rates_per_s))
         if self.latency.count == before:
-            raise RuntimeError(f"no call was answered within {duration_s} s: {self.wrong[:1] or 'all late'}")
-        return (self.latency.count - before) / ((time.monotonic_ns() - start_ns) / 1e9)
+            raise RuntimeError(f"no call was answered within {window_s} s: {self.wrong[:1] or 'all late'}")
+        return Capacity((self.latency.count - before) / ((time.monotonic_ns() - start_ns) / 1e9), None)
+
+    async def _watch(self, window_s: float) -> list[_Mark]:
+        marks = []
+        for wait_s in (window_s / 2, window_s, window_s):
+            await asyncio.sleep(wait_s)
+            marks.append(_Mark(time.monotonic_ns() / 1e9, self.latency.count))
+        return marks
 
     async def offer(self, arrivals: Arrivals, duration_s: float, most: int = sys.maxsize) -> int:
         """Begin a call at each arrival, wait until the last has ended, and return how many there were.
@@ -109,32 +150,38 @@ class Caller:
             most: The most calls to begin.
         """
         end_ns = time.monotonic_ns() + int(duration_s * 1e9)
-        begun = 0
-        while begun < most:
+        before = self.begun
+        while self.begun < before + most:
             intended_ns, _ = await arrivals.next()
             if intended_ns > end_ns:
                 break
             self.begin(intended_ns)
-            begun += 1
-        await asyncio.gather(*self._calls)
-        return begun
+        await self.ended()
+        return self.begun - before
+
+    async def ended(self) -> None:
+        """Wait until every call that has begun has ended; those that nobody has counted have failed."""
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        lost = self.begun - self.total
+        if lost:
+            self._fail(f"of {self.begun} calls {lost} ended without answer or error", lost)
 
     def begin(self, intended_ns: int) -> asyncio.Task[None]:
         """Begin the next call; nothing that becomes of it is raised."""
-        number, self._number = self._number, self._number + 1
-        task = asyncio.create_task(self._call(number, intended_ns))
+        task = asyncio.create_task(self._call(self.begun, intended_ns))
+        self.begun += 1
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         return task
 
     async def _call(self, number: int, intended_ns: int) -> None:
-        payload = number.to_bytes(8, "little") + self._padding
+        payload = number.to_bytes(NUMBER_BYTES, "little") + self._padding
         start_ns = time.monotonic_ns()
         try:
             answer = await self._stack.ping(number % self._clients, payload, deadline_s=self._late_s)
         except DeadlineExceeded:
             self.late += 1
-        except FedbenchError as error:
+        except Exception as error:
             if is_refusal(error):
                 self.refused += 1
             else:
@@ -153,13 +200,24 @@ class Caller:
         else:
             self.late += 1
 
-    def _fail(self, line: str) -> None:
-        self.failed += 1
+    def _fail(self, line: str, calls: int = 1) -> None:
+        self.failed += calls
         if len(self.wrong) < WRONG_KEPT:
             self.wrong.append(line)
 
 
-def is_refusal(error: FedbenchError) -> bool:
+def padding(payload_bytes: int) -> bytes:
+    """Return what stands behind the number of a call in its payload.
+
+    Raises:
+        ValueError: The payload is too small to tell the calls apart.
+    """
+    if payload_bytes < NUMBER_BYTES:
+        raise ValueError(f"payload_bytes is {payload_bytes}: at least {NUMBER_BYTES} tell the calls apart")
+    return b"." * (payload_bytes - NUMBER_BYTES)
+
+
+def is_refusal(error: Exception) -> bool:
     """Return whether a bounded queue was full, on this side or on the other."""
     return isinstance(error, Overloaded) or (
         isinstance(error, RemoteError) and error.type_name == Overloaded.__name__

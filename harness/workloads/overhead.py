@@ -10,6 +10,7 @@ from harness.stacks.base import FederationSpec, Stack
 from harness.stats.histogram import Histogram
 from harness.stats.paired import ratio
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, running
+from harness.workloads.openloop import NUMBER_BYTES, padding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +23,9 @@ class ProbeOverhead(Workload):
     """Calls in a closed loop, in slices of one run; the probes watch every other slice, memory included.
 
     A watched slice and its neighbour make a pair, and which comes first changes from pair to pair.
-    ``probe_latency_ratio`` is the Hodges-Lehmann estimate of the ratio of their medians, watched over not;
-    ``probe_cpu_cores`` is the CPU time of the measuring side within the watched slices, for each second of
+    ``probe_latency_ratio`` is the Hodges-Lehmann estimate of the ratio of their medians, watched over not,
+    and ``probe_mean_ratio`` that of their means: a probe that holds a few calls up moves no median.
+    ``probe_cpu_cores`` is the CPU time of the measuring process within the watched slices, for each second of
     them. What the probes read before and after a slice, while nothing runs, is not in it.
     """
 
@@ -41,9 +43,15 @@ class ProbeOverhead(Workload):
         return SETUP_S + 2 * float(self.params["pairs"] * self.params["slice_s"])
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
-        """Call through all slices, and check every answer."""
+        """Call through all slices, and check every answer.
+
+        Raises:
+            ValueError: The payload is too small to tell the calls apart.
+        """
         latency, wrong = Histogram(), []
+        behind = padding(self.params["payload_bytes"])
         medians_ns: dict[bool, list[float]] = {True: [], False: []}
+        means_ns: dict[bool, list[float]] = {True: [], False: []}
         async with running(stack, FederationSpec(self.params["clients"], f"{LEARNERS}:EchoLearner")):
             for i in range(self.params["warmup"]):
                 await stack.ping(i % self.params["clients"], b"warm", deadline_s=10.0)
@@ -51,26 +59,31 @@ class ProbeOverhead(Workload):
                 for watched in (True, False) if pair % 2 else (False, True):
                     if watched:
                         async with session.measured(memory=True):
-                            calls, bad = await self._slice(stack)
+                            calls, taken_ns, bad = await self._slice(stack, behind)
                     else:
-                        calls, bad = await self._slice(stack)
+                        calls, taken_ns, bad = await self._slice(stack, behind)
                     medians_ns[watched].append(float(calls.percentile(0.5)))
+                    means_ns[watched].append(taken_ns / calls.count)
                     latency.merge(calls)
                     wrong += bad
         return Outcome(
             histograms={"latency": latency.to_dict()},
-            values={"probe_latency_ratio": ratio(medians_ns[False], medians_ns[True]).value},
+            values={
+                "probe_latency_ratio": ratio(medians_ns[False], medians_ns[True]).value,
+                "probe_mean_ratio": ratio(means_ns[False], means_ns[True]).value,
+            },
             missing=of_the_window(IN_SLICES),
             wrong=wrong,
         )
 
-    async def _slice(self, stack: Stack) -> tuple[Histogram, list[str]]:
+    async def _slice(self, stack: Stack, behind: bytes) -> tuple[Histogram, int, list[str]]:
+        """Call for a while; return the latency of the calls, how long all took in ns, and what was wrong."""
         latency, wrong = Histogram(), []
-        padding = b"." * (self.params["payload_bytes"] - 8)
-        end_ns = time.perf_counter_ns() + int(self.params["slice_s"] * 1e9)
+        begun_ns = time.perf_counter_ns()
+        end_ns = begun_ns + int(self.params["slice_s"] * 1e9)
         now_ns, i = 0, 0
         while now_ns < end_ns:
-            payload = i.to_bytes(8, "little") + padding
+            payload = i.to_bytes(NUMBER_BYTES, "little") + behind
             start_ns = time.perf_counter_ns()
             answer = await stack.ping(i % self.params["clients"], payload, deadline_s=10.0)
             now_ns = time.perf_counter_ns()
@@ -78,4 +91,4 @@ class ProbeOverhead(Workload):
             if answer != payload:
                 wrong.append(f"ping {i} was answered with {answer!r}")
             i += 1
-        return latency, wrong
+        return latency, now_ns - begun_ns, wrong

@@ -5,17 +5,26 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from harness.records.derive import Outcome, of_the_window
+from harness.records.derive import Outcome, of_the_log, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.stats.histogram import Histogram
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, running
-from harness.workloads.openloop import GENERATOR_WITHIN, Caller, arrivals_at
+from harness.workloads.openloop import CAPACITY_WINDOWS, GENERATOR_WITHIN, Caller, arrivals_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from harness.workloads.arrivals import Arrivals
+
 PERCENTS = (50, 75, 100, 125, 150)
 """Offered loads in percent of capacity, one step each."""
+LEAD_IN = 5
+"""Each load comes for so many times ``late_s`` before its calls count.
+
+At 125 % of capacity, the first load above it, the backlog is as long as ``late_s`` after four times that:
+until then even what cannot be served for long is answered in time.
+"""
+LEAD_IN_WITHIN = "its window holds the calls of the lead-ins, too"
 SERVED = 0.95
 """Share of the calls of a step that must be answered in time for its load to count as served."""
 AFTER_DEADLINE_S = 10.0
@@ -26,7 +35,7 @@ class Step(NamedTuple):
 
     Attributes:
         percent: The load in percent of capacity.
-        offered: Calls made.
+        offered: Calls made, without those of the lead-in.
         in_time: Calls answered in time.
         late: Calls answered later, or never.
         refused: Calls refused because a queue was full.
@@ -42,9 +51,10 @@ class Step(NamedTuple):
 class Overload(Workload):
     """Calls at random (Poisson) times, from half of capacity to one and a half times of it, step by step.
 
-    The capacity is told as in ``rpc_ping`` with a ``load``. A call counts for the goodput if it is answered
-    within ``late_s`` of its intended time. Latency: of all answered calls, from send to answer. Afterwards
-    every client must answer at once.
+    The capacity is told as in ``rpc_ping`` with a ``load``. Each load comes for five times ``late_s`` before
+    anything counts, so that a backlog shows; then the calls of ``step_s`` do. One counts for the goodput if
+    it is answered within ``late_s`` of its intended time. Latency: of all that were answered, from send to
+    answer. Afterwards every client must answer at once.
     """
 
     kind = "overload"
@@ -59,9 +69,12 @@ class Overload(Workload):
     }
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return how long the steps take, each with its last calls' deadline; a poller answers after."""
-        steps_s = len(PERCENTS) * (self.params["step_s"] + self.params["late_s"])
-        return SETUP_S + float(self.params["capacity_s"] + steps_s) + 9 * poll_s
+        """Return how long the steps take, each with its lead-in and its last calls' deadline.
+
+        A poller answers after.
+        """
+        steps_s = len(PERCENTS) * (self.params["step_s"] + (LEAD_IN + 1) * self.params["late_s"])
+        return SETUP_S + float(CAPACITY_WINDOWS * self.params["capacity_s"] + steps_s) + 9 * poll_s
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Go through the steps; no answer may be wrong, and afterwards every client must answer."""
@@ -69,27 +82,38 @@ class Overload(Workload):
         latency, intended, steps = Histogram(), Histogram(), []
         async with running(stack, FederationSpec(clients, f"{LEARNERS}:EchoLearner")):
             warm = self._caller(stack, AFTER_DEADLINE_S)
-            capacity_per_s = await warm.capacity_per_s(self.params["callers"], self.params["capacity_s"])
+            capacity = await warm.capacity(self.params["callers"], self.params["capacity_s"])
             wrong = list(warm.wrong)
             async with session.measured():
                 for percent in PERCENTS:
-                    caller = self._caller(stack, self.params["late_s"])
-                    arrivals = arrivals_at(capacity_per_s * percent / 100, seed + percent)
-                    offered = await caller.offer(arrivals, self.params["step_s"])
-                    steps.append(Step(percent, offered, caller.in_time, caller.late, caller.refused))
-                    latency.merge(caller.latency)
-                    intended.merge(caller.intended)
-                    wrong += caller.wrong
+                    arrivals = arrivals_at(capacity.per_s * percent / 100, seed + percent)
+                    lead_in, counted = await self._offer(stack, arrivals)
+                    steps.append(Step(percent, counted.total, counted.in_time, counted.late, counted.refused))
+                    latency.merge(counted.latency)
+                    intended.merge(counted.intended)
+                    wrong += lead_in.wrong + counted.wrong
                 recovery_s, silent = await self._after(stack)
         values = judge(steps, self.params["step_s"])
+        answered = {"latency": latency.to_dict(), "intended": intended.to_dict()} if latency.count else {}
         return Outcome(
             operations=sum(step.offered for step in steps),
             clients=clients,
-            histograms={"latency": latency.to_dict(), "intended": intended.to_dict()},
-            values={"capacity_ops_per_s": capacity_per_s, "recovery_s": recovery_s} | values,
-            missing=of_the_window(GENERATOR_WITHIN),
+            histograms=answered,  # that no call is answered in time is a result, too
+            values=capacity.values() | {"recovery_s": recovery_s} | values,
+            missing=of_the_window(GENERATOR_WITHIN) | of_the_log(LEAD_IN_WITHIN),
             wrong=wrong + silent,
         )
+
+    async def _offer(self, stack: Stack, arrivals: Arrivals) -> tuple[Caller, Caller]:
+        """Call at each arrival of one step; return the caller of the lead-in and the one that counts."""
+        lead_in, counted = (self._caller(stack, self.params["late_s"]) for _ in range(2))
+        counted_ns = time.monotonic_ns() + int(LEAD_IN * self.params["late_s"] * 1e9)
+        end_ns = counted_ns + int(self.params["step_s"] * 1e9)
+        while (intended_ns := (await arrivals.next()).intended_ns) <= end_ns:
+            (lead_in if intended_ns < counted_ns else counted).begin(intended_ns)
+        await lead_in.ended()
+        await counted.ended()
+        return lead_in, counted
 
     def _caller(self, stack: Stack, late_s: float) -> Caller:
         return Caller(stack, self.params["clients"], self.params["payload_bytes"], late_s)

@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, running
 from harness.workloads.beside import against_floor
 from harness.workloads.beside_process import open_transfers, transfers_s
 from harness.workloads.learners import burst_value
+from harness.workloads.repeating import Once, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +37,7 @@ class RpcPayload(Workload):
 
     Each call carries another model. ``payload_bytes_per_s`` counts its bytes both ways. The ``floor``, if it
     names one, is timed before each call, once for each way: a copy of the bytes (``memcpy``), or with one
-    client raw TCP (``tcp``). Beside the ``warmup`` neither counts.
+    client raw TCP (``tcp``). The ``warmup`` comes before anything is measured.
     """
 
     kind = "rpc_payload"
@@ -49,12 +51,14 @@ class RpcPayload(Workload):
     }
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return the longest it runs with a poller; without, what the models and the floor take."""
-        model_bytes, times = self.params["model_bytes"], self.params["warmup"] + self.params["operations"]
+        """Return the longest it runs with a poller; without, what models and floor take until then."""
+        duration_s, model_bytes = float(self.params["duration_s"]), self.params["model_bytes"]
+        times = self.params["warmup"] + self.params["operations"]
         floor_s = WAYS * transfers_s(self.params["floor"], model_bytes, self.params["clients"], times)
         if poll_s:
-            return SETUP_S + float(self.params["duration_s"]) + floor_s
-        return float(SETUP_S + times * (300e-6 + 5e-9 * model_bytes) + floor_s)
+            return SETUP_S + duration_s + floor_s
+        call_s = 300e-6 + 5e-9 * model_bytes
+        return SETUP_S + float(min(times * call_s + floor_s, duration_s + 2 * call_s + floor_s / times))
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Call until the operations or the duration are used up; each model must come back as it went."""
@@ -63,40 +67,31 @@ class RpcPayload(Workload):
         spec = FederationSpec(
             clients, f"{LEARNERS}:BouncingLearner", {"model_bytes": model_bytes}, methods=("bounce",)
         )
+        wrong: list[str] = []
         async with running(stack, spec), AsyncExitStack() as floors:
             down, up = [await floors.enter_async_context(way) for way in ways]
-            async with session.measured():
-                latency, floor_ns, wrong = await self._calls(stack, down, up)
-        values = against_floor(floor_ns, latency)
-        if latency.count:
-            values["payload_bytes_per_s"] = WAYS * model_bytes / (latency.percentile(0.5) / 1e9)
+            once = partial(self._call, stack, down, up, wrong)
+            done = await repeated(once, self.params, session.measured())
+        values = against_floor(done.floor_ns, done.latency)
+        values["payload_bytes_per_s"] = WAYS * model_bytes / (done.latency.percentile(0.5) / 1e9)
         return Outcome(
-            operations=latency.count,
+            operations=done.latency.count,
             clients=clients,
-            histograms={"latency": latency.to_dict()},
+            histograms={"latency": done.latency.to_dict()},
             values=values,
             missing=of_the_window(MAKING_WITHIN),
             wrong=wrong,
         )
 
-    async def _calls(self, stack: Stack, down: Timed, up: Timed) -> tuple[Histogram, list[int], list[str]]:
-        """Return the latency of the calls, the time of the floor both ways, and what was wrong."""
-        latency, floor_ns, wrong = Histogram(), [], []
-        warmup, clients = self.params["warmup"], self.params["clients"]
-        end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
-        for number in range(1, warmup + self.params["operations"] + 1):
-            model = _filled(number, self.params["model_bytes"], number)
-            beside_ns = [there + back for there, back in zip(await down(1), await up(1), strict=True)]
-            start_ns = time.perf_counter_ns()
-            answer = await stack.ask(number % clients, "bounce", model=model)
-            now_ns = time.perf_counter_ns()
-            wrong += _unlike(answer, self.params["model_bytes"], number, f"call {number}")
-            if number > warmup:
-                latency.record(now_ns - start_ns)
-                floor_ns += beside_ns
-            if now_ns > end_ns and latency.count:
-                break
-        return latency, floor_ns, wrong
+    async def _call(self, stack: Stack, down: Timed, up: Timed, wrong: list[str], number: int) -> Once:
+        model_bytes = self.params["model_bytes"]
+        model = _filled(number, model_bytes, number)
+        beside_ns = [there + back for there, back in zip(await down(1), await up(1), strict=True)]
+        start_ns = time.perf_counter_ns()
+        answer = await stack.ask(number % self.params["clients"], "bounce", model=model)
+        taken_ns = time.perf_counter_ns() - start_ns
+        wrong += _unlike(answer, model_bytes, number, f"call {number}")
+        return Once(taken_ns, beside_ns)
 
 
 class FaninBurst(Workload):
@@ -104,7 +99,7 @@ class FaninBurst(Workload):
 
     The clients wait for each other with their models made. Latency: from then to the last model in the
     server's hands. ``spread_p50_s`` is from the first to the last. Memory is sampled while the server holds
-    all models of a burst.
+    all models of a burst. The ``warmup`` comes before anything is measured.
     """
 
     kind = "fanin_burst"
@@ -118,12 +113,13 @@ class FaninBurst(Workload):
     }
 
     def expected_s(self, *, poll_s: float) -> float:
-        """Return the longest it runs with a poller; without, what the models of all clients take."""
+        """Return the longest it runs with a poller; without, what all models take until then."""
+        duration_s = float(self.params["duration_s"])
         if poll_s:
-            return SETUP_S + float(self.params["duration_s"])
-        clients, model_bytes = self.params["clients"], self.params["model_bytes"]
+            return SETUP_S + duration_s
         times = self.params["warmup"] + self.params["operations"]
-        return float(SETUP_S + times * clients * (300e-6 + 3e-9 * model_bytes))
+        burst_s = self.params["clients"] * (300e-6 + 3e-9 * self.params["model_bytes"])
+        return float(SETUP_S + min(times * burst_s, duration_s + burst_s))
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Burst until the operations or the duration are used up, or a model was lost or is not the one sent.
@@ -137,7 +133,8 @@ class FaninBurst(Workload):
             nonlocal released_ns
             released_ns = time.perf_counter_ns()
 
-        completion, spreads_ns, wrong, least = Histogram(), [], [], clients
+        completion, spreads_ns = Histogram(), []
+        wrong: list[str] = []
         async with barrier(clients, release) as folder:
             spec = FederationSpec(
                 clients,
@@ -145,18 +142,24 @@ class FaninBurst(Workload):
                 {"model_bytes": model_bytes, "barrier": folder},
                 methods=("burst",),
             )
-            async with running(stack, spec), session.measured(memory=True):
+            async with running(stack, spec):
                 end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
-                for burst in range(1, self.params["warmup"] + self.params["operations"] + 1):
-                    came_ns, missed = await self._burst(stack, session, burst)
+                burst = 0
+                while not wrong and burst < self.params["warmup"] and time.perf_counter_ns() <= end_ns:
+                    burst += 1
+                    _, missed = await self._burst(stack, burst, None)
                     wrong += missed
-                    least = min(least, clients - len(missed))
-                    if burst > self.params["warmup"] and came_ns:
-                        completion.record(max(max(came_ns) - released_ns, 0))
-                        spreads_ns.append(max(came_ns) - min(came_ns))
-                    if missed or (time.perf_counter_ns() > end_ns and completion.count):
-                        break
-        values = {"clients": float(least)}
+                async with session.measured(memory=True):
+                    while not wrong and completion.count < self.params["operations"]:
+                        burst += 1
+                        came_ns, missed = await self._burst(stack, burst, session)
+                        wrong += missed
+                        if came_ns:
+                            completion.record(max(max(came_ns) - released_ns, 0))
+                            spreads_ns.append(max(came_ns) - min(came_ns))
+                        if time.perf_counter_ns() > end_ns:
+                            break
+        values = {"clients": float(clients - len(wrong))}
         if completion.count:
             values["spread_p50_s"] = statistics.median(spreads_ns) / 1e9
             values["payload_bytes_per_s"] = clients * model_bytes / (completion.percentile(0.5) / 1e9)
@@ -169,8 +172,11 @@ class FaninBurst(Workload):
             wrong=wrong,
         )
 
-    async def _burst(self, stack: Stack, session: Session, burst: int) -> tuple[list[int], list[str]]:
-        """Return when each model that arrived did, and a line for each client whose model did not."""
+    async def _burst(self, stack: Stack, burst: int, session: Session | None) -> tuple[list[int], list[str]]:
+        """Return when each model that arrived did, and a line for each client whose model did not.
+
+        With a ``session``, memory is sampled while the models are held.
+        """
         clients, came_ns = self.params["clients"], []
 
         async def fetch(client: int) -> Any:
@@ -179,7 +185,8 @@ class FaninBurst(Workload):
             return model
 
         models = await asyncio.gather(*map(fetch, range(clients)), return_exceptions=True)
-        await session.sample_memory()
+        if session is not None:
+            await session.sample_memory()
         missed = []
         for client, model in enumerate(models):
             value = burst_value(burst, client, clients)

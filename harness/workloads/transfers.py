@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from fedbench.tensors.model import ModelState
 from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
-from harness.stats.histogram import Histogram
 from harness.workloads.base import (
     CROWD_CLIENT_S,
     FLOOR_WITHIN,
@@ -23,6 +23,7 @@ from harness.workloads.base import (
 )
 from harness.workloads.beside import against_floor
 from harness.workloads.beside_process import open_transfers, transfers_s
+from harness.workloads.repeating import Once, Repeated, repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ class Broadcast(Workload):
     keeps the model and no code of a learner runs, as nobody looks at what a bare floor sends; each client is
     asked at the end for the model that it holds. With ``in_place`` the model lies where the server keeps its
     models before the time is taken; otherwise it is on the heap. The ``floor``, if it names one, is timed
-    before each broadcast; beside the ``warmup`` neither counts.
+    before each broadcast. The ``warmup`` comes before anything is measured.
     """
 
     kind = "broadcast"
@@ -77,43 +78,33 @@ class Broadcast(Workload):
             methods=("applied",) if watched else (),
             per_process=self.params["per_process"],
         )
+        wrong: list[str] = []
         async with running(stack, spec), floor as transfers:
-            async with session.measured():
-                latency, floor_ns, last, wrong = await self._broadcasts(stack, transfers)
+            once = partial(self._broadcast, stack, transfers, wrong)
+            done = await repeated(once, self.params, session.measured())
             for client in range(clients):
-                wrong += await (_misapplied if watched else _unheld)(stack, client, last)
+                wrong += await (_misapplied if watched else _unheld)(stack, client, done.last)
         missing = of_the_window(FLOOR_WITHIN) if self.params["floor"] else {}
-        return _outcome(latency, floor_ns, clients, missing, wrong)
+        return _outcome(done, clients, missing, wrong)
 
-    async def _broadcasts(
-        self, stack: Stack, transfers: Timed
-    ) -> tuple[Histogram, list[int], int, list[str]]:
-        """Return the latency of the broadcasts, the floor's times, the last version and what was wrong."""
-        latency, floor_ns, wrong = Histogram(), [], []
-        values = np.empty(self.params["model_bytes"] // 4, np.float32)
-        end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
-        for version in range(1, self.params["warmup"] + self.params["operations"] + 1):
-            values.fill(version)
-            model = ModelState.from_arrays({"values": values}, version)
-            if self.params["in_place"]:
-                model = await stack.place(model)
-            beside_ns = await transfers(1)
-            start_ns = time.perf_counter_ns()
-            wrong += failures(await stack.broadcast(model))
-            now_ns = time.perf_counter_ns()
-            if version > self.params["warmup"]:
-                latency.record(now_ns - start_ns)
-                floor_ns += beside_ns
-            if now_ns > end_ns:
-                break
-        return latency, floor_ns, version, wrong
+    async def _broadcast(self, stack: Stack, transfers: Timed, wrong: list[str], version: int) -> Once:
+        values = np.full(self.params["model_bytes"] // 4, version, np.float32)
+        model = ModelState.from_arrays({"values": values}, version)
+        if self.params["in_place"]:
+            model = await stack.place(model)
+        beside_ns = await transfers(1)
+        start_ns = time.perf_counter_ns()
+        outcomes = await stack.broadcast(model)
+        taken_ns = time.perf_counter_ns() - start_ns
+        wrong += failures(outcomes)
+        return Once(taken_ns, beside_ns)
 
 
 class Fetch(Workload):
     """A model from one client, again and again. Latency: call to the model in the server's hands.
 
     The client has made the model before it is asked for, another one each time. The ``floor``, if it names
-    one, is timed before each call; beside the ``warmup`` neither counts.
+    one, is timed before each call. The ``warmup`` comes before anything is measured.
     """
 
     kind = "fetch"
@@ -135,28 +126,26 @@ class Fetch(Workload):
 
     async def run(self, stack: Stack, session: Session) -> Outcome:
         """Fetch until the operations or the duration are used up; each must be the model made for it."""
-        model_bytes, warmup = self.params["model_bytes"], self.params["warmup"]
-        latency, floor_ns, wrong = Histogram(), [], []
+        model_bytes = self.params["model_bytes"]
         floor = open_transfers(self.params["floor"], model_bytes, 1, up=True)
         spec = FederationSpec(
             1, f"{LEARNERS}:HoldingLearner", {"model_bytes": model_bytes}, methods=("make", "held")
         )
-        async with running(stack, spec), floor as transfers, session.measured():
-            end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
-            for number in range(1, warmup + self.params["operations"] + 1):
-                await stack.ask(0, "make")
-                beside_ns = await transfers(1)
-                start_ns = time.perf_counter_ns()
-                model = await stack.ask(0, "held")
-                now_ns = time.perf_counter_ns()
-                wrong += _unlike(model, model_bytes, number)
-                if number > warmup:
-                    latency.record(now_ns - start_ns)
-                    floor_ns += beside_ns
-                if now_ns > end_ns:
-                    break
+        wrong: list[str] = []
+        async with running(stack, spec), floor as transfers:
+            once = partial(self._fetch, stack, transfers, wrong)
+            done = await repeated(once, self.params, session.measured())
         missing = of_the_window("its window holds the making of the models, too")
-        return _outcome(latency, floor_ns, 1, missing, wrong)
+        return _outcome(done, 1, missing, wrong)
+
+    async def _fetch(self, stack: Stack, transfers: Timed, wrong: list[str], number: int) -> Once:
+        await stack.ask(0, "make")
+        beside_ns = await transfers(1)
+        start_ns = time.perf_counter_ns()
+        model = await stack.ask(0, "held")
+        taken_ns = time.perf_counter_ns() - start_ns
+        wrong += _unlike(model, self.params["model_bytes"], number)
+        return Once(taken_ns, beside_ns)
 
 
 async def _misapplied(stack: Stack, client: int, last: int) -> list[str]:
@@ -186,14 +175,12 @@ def _unlike(model: ModelState, model_bytes: int, number: int) -> list[str]:
     return [f"model {number} came with {found[0]} bytes from {found[1]} to {found[2]}"]
 
 
-def _outcome(
-    latency: Histogram, floor_ns: list[int], clients: int, missing: dict[str, str], wrong: list[str]
-) -> Outcome:
+def _outcome(done: Repeated, clients: int, missing: dict[str, str], wrong: list[str]) -> Outcome:
     return Outcome(
-        operations=latency.count,
+        operations=done.latency.count,
         clients=clients,
-        histograms={"latency": latency.to_dict()},
-        values=against_floor(floor_ns, latency),
+        histograms={"latency": done.latency.to_dict()},
+        values=against_floor(done.floor_ns, done.latency),
         missing=missing,
         wrong=wrong,
     )

@@ -26,6 +26,14 @@ def test_the_matrix_runs_every_mode_and_decides_nothing_about_speed() -> None:
     assert {criterion.kind for criterion in suite.criteria} == {"at_least"}
 
 
+def test_half_of_capacity_is_served_only_if_nearly_all_calls_are() -> None:
+    """One call in fifty would be goodput, too."""
+    suite = load_suite("matrix", catalogue(), stack_names())
+    loads = [criterion for criterion in suite.criteria if criterion.workload == "overload"]
+    assert {(criterion.metric, criterion.target) for criterion in loads} == {("knee_share", 0.5)}
+    assert {criterion.arm for criterion in loads} == {"push", "push_process", "push_network"}
+
+
 def test_the_smoke_suite_runs_every_kind_that_comes_under_pressure() -> None:
     suite = load_suite("smoke", catalogue(), stack_names())
     assert {spec.kind for spec in suite.workloads.values()} >= PRESSED

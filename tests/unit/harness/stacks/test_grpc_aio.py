@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 
+from fedbench.errors import ConnectionBroken, DeadlineExceeded, Overloaded, RemoteError
 from fedbench.loop import LoopName, run
 from harness.stacks import grpc_aio
 from harness.stacks.base import FederationSpec, Unsupported
@@ -73,6 +74,54 @@ async def test_every_client_is_pinged_in_a_process_of_its_own() -> None:
         await stack.stop()
     with pytest.raises(Unsupported, match="grpc_aio is not running"):
         await stack.ping(0, b"", deadline_s=5.0)
+
+
+@installed
+async def test_a_call_without_an_answer_in_time_ends_as_in_any_other_stack() -> None:
+    stack = GrpcAioStack()
+    await stack.start(FederationSpec(1, "no learner"))
+    try:
+        with pytest.raises(DeadlineExceeded, match="grpc_aio 0 did not answer in time"):
+            await stack.ping(0, b"", deadline_s=1e-6)
+    finally:
+        await stack.stop()
+
+
+@installed
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("DEADLINE_EXCEEDED", DeadlineExceeded),
+        ("RESOURCE_EXHAUSTED", Overloaded),
+        ("UNAVAILABLE", ConnectionBroken),
+        ("INTERNAL", RemoteError),
+    ],
+)
+async def test_a_status_of_grpc_is_one_of_our_errors(status: str, error: type[Exception]) -> None:
+    import grpc
+    from grpc import aio
+
+    cause = aio.AioRpcError(grpc.StatusCode[status], aio.Metadata(), aio.Metadata(), "full of bytes")
+
+    async def call(request: bytes, *, timeout: float) -> bytes:
+        raise cause
+
+    stack = GrpcAioStack()
+    stack._calls.append(call)
+    with pytest.raises(error) as caught:
+        await stack.ping(0, b"", deadline_s=1.0)
+    assert caught.value.__cause__ is cause
+
+
+@installed
+async def test_what_is_no_status_of_grpc_stays_what_it_is() -> None:
+    async def call(request: bytes, *, timeout: float) -> bytes:
+        raise ValueError("no")
+
+    stack = GrpcAioStack()
+    stack._calls.append(call)
+    with pytest.raises(ValueError, match="no"):
+        await stack.ping(0, b"", deadline_s=1.0)
 
 
 @installed

@@ -1,12 +1,13 @@
 """Soak: mixed traffic, all of it accounted for; slopes are of what was held."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
 from fedbench.tensors.model import ModelState
-from harness.records.derive import of_the_window
+from harness.records.derive import Sampled, derive, of_the_window
 from harness.stacks.federation import FederationStack
 from harness.stats.histogram import Histogram
 from harness.workloads import endurance
@@ -49,7 +50,9 @@ async def test_mixed_traffic_is_accounted_for(drive, session, mode: str) -> None
     assert outcome.values["late_early_ratio"] > 0
     calls = Histogram.from_dict(outcome.histograms["latency"]).count
     assert 0.5 * outcome.operations < calls < outcome.operations
-    assert outcome.missing == of_the_window("its window holds the looks at all processes, too")
+    assert outcome.missing == of_the_window("its window holds the looks at all processes, too") | {
+        "memory_growth_bytes_per_min": "within less than 60 s a slope of memory is noise"
+    }
     assert session.asked == [("begin", False), "end"]
 
 
@@ -82,6 +85,27 @@ async def test_descriptors_and_tasks_that_are_left_behind_have_a_slope(
 
 
 @pytest.mark.slow
+async def test_looks_that_take_long_are_few(tapped, drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def slow(at_s: float) -> Holdings:
+        looks.append(at_s)
+        time.sleep(0.01)
+        return Holdings(at_s, 1, 1, 1, 1)
+
+    monkeypatch.setattr(endurance, "_holdings", slow)
+    await drive("soak", tapped(), **BRIEF | {"samples": 100})
+    assert 3 <= len(looks) <= 6  # at the beginning, at 0.1, 0.2, 0.3 s and at the end
+
+
+@pytest.mark.slow
+async def test_a_minute_has_a_slope_of_memory(tapped, drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endurance, "LEAST_FOR_MEMORY_S", 0.2)
+    outcome = await drive("soak", tapped(), **BRIEF)
+    assert "memory_growth_bytes_per_min" not in outcome.missing
+
+
+@pytest.mark.slow
 async def test_lost_events_are_found(tapped, drive) -> None:
     class Lossy(tapped):
         def notify(self, client: int, data: Any, *, intended_ns: int) -> None:
@@ -105,6 +129,14 @@ async def test_wrong_answers_and_broadcasts_that_fail_end_the_traffic(tapped, dr
     outcome = await drive("soak", Broken(), **BRIEF | {"duration_s": 60.0})
     assert 20 <= len(outcome.wrong) < 30
     assert "ping 1 was answered with None" in outcome.wrong[:2]
+
+
+@pytest.mark.slow
+async def test_a_soak_too_short_for_a_call_measured_nothing(drive) -> None:
+    outcome = await drive("soak", FederationStack("push", "memory", {}), **BRIEF | {"duration_s": 1e-9})
+    assert (outcome.operations, outcome.wrong) == (0, [])
+    with pytest.raises(ValueError, match="measured no operation"):
+        derive(Sampled(elapsed_s=1.0), outcome)
 
 
 async def test_too_few_samples_are_refused(tapped, drive) -> None:

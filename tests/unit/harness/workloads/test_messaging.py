@@ -253,3 +253,18 @@ async def test_an_unknown_floor_is_refused_before_anything_starts(tapped, drive)
 async def test_calls_without_a_floor_beside_them_have_cpu_of_their_own(drive) -> None:
     outcome = await drive("rpc_ping", FederationStack("push", "memory", {}), clients=1, operations=3)
     assert (outcome.missing, outcome.values.keys()) == ({}, {"latency_hops"})
+
+
+async def test_a_payload_that_cannot_tell_calls_apart_is_refused(tapped, drive) -> None:
+    stack = tapped()
+    with pytest.raises(ValueError, match="payload_bytes is 7: at least 8 tell the calls apart"):
+        await drive("rpc_ping", stack, payload_bytes=7)
+    assert stack.stops == 0
+
+
+def test_calls_are_expected_to_take_no_longer_than_they_may() -> None:
+    few, many, polled = (
+        create_workload("rpc_ping", {"operations": operations, "duration_s": 0.4}).expected_s(poll_s=poll_s)
+        for operations, poll_s in ((1000, 0.0), (10**6, 0.0), (10, 0.01))
+    )
+    assert 0.1 < few < many < 0.5 < polled  # a call to another process takes more than 100 µs

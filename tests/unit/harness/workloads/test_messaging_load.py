@@ -22,7 +22,7 @@ async def test_calls_begin_at_their_share_of_capacity(drive, session, mode: str)
     assert 20 < outcome.operations <= 200
     counts = {name: Histogram.from_dict(data).count for name, data in outcome.histograms.items()}
     assert counts["latency"] == counts["intended"] == outcome.operations <= counts["lag"]
-    assert outcome.values.keys() == {"capacity_ops_per_s"}
+    assert outcome.values.keys() == {"capacity_ops_per_s", "capacity_spread_share"}
     assert outcome.values["capacity_ops_per_s"] > 100
     assert outcome.missing == of_the_window("its window holds the turns of the load generator, too")
     assert session.asked == [("begin", False), "end"]
@@ -56,6 +56,17 @@ async def test_a_wrong_answer_under_load_is_found(tapped, drive) -> None:
     assert "call 4 was answered with another payload" in outcome.wrong
 
 
+async def test_calls_that_end_in_a_foreign_exception_are_no_good_calls(tapped, drive) -> None:
+    class Resetting(tapped):
+        async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
+            if payload[0] == 4:
+                raise ConnectionResetError("gone")
+            return await super().ping(client, payload, deadline_s=deadline_s)
+
+    outcome = await drive("rpc_ping", Resetting(), load=0.1, **BRIEF)
+    assert "call 4 raised ConnectionResetError: gone" in outcome.wrong
+
+
 async def test_calls_that_are_refused_below_capacity_are_found_and_stay_counted(tapped, drive) -> None:
     class Full(tapped):
         calls = 0
@@ -80,4 +91,4 @@ async def test_a_floor_has_no_place_between_calls_that_do_not_wait(tapped, drive
 
 def test_an_open_loop_is_expected_for_its_duration_and_that_of_the_capacity() -> None:
     workload = create_workload("rpc_ping", {"load": 0.5, "duration_s": 3.0, "capacity_s": 0.5})
-    assert workload.expected_s(poll_s=0.0) == pytest.approx(3.55)
+    assert workload.expected_s(poll_s=0.0) == pytest.approx(4.3)  # 2.5 x 0.5 + 3.0

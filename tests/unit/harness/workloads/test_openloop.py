@@ -49,7 +49,9 @@ ENDS: dict[str, Any] = {
     "late": DeadlineExceeded("too late"),
     "refused": Overloaded("full"),
     "failed": PeerLost("yaml_client_1", "it died"),
+    "foreign": ConnectionResetError("gone"),
 }
+COUNTS = ("in_time", "late", "refused", "failed")
 
 
 @pytest.mark.slow
@@ -67,10 +69,11 @@ def test_every_call_ends_up_in_exactly_one_count(ends: list[str]) -> None:
         return made
 
     made = asyncio.run(make())
-    assert {name: getattr(made, name) for name in ENDS} == {name: ends.count(name) for name in ENDS}
-    assert made.total == len(ends)
+    counted = ["failed" if end == "foreign" else end for end in ends]
+    assert {name: getattr(made, name) for name in COUNTS} == {name: counted.count(name) for name in COUNTS}
+    assert made.total == made.begun == len(ends)
     assert made.latency.count == made.intended.count == ends.count("in_time")
-    assert len(made.wrong) == min(ends.count("failed"), 20)
+    assert len(made.wrong) == min(counted.count("failed"), 20)
 
 
 async def test_calls_go_to_the_clients_in_turn_and_are_all_waited_for() -> None:
@@ -128,40 +131,92 @@ async def test_a_lost_client_fails_its_calls_and_stops_nothing() -> None:
     assert (made.failed, made.wrong[0]) == (2, "call 0 raised PeerLost: lost yaml_client_1: it died")
 
 
+async def test_whatever_a_call_raises_fails_it_and_is_told() -> None:
+    async def answer(number: int, payload: Any) -> Any:
+        raise ConnectionResetError("gone")
+
+    made = caller(answer)
+    assert await made.offer(arrivals_at(1e6, 1), 10.0, 2) == 2
+    assert (made.failed, made.wrong[1]) == (2, "call 1 raised ConnectionResetError: gone")
+
+
+async def test_a_call_that_somebody_ends_is_missed() -> None:
+    async def answer(number: int, payload: Any) -> Any:
+        if number:
+            raise asyncio.CancelledError
+        return payload
+
+    made = caller(answer)
+    assert await made.offer(arrivals_at(1e6, 1), 10.0, 3) == 3
+    assert (made.in_time, made.failed) == (1, 2)
+    assert made.wrong == ["of 3 calls 2 ended without answer or error"]
+
+
 def test_a_refusal_is_one_on_either_side() -> None:
     assert is_refusal(Overloaded("full"))
     assert is_refusal(OVERLOADED)
     assert not is_refusal(RemoteError("yaml_client_1", "ValueError", "no"))
     assert not is_refusal(DeadlineExceeded("late"))
+    assert not is_refusal(OSError("no"))
 
 
-async def test_the_capacity_is_what_so_many_callers_get_through() -> None:
+def each(takes_s: float) -> Answer:
     async def answer(number: int, payload: Any) -> Any:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(takes_s)
         return payload
 
-    made = caller(answer)
-    capacity_per_s = await made.capacity_per_s(5, 0.2)
+    return answer
+
+
+@pytest.mark.slow
+async def test_the_capacity_is_what_so_many_callers_get_through() -> None:
+    made = caller(each(0.01))
+    capacity = await made.capacity(5, 0.2)
     assert made._stack.most == 5
-    assert 200 < capacity_per_s <= 505  # five of 10 ms each
+    assert 200 < capacity.per_s <= 505  # five of 10 ms each
+    assert 0 <= capacity.spread_share < 0.5
+    assert capacity.values().keys() == {"capacity_ops_per_s", "capacity_spread_share"}
+
+
+@pytest.mark.slow
+async def test_the_capacity_is_that_of_the_better_window_and_the_worse_one_is_told() -> None:
+    """The first calls are slow, then half of a window warms up, one is fast, and one is half as fast."""
+    start_s = time.monotonic()
+
+    async def answer(number: int, payload: Any) -> Any:
+        gone_s = time.monotonic() - start_s
+        await asyncio.sleep(0.05 if gone_s < 0.15 else 0.005 if gone_s < 0.45 else 0.01)
+        return payload
+
+    capacity = await caller(answer).capacity(4, 0.3)
+    assert 550 < capacity.per_s <= 810  # four of 5 ms each
+    assert 0.35 < capacity.spread_share < 0.65
 
 
 @pytest.mark.slow
 async def test_the_end_in_which_fewer_are_open_does_not_count() -> None:
     async def answer(number: int, payload: Any) -> Any:
-        await asyncio.sleep(0.01 if number < 40 else 0.3)
+        await asyncio.sleep(0.01 if number < 120 else 0.3)
         return payload
 
-    made = caller(answer)
-    assert await made.capacity_per_s(4, 0.15) > 200  # 40 in 0.15 s, and the last four much later
+    assert (await caller(answer).capacity(4, 0.1)).per_s > 200  # 120 in 0.3 s, and the last four much later
 
 
 async def test_a_stack_too_slow_for_the_time_has_a_capacity_all_the_same() -> None:
+    capacity = await caller(each(0.05)).capacity(2, 0.01)
+    assert 10 < capacity.per_s <= 40
+    assert capacity.values().keys() == {"capacity_ops_per_s"}  # two windows without an answer have no spread
+
+
+@pytest.mark.slow
+async def test_answers_that_come_many_at_once_are_no_rate_of_the_window_that_has_them() -> None:
+    """A poller that looks every 0.1 s answers eight callers in one of the windows, and none in the other."""
+
     async def answer(number: int, payload: Any) -> Any:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1 - time.monotonic() % 0.1)
         return payload
 
-    assert 10 < await caller(answer).capacity_per_s(2, 0.01) <= 40
+    assert 30 < (await caller(answer).capacity(8, 0.05)).per_s <= 8 / 0.1 * 1.9  # not 8 / 0.05
 
 
 async def test_a_capacity_of_nothing_is_an_error_that_says_why() -> None:
@@ -170,7 +225,7 @@ async def test_a_capacity_of_nothing_is_an_error_that_says_why() -> None:
         raise PeerLost("yaml_client_1", "it died")
 
     with pytest.raises(RuntimeError, match=r"no call was answered within 0\.01 s: .*PeerLost"):
-        await caller(answer).capacity_per_s(1, 0.01)
+        await caller(answer).capacity(1, 0.01)
 
 
 def test_a_payload_that_cannot_tell_calls_apart_is_refused() -> None:

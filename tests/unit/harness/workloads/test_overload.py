@@ -1,5 +1,7 @@
 """Overload: the steps are judged by what was answered in time, and the federation lives on."""
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from harness.stats.histogram import Histogram
 from harness.workloads.overload import PERCENTS, Step, judge
 from harness.workloads.registry import create_workload
 
-BRIEF = {"clients": 3, "callers": 8, "capacity_s": 0.05, "step_s": 0.05, "late_s": 0.05}
+BRIEF = {"clients": 3, "callers": 8, "capacity_s": 0.05, "step_s": 0.05, "late_s": 0.03}
 
 
 def steps(*in_time: int, offered: int = 100) -> list[Step]:
@@ -66,6 +68,39 @@ async def test_a_federation_that_was_overloaded_answers_afterwards(drive, sessio
     assert session.asked == [("begin", False), "end"]
 
 
+class Queue(FederationStack):
+    """An ideal server with one queue: takes the same time for each call, one after the other."""
+
+    per_s = 2000.0
+
+    def __init__(self) -> None:
+        super().__init__("push", "memory", {})
+        self.free_s = 0.0
+
+    async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
+        now_s = time.monotonic()
+        self.free_s = max(self.free_s, now_s) + 1 / self.per_s
+        if self.free_s - now_s > deadline_s:
+            await asyncio.sleep(deadline_s)
+            raise DeadlineExceeded("it has not come to it")
+        await asyncio.sleep(self.free_s - now_s)
+        return payload
+
+
+@pytest.mark.slow
+async def test_nothing_is_served_above_the_capacity_however_short_the_steps(drive) -> None:
+    brief = BRIEF | {"callers": 64, "capacity_s": 0.3, "step_s": 0.3, "late_s": 0.05}
+    outcome = await drive("overload", Queue(), **brief)
+    values = outcome.values
+    assert values["capacity_ops_per_s"] == pytest.approx(Queue.per_s, rel=0.1)
+    for percent in PERCENTS:
+        assert values[f"goodput_{percent}_ops_per_s"] <= 1.05 * Queue.per_s
+    assert 0.5 <= values["knee_share"] <= 1.0
+    assert values["goodput_150_ops_per_s"] < 0.2 * Queue.per_s  # it serves what is too late already
+    assert sum(values[f"goodput_{percent}_ops_per_s"] for percent in PERCENTS) * 0.3 <= outcome.operations
+    assert outcome.missing["log_records_per_op"] == "its window holds the calls of the lead-ins, too"
+
+
 @pytest.mark.slow
 async def test_a_poller_can_be_overloaded_too(drive) -> None:
     outcome = await drive("overload", FederationStack("polling", "memory", {}), **BRIEF)
@@ -97,6 +132,7 @@ async def test_calls_that_are_refused_or_late_are_no_goodput_and_no_fault(
     assert outcome.wrong == []
     assert (outcome.values[lost], outcome.values["knee_share"]) == (1.0, 0.0)
     assert outcome.values["goodput_retention_share"] == 0.0
+    assert outcome.histograms == {}
 
 
 @pytest.mark.slow
@@ -116,5 +152,5 @@ async def test_a_federation_that_answers_no_more_is_found(tapped, drive) -> None
 
 def test_an_overload_is_expected_to_take_all_its_steps() -> None:
     workload = create_workload("overload", {"step_s": 1.0, "late_s": 0.2, "capacity_s": 0.5})
-    assert workload.expected_s(poll_s=0.0) == pytest.approx(6.55)
+    assert workload.expected_s(poll_s=0.0) == pytest.approx(12.3)  # 5 x (1.0 + 1.0 + 0.2) + 2.5 x 0.5
     assert workload.expected_s(poll_s=1.0) > 15

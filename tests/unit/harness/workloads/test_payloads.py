@@ -36,6 +36,19 @@ async def test_models_come_back_as_they_went(drive, session, mode: str) -> None:
     assert session.asked == [("begin", False), "end"]
 
 
+@pytest.mark.parametrize(("kind", "method"), [("rpc_payload", "bounce"), ("fanin_burst", "burst")])
+async def test_models_that_warm_up_are_not_measured(tapped, session, drive, kind: str, method: str) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    class Noting(tapped):
+        async def ask(self, client: int, name: str, **options: Any) -> Any:
+            asked.append((name, bool(session.asked)))
+            return await super().ask(client, name, **options)
+
+    await drive(kind, Noting(), **BRIEF | {"clients": 1, "warmup": 2})
+    assert asked == [(method, False)] * 2 + [(method, True)] * 3
+
+
 async def test_models_come_back_from_pollers_too(drive) -> None:
     outcome = await drive("rpc_payload", FederationStack("polling", "memory", {}), **BRIEF)
     assert (outcome.operations, outcome.wrong) == (3, [])
@@ -100,7 +113,7 @@ async def test_all_clients_send_at_once_and_nothing_is_lost(drive, session, mode
     median_s = Histogram.from_dict(outcome.histograms["latency"]).percentile(0.5) / 1e9
     assert 0 <= outcome.values["spread_p50_s"] <= max(median_s, 1e-3) * 3
     assert outcome.values["payload_bytes_per_s"] == pytest.approx(3 * 4096 / median_s)
-    assert session.asked == [("begin", True), "sample", "sample", "sample", "sample", "end"]
+    assert session.asked == [("begin", True), "sample", "sample", "sample", "end"]  # without the warm-up
 
 
 async def test_bursts_reach_a_poller_too_and_end_with_the_time(drive) -> None:
@@ -141,6 +154,17 @@ async def test_a_model_of_an_earlier_burst_or_another_client_is_found(tapped, dr
     assert outcome.wrong == ["burst 2 of client 0 brought 4096 bytes from 2 to 2, not 4"]
 
 
+async def test_a_burst_that_goes_wrong_to_warm_up_is_the_last(tapped, drive) -> None:
+    class Lost(tapped):
+        async def ask(self, client: int, method: str, **options: Any) -> Any:
+            model = await super().ask(client, method, **options)
+            return model if client else None
+
+    outcome = await drive("fanin_burst", Lost(), **BRIEF | {"warmup": 5})
+    assert outcome.wrong == ["burst 1 of client 0 brought NoneType: None"]
+    assert outcome.operations == 0
+
+
 async def test_a_client_that_never_comes_to_the_barrier_is_told_by_the_deadline(tapped, drive) -> None:
     class Absent(tapped):
         async def ask(self, client: int, method: str, **options: Any) -> Any:
@@ -160,3 +184,13 @@ def test_a_burst_takes_longer_the_more_take_part() -> None:
     few, many = (create_workload("fanin_burst", {"clients": n}) for n in (5, 500))
     assert many.expected_s(poll_s=0.0) > 10 * few.expected_s(poll_s=0.0) > 0
     assert few.expected_s(poll_s=0.01) > 1.0
+
+
+@pytest.mark.parametrize("kind", ["rpc_payload", "fanin_burst"])
+def test_models_are_expected_to_take_little_more_than_the_time_they_have(kind: str) -> None:
+    large = {"model_bytes": 256 << 20, "clients": 1, "operations": 1000}
+    short, long = (
+        create_workload(kind, large | {"duration_s": duration_s}).expected_s(poll_s=0.0)
+        for duration_s in (1.0, 5.0)
+    )
+    assert 1.0 < short < 5.0 < long < 9.0

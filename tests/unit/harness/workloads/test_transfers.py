@@ -28,8 +28,28 @@ async def test_every_client_applies_every_broadcast(stack, session, drive) -> No
 
 
 async def test_broadcasts_stop_when_the_time_is_up(stack, drive) -> None:
-    outcome = await drive("broadcast", stack, clients=2, model_bytes=64, operations=9, duration_s=1e-6)
+    brief = {"clients": 2, "model_bytes": 64, "operations": 9, "warmup": 5, "duration_s": 1e-6}
+    outcome = await drive("broadcast", stack, **brief)
     assert (outcome.operations, outcome.wrong) == (1, [])
+
+
+@pytest.mark.parametrize(("kind", "sending"), [("broadcast", "broadcast"), ("fetch", "ask")])
+async def test_what_warms_up_is_not_measured(
+    tapped, session, drive, monkeypatch: pytest.MonkeyPatch, kind: str, sending: str
+) -> None:
+    measured: list[bool] = []
+    stack = tapped()
+    send = getattr(stack, sending)
+
+    async def noting(*arguments: Any) -> Any:
+        measured.append(session.asked == [("begin", False)])
+        return await send(*arguments)
+
+    monkeypatch.setattr(stack, sending, noting)
+    outcome = await drive(kind, stack, model_bytes=64, operations=3, warmup=2, duration_s=5.0)
+    each = 2 if kind == "fetch" else 1  # it is made, and then fetched
+    assert measured[: 5 * each] == [False] * 2 * each + [True] * 3 * each
+    assert outcome.operations == 3
 
 
 async def test_a_broadcast_that_fails_is_found(tapped, drive) -> None:
@@ -168,7 +188,7 @@ async def test_every_model_that_is_fetched_is_another_one(stack, session, drive)
 
 
 async def test_fetching_stops_when_the_time_is_up(stack, drive) -> None:
-    outcome = await drive("fetch", stack, model_bytes=64, operations=9, duration_s=1e-6)
+    outcome = await drive("fetch", stack, model_bytes=64, operations=9, warmup=5, duration_s=1e-6)
     assert (outcome.operations, outcome.wrong) == (1, [])
 
 
