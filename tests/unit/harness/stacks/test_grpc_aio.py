@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -80,10 +83,15 @@ async def test_every_client_is_pinged_in_a_process_of_its_own() -> None:
 async def test_a_call_without_an_answer_in_time_ends_as_in_any_other_stack() -> None:
     stack = GrpcAioStack()
     await stack.start(FederationSpec(1, "no learner"))
+    [server] = multiprocessing.active_children()
+    assert server.pid is not None
     try:
+        await stack.ping(0, b"", deadline_s=5.0)
+        os.kill(server.pid, signal.SIGSTOP)
         with pytest.raises(DeadlineExceeded, match="grpc_aio 0 did not answer in time"):
-            await stack.ping(0, b"", deadline_s=1e-6)
+            await stack.ping(0, b"", deadline_s=0.05)
     finally:
+        os.kill(server.pid, signal.SIGCONT)
         await stack.stop()
 
 
