@@ -15,7 +15,7 @@ from harness.gate.matching import left_out
 from harness.records.environment import fingerprint, machine_class
 from harness.regress import baselines, calibration, revisions
 from harness.regress.comparing import compare_stored
-from harness.regress.concluding import Compared, Rules, concluded, powerless
+from harness.regress.concluding import Compared, Rules, concluded, powerless, short
 from harness.regress.microbench import stored_benchmarks
 from harness.regress.runs import read_run
 from harness.suitefile import SUITES
@@ -118,7 +118,7 @@ def compare_revisions(
         changes=changes,
         failed=failed,
         left_out=left_out(first.base, first.candidate),
-        warnings=[*warnings, *powerless(samples)],
+        warnings=[*warnings, *powerless(samples), *short(rules.rates, plan.blocks)],
     )
     return concluded(made, rules, asked.command)
 

@@ -212,13 +212,14 @@ def _median(ordered: Sequence[float]) -> float:
 
 def _equal(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
     arms = samples.arms(c.workload)
-    texts = [o.texts.get(c.metric) for arm in arms for o in samples.cell(arm, c.workload)]
+    found = [o for arm in arms for o in samples.cell(arm, c.workload)]
+    texts, blocks = [o.texts.get(c.metric) for o in found], len({o.block for o in found})
     if len(arms) < 2:
-        raise _Undecidable(f"fewer than two arms ran {c.workload}", len(texts))
+        raise _Undecidable(f"fewer than two arms ran {c.workload}", blocks)
     if None in texts:
-        raise _Undecidable(f"{texts.count(None)} of {len(texts)} observations lack {c.metric}", len(texts))
+        raise _Undecidable(f"{texts.count(None)} of {len(texts)} observations lack {c.metric}", blocks)
     distinct = len(set(texts))
-    estimate = Estimate(distinct, distinct, distinct, len(texts), confidence)
+    estimate = Estimate(distinct, distinct, distinct, blocks, confidence)
     return estimate, f"{distinct} different in {len(texts)} observations"
 
 

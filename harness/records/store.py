@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import secrets
@@ -133,6 +134,11 @@ class Store:
         write_atomically(self.folder / SAMPLES, gzip.compress(text.encode(), mtime=0))
 
 
+_UNFINISHED = ".fedbench-"
+_OPEN = ("/dev/std", "/dev/fd/", "/proc/self/fd/")
+"""Paths of what this process has open: a file there belongs to whoever opened it."""
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file that is either the old or the new one, whatever happens.
 
@@ -152,16 +158,23 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote into a folder left there; it must be held."""
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        path.unlink()
+
+
 def _is_stream(path: Path, found: os.stat_result | None) -> bool:
-    return found is not None and (not stat.S_ISREG(found.st_mode) or path.is_relative_to("/dev"))
+    return found is not None and (not stat.S_ISREG(found.st_mode) or str(path).startswith(_OPEN))
 
 
 def _replace(path: Path, data: bytes, mode: int | None) -> None:
-    temporary = path.with_name(f".fedbench-{secrets.token_hex(8)}")  # nobody else's, whatever lies there
+    temporary = path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")  # nobody else's, whatever lies there
     try:
         with temporary.open("xb") as file:
             if mode is not None:
-                os.fchmod(file.fileno(), mode)
+                with contextlib.suppress(OSError):  # some file systems know no modes
+                    os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -177,7 +190,7 @@ def _numbers(record: RunRecord) -> Iterator[tuple[str, float | None]]:
             for name in ("value", "ci_low", "ci_high"):
                 yield f"cell {cell.arm} {cell.workload}: {metric}.{name}", getattr(summary, name)
     for criterion in record.criteria:
-        for name in ("target", "value", "ci_low", "ci_high"):
+        for name in ("value", "ci_low", "ci_high"):
             yield f"criterion {criterion.id}: {name}", getattr(criterion, name)
 
 

@@ -9,7 +9,7 @@ from harness.gate.confirm import halved
 from harness.gate.matching import left_out, unpaired, yardsticks
 from harness.gate.stored import stored
 from harness.regress.baselines import check_machine
-from harness.regress.concluding import Compared, concluded, powerless
+from harness.regress.concluding import Compared, concluded, powerless, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ def compare_stored(
         changes=halved(judged, blocks, after.steps, rules.margins),
         failed=after.failed,
         left_out=left_out(before, after, sticks),
-        warnings=[*warnings, *powerless(judged)],
+        warnings=[*warnings, *powerless(judged), *short(rules.rates, len(after.steps))],
     )
     return concluded(made, rules, command)
 

@@ -131,6 +131,13 @@ def powerless(samples: Mapping[Key, Sides]) -> list[str]:
     ]
 
 
+def short(rates: Rates | None, blocks: int) -> list[str]:
+    """Return a warning where a batch has fewer blocks than what the error rates are of."""
+    if rates is None or blocks >= rates.blocks:
+        return []
+    return [f"the error rates are those of batches of {rates.blocks} blocks: {blocks} tell less"]
+
+
 def _severity(change: Change) -> float:
     """Return how many margins a change is."""
     if change.ratio is None:

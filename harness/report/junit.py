@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from harness.report.format import clean, interval, quantity
-from harness.report.sections import blocks_behind, target
+from harness.report.sections import target
 
 if TYPE_CHECKING:
     from harness.records.schema import CellRecord, CriterionRecord, RunRecord
@@ -54,7 +54,7 @@ def _criterion(suite: Element, run: RunRecord, c: CriterionRecord) -> None:
     if c.verdict == "pass":
         return
     value, bounds = quantity(c.value, c.unit), interval(c.ci_low, c.ci_high, c.unit)
-    measured = f"{value} {bounds}, target {target(c)}, n = {blocks_behind(c, run)}"
+    measured = f"{value} {bounds}, target {target(c)}, n = {c.n}"
     message = ": ".join(part for part in (measured, c.reason) if part)
     _outcome(case, "failure" if c.verdict == "fail" else "error", c.verdict, message)
 

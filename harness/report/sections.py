@@ -79,14 +79,6 @@ def target(criterion: CriterionRecord) -> str:
     return f"{_COMPARISONS.get(criterion.kind, '')} {compact(criterion.target, criterion.unit)}".strip()
 
 
-def blocks_behind(criterion: CriterionRecord, run: RunRecord) -> int:
-    """Return the blocks behind a criterion; for ``equal`` the record counts observations, several a block."""
-    if criterion.kind != "equal":
-        return criterion.n
-    cells = [cell for cell in run.cells if cell.workload == criterion.workload]
-    return max((summary.n for cell in cells for summary in cell.metrics.values()), default=criterion.n)
-
-
 def sections(run: RunRecord, figures: Sequence[str], material: Material = NOTHING_BESIDE) -> list[Section]:
     """Return the whole report.
 
@@ -151,7 +143,7 @@ def _criteria(run: RunRecord) -> list[Part]:
             target(c),
             quantity(c.value, c.unit),
             interval(c.ci_low, c.ci_high, c.unit),
-            str(blocks_behind(c, run)),
+            str(c.n),
             c.title,
             c.reason,
         )

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.report.arms import by_arm
 from harness.report.format import clean, interval, quantity
-from harness.report.sections import blocks_behind, target
+from harness.report.sections import target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def criteria_table(run: RunRecord) -> Group:
             target(c),
             quantity(c.value, c.unit),
             Text(interval(c.ci_low, c.ci_high, c.unit)),
-            str(blocks_behind(c, run)),
+            str(c.n),
             Text(c.verdict, style=_STYLES[c.verdict]),
         )
     reasons = [

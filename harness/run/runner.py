@@ -18,7 +18,7 @@ from harness.gate.samples import Samples, control
 from harness.records.environment import fingerprint, pressure, short_commit
 from harness.records.lock import held
 from harness.records.schema import Control, Observation, Rates, RunRecord
-from harness.records.store import Store
+from harness.records.store import Store, remove_unfinished
 from harness.records.summary import summarise
 from harness.report.render import render
 from harness.run import sittings
@@ -136,6 +136,7 @@ def resume_suite(
         Unsaved: As for a new run.
     """
     with saving(folder), held(folder):
+        remove_unfinished(folder)
         record, observations = _resumable(folder, asked)
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         times = tuple(filter(None, str(record.environment.get("resumed_utc", "")).split(", ")))

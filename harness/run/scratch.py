@@ -43,7 +43,14 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        self.name = tempfile.mkdtemp(prefix=PREFIX)
+        self.name, self._descriptor = tempfile.mkdtemp(prefix=PREFIX), -1
+        try:
+            self._hold()
+        except BaseException:
+            self.cleanup()
+            raise
+
+    def _hold(self) -> None:
         new = f"{self.name}/new"
         self._descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

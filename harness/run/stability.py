@@ -59,12 +59,14 @@ def _crowded(environment: Mapping[str, Any], sittings: Sequence[Sitting]) -> Ite
     cores = environment.get("cores_usable")
     for number, sitting in enumerate(sittings):
         # Only before it: afterwards the averages still show the last worker.
-        when = "before the run" if number == 0 else "before it was resumed"
+        when, who = "before the run", "something else runs here"
+        if number:
+            when, who = "before it was resumed", f"{who}, or what had broken off was still ending"
         share, load = sitting.before.stall_share.get("cpu"), sitting.before.load
         if share is not None and share > STALL_LIMIT:
-            yield f"{when}, tasks waited for a core {share:.0%} of the time: something else runs here"
+            yield f"{when}, tasks waited for a core {share:.0%} of the time: {who}"
         if load and cores and load[0] > cores:
-            yield f"{when}, the load was {load[0]:.1f} on {cores} cores: something else runs here"
+            yield f"{when}, the load was {load[0]:.1f} on {cores} cores: {who}"
 
 
 def _stolen(sittings: Sequence[Sitting]) -> Iterator[str]:

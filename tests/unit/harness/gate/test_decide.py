@@ -296,10 +296,10 @@ def equal(texts: Mapping[str, str | None]) -> CriterionRecord:
 
 def test_equal_needs_one_text_in_all_arms_and_blocks() -> None:
     record = equal({"push": "a", "polling": "a", "push_asyncio": "a"})
-    assert (record.verdict, record.value, record.target, record.n) == ("pass", 1.0, 1.0, 6)
+    assert (record.verdict, record.value, record.target, record.n) == ("pass", 1.0, 1.0, 2)  # blocks
     assert record.unit == "distinct"
     record = equal({"push": "a", "polling": "b"})
-    assert (record.verdict, record.value, record.n) == ("fail", 2.0, 4)
+    assert (record.verdict, record.value, record.n) == ("fail", 2.0, 2)
     assert record.reason == "2 different in 4 observations"
 
 

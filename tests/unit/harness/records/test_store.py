@@ -1,7 +1,9 @@
+import errno
 import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from fedbench.errors import ConfigError
 from harness.records.metrics import METRICS
 from harness.records.schema import Observation, RunRecord
-from harness.records.store import OBSERVATIONS, RUN, SAMPLES, Store, write_atomically
+from harness.records.store import OBSERVATIONS, RUN, SAMPLES, Store, remove_unfinished, write_atomically
 from harness.records.summary import summarise
 
 
@@ -296,6 +298,24 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
 
 
+def test_a_file_in_shared_memory_is_replaced_like_any_other() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path = Path(folder) / "file"
+        for text in (b"one", b"two"):
+            write_atomically(path, text)
+            assert path.read_bytes() == text
+
+
+def test_a_file_system_without_modes_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.fchmod", refuse)
+    for text in (b"one", b"two"):
+        write_atomically(tmp_path / "file", text)
+        assert (tmp_path / "file").read_bytes() == text
+
+
 def test_standard_output_keeps_what_it_has(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path; from harness.records.store import write_atomically\n"
@@ -310,3 +330,10 @@ def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Is a directory") as failed:
         write_atomically(tmp_path, b"x")
     assert failed.value.filename == str(tmp_path)
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".fedbench-0123456789abcdef").write_text("half")
+    (tmp_path / "run.json").write_text("{}")
+    remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]

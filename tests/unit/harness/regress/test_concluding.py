@@ -7,8 +7,8 @@ from harness.gate.matching import LeftOut
 from harness.gate.outcome import ExitCode
 from harness.gate.stored import Cell
 from harness.gate.verdicts import Key, Sides
-from harness.regress.concluding import Compared, Rules, conclude, concluded, powerless
-from tests.fakes.comparisons import fake_change
+from harness.regress.concluding import Compared, Rules, conclude, concluded, powerless, short
+from tests.fakes.comparisons import RATES, fake_change
 
 LOST, NEW = LeftOut(["push rpc: only the base has it", "and this"], []), LeftOut([], ["push rpc: new"])
 
@@ -63,3 +63,8 @@ def test_too_few_samples_are_said():
     ]
     many = {key: Sides([1.0, 1.1] * 8, [1.1, 1.0] * 8) for key in few}
     assert powerless(many) == []
+
+
+def test_a_batch_shorter_than_what_the_rates_are_of_is_said():
+    assert short(RATES, 10) == short(None, 1) == []
+    assert short(RATES, 9) == ["the error rates are those of batches of 10 blocks: 9 tell less"]

@@ -1,4 +1,3 @@
-import msgspec
 import pytest
 
 from harness.report.document import Bullets, Figure, Paragraph, Table
@@ -7,7 +6,6 @@ from harness.report.sections import (
     CAPTIONS,
     CRITERIA_LEGEND,
     LATENCY_CAPTION,
-    blocks_behind,
     headline,
     sections,
     target,
@@ -57,14 +55,6 @@ def test_what_an_interval_and_n_mean_stands_below_the_table():
     (text,) = section(bare_run(), "Criteria").parts
     assert isinstance(text, Paragraph)
     assert text.text.startswith("The suite has no criteria")
-
-
-def test_n_is_blocks_where_observations_were_counted_too():
-    counted = [msgspec.structs.replace(c, n=10) if c.id == "model" else c for c in CRITERIA]
-    run = msgspec.structs.replace(fake_run(), criteria=counted)
-    rows = {row[0]: row for row in section(run, "Criteria").parts[0].rows}
-    assert (rows["model"][5], rows["accuracy"][5]) == ("5", "5")
-    assert {blocks_behind(c, bare_run()) for c in counted if c.id == "model"} == {10}
 
 
 def test_figures_stand_where_they_belong():
