@@ -32,7 +32,7 @@ Thresholds = Annotated[
 ]
 FailOn = Annotated[
     Literal["regressed", "inconclusive"],
-    typer.Option(help="regressed: what is inconclusive does not fail (exit code 0 in place of 4)."),
+    typer.Option(help="regressed: inconclusive passes (0, not 4), but for what the candidate lacks."),
 ]
 Runs = Annotated[
     list[Path], typer.Argument(metavar="RUN", help="Folder of a run, or JSON files of pytest-benchmark.")

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from harness.records.schema import Observation, RunRecord
 
 
-MOST = 1e15
-"""More than any metric can be, in any unit."""
 _NEVER_NEGATIVE = ("s", "s/op", "cores", "1/op")
 
 
@@ -69,10 +67,8 @@ def read_run(folder: Path, name: str = "", *, whole: bool = True) -> StoredRun:
 
 
 def _wrong(observation: Observation) -> str:
-    """Return what of an observation cannot be, empty if all of it can."""
+    """Return what of an observation is negative and cannot be, empty if nothing is."""
     for name, value in observation.metrics.items():
-        if value is not None and name in METRICS:
-            least = 0.0 if METRICS[name].unit in _NEVER_NEGATIVE else -MOST
-            if not least <= value <= MOST:
-                return f"{name} is {value:g}"
+        if value is not None and value < 0 and METRICS[name].unit in _NEVER_NEGATIVE:
+            return f"{name} is {value:g}"
     return ""

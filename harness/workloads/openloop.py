@@ -131,13 +131,14 @@ class Caller:
             ]
             return Capacity(max(rates_per_s), 1 - min(rates_per_s) / max(rates_per_s))
         if self.latency.count == before:
-            raise RuntimeError(f"no call was answered within {window_s} s: {self.wrong[:1] or 'all late'}")
+            took_s = CAPACITY_WINDOWS * window_s
+            raise RuntimeError(f"no call was answered within {took_s:g} s: {self.wrong[:1] or 'all late'}")
         return Capacity((self.latency.count - before) / ((time.monotonic_ns() - start_ns) / 1e9), None)
 
     async def _watch(self, window_s: float) -> list[_Mark]:
         marks = []
         for wait_s in (window_s / 2, window_s, window_s):
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(wait_s)  # a window is a time
             marks.append(_Mark(time.monotonic_ns() / 1e9, self.latency.count))
         return marks
 

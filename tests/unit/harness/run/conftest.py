@@ -98,3 +98,9 @@ def spy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
         return folder / "arguments"
 
     return make
+
+
+@pytest.fixture
+def same_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests may run while somebody edits the checkout."""
+    monkeypatch.setattr("harness.run.runner.fingerprint", lambda: {"dirty": False, "commit": "0a1b2c3"})

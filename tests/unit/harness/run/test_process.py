@@ -102,7 +102,7 @@ def test_an_interrupt_while_it_is_made_leaves_nothing(
         end_s = time.monotonic() + 10
         while not (started := tmp_path / "started").exists() or not started.read_text():
             assert time.monotonic() < end_s
-            time.sleep(0.01)
+            time.sleep(0.01)  # another process has to begin
         raise KeyboardInterrupt
 
     monkeypatch.setattr(process, step, interrupted)

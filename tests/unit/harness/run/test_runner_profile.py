@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from harness.records.store import Store
-from harness.run import runner
 from harness.run.asked import read_asked
 from harness.run.profiling import NOT_COMPARABLE, NOTHING_LEFT
 from harness.run.runner import Request, resume_suite, run_suite
@@ -15,6 +14,8 @@ from tests.unit.harness.run.test_profiling import WAITS
 from tests.unit.harness.run.test_runner import Listener, interrupt
 
 pytestmark = pytest.mark.slow
+
+pytestmark = pytest.mark.usefixtures("same_checkout")
 
 SUITE = """
 title: One arm
@@ -31,12 +32,6 @@ def suite(tmp_path: Path) -> Suite:
     path = tmp_path / "small.yaml"
     path.write_text(SUITE)
     return load_suite(str(path), catalogue(), stack_names())
-
-
-@pytest.fixture(autouse=True)
-def same_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests may run while somebody edits the checkout."""
-    monkeypatch.setattr(runner, "fingerprint", lambda: {"dirty": False, "commit": "0a1b2c3"})
 
 
 def request(suite: Suite, tmp_path: Path) -> Request:

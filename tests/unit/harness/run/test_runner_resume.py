@@ -27,6 +27,8 @@ from tests.unit.harness.run.test_runner import Listener, interrupt
 
 pytestmark = pytest.mark.slow
 
+pytestmark = pytest.mark.usefixtures("same_checkout")
+
 SUITE = """
 title: Two arms of two workloads
 blocks: 2
@@ -46,12 +48,6 @@ def suite(tmp_path: Path) -> Suite:
     path = tmp_path / "small.yaml"
     path.write_text(SUITE)
     return load_suite(str(path), catalogue(), stack_names())
-
-
-@pytest.fixture(autouse=True)
-def same_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests may run while somebody edits the checkout."""
-    monkeypatch.setattr(runner, "fingerprint", lambda: {"dirty": False, "commit": "0a1b2c3"})
 
 
 @pytest.fixture

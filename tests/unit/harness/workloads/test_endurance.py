@@ -90,7 +90,7 @@ async def test_looks_that_take_long_are_few(tapped, drive, monkeypatch: pytest.M
 
     def slow(at_s: float) -> Holdings:
         looks.append(at_s)
-        time.sleep(0.01)
+        time.sleep(0.01)  # what a look takes of the time it is bounded by
         return Holdings(at_s, 1, 1, 1, 1)
 
     monkeypatch.setattr(endurance, "_holdings", slow)

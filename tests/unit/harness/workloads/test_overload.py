@@ -69,7 +69,7 @@ async def test_a_federation_that_was_overloaded_answers_afterwards(drive, sessio
 
 
 class Queue(FederationStack):
-    """An ideal server with one queue: takes the same time for each call, one after the other."""
+    """An ideal server with one queue: takes the same time, of the real clock, for each call in turn."""
 
     per_s = 2000.0
 

@@ -27,7 +27,7 @@ class Counting:
 
     async def once(self, number: int) -> Once:
         self.did.append((number, self._measured))
-        await asyncio.sleep(self._takes_s)
+        await asyncio.sleep(self._takes_s)  # the duration is one of the real clock
         return Once(1000 * number, [number])
 
     async def repeat(self, warmup: int, operations: int, duration_s: float = 60.0) -> Repeated:
