@@ -22,6 +22,8 @@ ALWAYS_PER_S = 1e9
 """More arrivals a second than anybody can take."""
 CAPACITY_WINDOWS = 2.5
 """How long it takes to find a capacity, in windows: half of one to warm up, then two."""
+ROUNDS_TOLD = 10
+"""From how many answers of each caller on a window's rate tells: it may hold a burst of them too many."""
 NUMBER_BYTES = 8
 """A payload begins with the number of its call."""
 WRONG_KEPT = 20
@@ -99,8 +101,9 @@ class Caller:
         """Find out how many calls a second are answered while ``callers`` each have one open at any time.
 
         Half a window warms up, then two windows are counted, one after the other, without the end in which
-        fewer and fewer are open. But where one of them holds fewer answers than there are callers (a poller
-        answers many at once), all answers count until the last call has ended.
+        fewer and fewer are open. But where one of them holds fewer than :data:`ROUNDS_TOLD` answers of each
+        caller, all answers count until the last call has ended: a poller answers all of them at once, and a
+        window that holds two such bursts may be hardly longer than the time from one to the next.
 
         Each caller is a task of its own and waits for an arrival that is long due, so that it costs what it
         costs in the open loop: the generator shares the process with what it loads.
@@ -125,7 +128,7 @@ class Caller:
         finally:
             watching.cancel()
         windows = list(itertools.pairwise(watching.result()))
-        if all(there.answered - here.answered >= callers for here, there in windows):
+        if all(there.answered - here.answered >= ROUNDS_TOLD * callers for here, there in windows):
             rates_per_s = [
                 (there.answered - here.answered) / (there.at_s - here.at_s) for here, there in windows
             ]

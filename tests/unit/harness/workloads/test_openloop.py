@@ -174,7 +174,7 @@ def each(takes_s: float) -> Answer:
 @pytest.mark.slow
 async def test_the_capacity_is_what_so_many_callers_get_through() -> None:
     made = caller(each(0.01))
-    capacity = await made.capacity(5, 0.2)
+    capacity = await made.capacity(5, 0.4)
     assert made._stack.most == 5
     assert 200 < capacity.per_s <= 505  # five of 10 ms each
     assert 0 <= capacity.spread_share < 0.5
@@ -199,10 +199,10 @@ async def test_the_capacity_is_that_of_the_better_window_and_the_worse_one_is_to
 @pytest.mark.slow
 async def test_the_end_in_which_fewer_are_open_does_not_count() -> None:
     async def answer(number: int, payload: Any) -> Any:
-        await asyncio.sleep(0.01 if number < 120 else 0.3)
+        await asyncio.sleep(0.01 if number < 240 else 1.0)
         return payload
 
-    assert (await caller(answer).capacity(4, 0.1)).per_s > 200  # 120 in 0.3 s, and the last four much later
+    assert (await caller(answer).capacity(4, 0.2)).per_s > 200  # 240 in 0.6 s, and the last four much later
 
 
 async def test_a_stack_too_slow_for_the_time_has_a_capacity_all_the_same() -> None:
@@ -213,13 +213,16 @@ async def test_a_stack_too_slow_for_the_time_has_a_capacity_all_the_same() -> No
 
 @pytest.mark.slow
 async def test_answers_that_come_many_at_once_are_no_rate_of_the_window_that_has_them() -> None:
-    """A poller that looks every 0.1 s answers eight callers in one of the windows, and none in the other."""
+    """A poller that answers eight callers every 0.09 s does so once in each of two windows of 0.05 s."""
+    start_s = time.monotonic() - 0.06  # after 0.03 s, and after 0.12 s; the windows end after 0.075 and 0.125
 
     async def answer(number: int, payload: Any) -> Any:
-        await asyncio.sleep(0.1 - time.monotonic() % 0.1)
+        await asyncio.sleep(0.09 - (time.monotonic() - start_s) % 0.09)
         return payload
 
-    assert 30 < (await caller(answer).capacity(8, 0.05)).per_s <= 8 / 0.1 * 1.9  # not 8 / 0.05
+    capacity = await caller(answer).capacity(8, 0.05)
+    assert 30 < capacity.per_s <= 130  # 24 in 0.21 s, not 8 in 0.05
+    assert capacity.spread_share is None
 
 
 async def test_a_capacity_of_nothing_is_an_error_that_says_why() -> None:
