@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -17,6 +18,9 @@ from tests.leaks import leaks, pending_tasks, resources
 
 settings.register_profile("untimed", deadline=None)  # machines are shared: no test is about speed
 settings.load_profile("untimed")
+
+# What a shell starts in the background ignores interrupts, and so would all that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["pytester"]
 
