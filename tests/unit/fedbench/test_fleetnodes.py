@@ -39,7 +39,7 @@ async def test_every_client_is_a_process_of_its_own_and_gone_afterwards(mode):
 
 
 async def test_a_killed_client_fails_its_round_and_nobody_elses(mode, caplog):
-    options = {"trainer": {"rounds": 2, "quorum": 0.5}, "args": {"pause_s": 0.2}}
+    options = {"trainer": {"rounds": 2, "quorum": 0.5}, "args": {"pause_s": 0.6}}
     federation = Federation.from_mapping(mapping(mode, **options))
     async with federation:
         running = asyncio.create_task(federation.run())

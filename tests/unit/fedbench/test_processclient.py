@@ -87,7 +87,7 @@ def test_clients_are_gone_within_a_second_of_their_servers_death_and_leftovers_a
 
 
 def test_ctrl_c_ends_all_in_order_within_five_seconds(serve):
-    server, pids = serve(0.5)
+    server, pids = serve(1.5)
     time.sleep(0.2)
     started_s = time.monotonic()
     os.killpg(server.pid, signal.SIGINT)  # as a terminal does: to every process

@@ -29,6 +29,7 @@ class Recorder(Learner):
 
     Attributes:
         go: ``hold`` waits for it.
+        holding: Set once ``hold`` waits.
         refuse: Raised by a pushed model or a notification.
     """
 
@@ -37,7 +38,7 @@ class Recorder(Learner):
         self.versions: list[int] = []
         self.events: list[tuple[str, Any]] = []
         self.nodes: list[str] = []
-        self.go = asyncio.Event()
+        self.go, self.holding = asyncio.Event(), asyncio.Event()
         self.refuse: Exception | None = None
 
     def initial_model(self) -> ModelState:
@@ -63,6 +64,7 @@ class Recorder(Learner):
         self.events.append((event_type, data))
 
     async def hold(self) -> str:
+        self.holding.set()
         await self.go.wait()
         return "held"
 

@@ -81,7 +81,7 @@ async def test_a_deadline_that_is_none(proxy, deadline_s):
 
 async def test_a_request_that_nobody_waits_for_is_withdrawn(nodes, proxy, learner, model):
     nodes.mail.put(Message(Kind.RPC_REQUEST, "hub", "yaml_client_2", "hold"))
-    await asyncio.sleep(0.01)  # the client has taken it and is busy
+    await learner.holding.wait()
     with pytest.raises(DeadlineExceeded):
         await proxy.push(model(3), deadline_s=0.01)
     assert nodes.mail.look("yaml_client_2", "hub") is None
@@ -106,7 +106,7 @@ async def test_an_answer_that_comes_too_late_is_dropped(proxy, learner):
 
 async def test_the_answer_to_a_call_that_was_cancelled_is_dropped(proxy, learner):
     cancelled = asyncio.create_task(call(proxy, "hold"))
-    await asyncio.sleep(0.005)
+    await learner.holding.wait()
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
@@ -120,7 +120,7 @@ async def test_calls_wait_for_their_turn(proxy):
 
 async def test_waiting_for_the_turn_counts_towards_the_deadline(proxy, learner):
     first = asyncio.create_task(call(proxy, "hold"))
-    await asyncio.sleep(0.005)
+    await learner.holding.wait()
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded, match=r"did not answer ping within 0\.02 s"):
         await proxy.ping(deadline_s=0.02)

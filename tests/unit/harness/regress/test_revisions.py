@@ -190,11 +190,11 @@ def gone(pid):
 
 
 def test_what_does_not_end_is_ended_with_its_children_and_named(repository, tmp_path, monkeypatch):
-    monkeypatch.setattr(revisions, "RUN_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(revisions, "RUN_TIMEOUT_S", 2.0)
     (repository / "scripts" / "setup").write_text(SLEEPING.format(pid=tmp_path / "pid"))
     git(repository, "commit", "-qam", "sleepy")
     with (
-        pytest.raises(RevisionFailed, match=r"did not end within 0 s: bash -c"),
+        pytest.raises(RevisionFailed, match=r"did not end within 2 s: bash -c"),
         checked_out(("HEAD",), SAID.append, repository),
     ):
         pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 
 from fedbench.tensors import segments
 from harness.run.ending import end
+from tests.fakes.fleet import running
 
 pytestmark = pytest.mark.slow
 
@@ -43,21 +43,12 @@ def family():
     segments.sweep(int(pid))
 
 
-def gone(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] == "Z"
-
-
 def test_who_is_killed_leaves_no_shared_memory(family):
     leader, child, name = family
     assert segments.is_linked(name)
     end(leader, ())
     assert leader.returncode == -signal.SIGKILL
-    assert gone(child)
+    assert not running(child)
     assert not segments.is_linked(name)
     end(leader, ())
 
@@ -67,7 +58,7 @@ def test_of_a_leader_that_is_dead_those_count_that_were_seen_below_it(family):
     leader.kill()
     leader.wait()
     end(leader, {child})
-    assert gone(child)
+    assert not running(child)
     assert not segments.is_linked(name)
 
 

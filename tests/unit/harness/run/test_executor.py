@@ -209,7 +209,7 @@ def test_a_worker_that_closes_its_pipe_and_lives_on_is_ended(
     worker_script, arm_run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logs = worker_script('eval "exec $5>&-"; sleep 60')
-    monkeypatch.setattr(process, "EDGE_S", 0.3)
+    monkeypatch.setattr(process, "EDGE_S", 1.0)
     made = list(Executor(logs).run(arm_run("push", "rpc_ping", "floor"), nothing))
     assert endings(made) == [("rpc_ping", "timeout"), ("floor", "failed")]
     assert made[0].reasons == ["the worker closed its pipe and did not end"]
@@ -220,7 +220,7 @@ def test_a_worker_that_has_done_everything_and_does_not_end_has_failed(
 ) -> None:
     done = '{"type":"finished","workload":"floor","status":"ok","reasons":[],"outcome":{}}'
     logs = worker_script(f"echo '{done}' >&$5; eval \"exec $5>&-\"; sleep 60")
-    monkeypatch.setattr(process, "EDGE_S", 0.3)
+    monkeypatch.setattr(process, "EDGE_S", 1.0)
     made = list(Executor(logs).run(arm_run("floors", "floor"), nothing))
     assert endings(made) == [("floor", "failed")]
     assert made[0].reasons == ["the worker closed its pipe and did not end"]

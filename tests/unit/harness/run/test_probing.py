@@ -198,7 +198,7 @@ def test_what_probing_takes_is_summed_over_all_windows(probing: Probing) -> None
     probing.end()
     sampled = probing.take()
     assert 0.36 <= sampled.probe_s < 5.0
-    assert 0 < sampled.probe_cpu_s < 0.1 * sampled.probe_s
+    assert 0 < sampled.probe_cpu_s < 0.5 * sampled.probe_s
 
 
 def test_whatever_the_measuring_process_does_in_a_window_is_the_cost_of_probing(probing: Probing) -> None:
@@ -207,6 +207,6 @@ def test_whatever_the_measuring_process_does_in_a_window_is_the_cost_of_probing(
     while time.thread_time() < end_s:
         pass
     probing.end()
-    while time.thread_time() < end_s + 0.05:
+    while time.thread_time() < end_s + 0.3:
         pass
-    assert 0.05 <= probing.take().probe_cpu_s < 0.1
+    assert 0.05 <= probing.take().probe_cpu_s < 0.3

@@ -90,7 +90,7 @@ def test_what_could_not_be_profiled_is_named_with_the_reason(
 def test_a_profiler_that_does_not_end_is_ended(
     spy, arm_run, child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, drawn: bool
 ) -> None:
-    monkeypatch.setattr(profiling, "GRACE_S", 0.5)
+    monkeypatch.setattr(profiling, "GRACE_S", 2.0)
     spy(script)
     profiler = Profiler(tmp_path)
     recording = profiler.attach(arm_run("push", "rpc_ping"), child.pid)

@@ -144,9 +144,10 @@ def test_a_killed_run_is_resumed(suite, tmp_path: Path) -> None:
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
         end_s = time.monotonic() + 15
-        while (
-            not (found := list((tmp_path / "out").glob("*/observations.jsonl"))) and time.monotonic() < end_s
-        ):
+        while time.monotonic() < end_s:
+            found = list((tmp_path / "out").glob("*/observations.jsonl"))
+            if any(b"\n" in path.read_bytes() for path in found):
+                break
             time.sleep(0.02)
         child.send_signal(signal.SIGKILL)
     (path,) = found

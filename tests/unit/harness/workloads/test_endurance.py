@@ -95,7 +95,7 @@ async def test_looks_that_take_long_are_few(tapped, drive, monkeypatch: pytest.M
 
     monkeypatch.setattr(endurance, "_holdings", slow)
     await drive("soak", tapped(), **BRIEF | {"samples": 100})
-    assert 3 <= len(looks) <= 6  # at the beginning, at 0.1, 0.2, 0.3 s and at the end
+    assert 2 <= len(looks) <= 6  # at the beginning, at most at 0.1, 0.2, 0.3 s, and at the end
 
 
 @pytest.mark.slow

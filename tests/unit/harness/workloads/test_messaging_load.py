@@ -22,7 +22,7 @@ async def test_calls_begin_at_their_share_of_capacity(drive, session, mode: str)
     assert 20 < outcome.operations <= 200
     counts = {name: Histogram.from_dict(data).count for name, data in outcome.histograms.items()}
     assert counts["latency"] == counts["intended"] == outcome.operations <= counts["lag"]
-    assert outcome.values.keys() == {"capacity_ops_per_s", "capacity_spread_share"}
+    assert outcome.values.keys() - {"capacity_spread_share"} == {"capacity_ops_per_s"}  # of short windows
     assert outcome.values["capacity_ops_per_s"] > 100
     assert outcome.missing == of_the_window("its window holds the turns of the load generator, too")
     assert session.asked == [("begin", False), "end"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fedbench.errors import DeadlineExceeded, Overloaded, PeerLost, RemoteError
 from harness.workloads.openloop import Caller, arrivals_at, is_refusal
+from tests.fakes import virtual
 
 Answer = Callable[[int, Any], Awaitable[Any]]
 
@@ -105,11 +106,11 @@ async def test_calls_are_offered_until_the_time_is_up() -> None:
 
 
 async def test_an_answer_counts_as_late_by_the_intended_time_of_its_call() -> None:
-    made = caller(echo, late_s=0.05)
-    await made.begin(time.monotonic_ns() - 60_000_000)
+    made = caller(echo, late_s=5.0)
+    await made.begin(time.monotonic_ns() - 6_000_000_000)
     await made.begin(time.monotonic_ns())
     assert (made.in_time, made.late) == (1, 1)
-    assert made.intended.percentile(1.0) > 60e6 > 10 * made.latency.percentile(1.0)
+    assert made.intended.percentile(1.0) > 6e9 > 10 * made.latency.percentile(1.0)
 
 
 async def test_a_wrong_answer_fails_its_call_and_is_told() -> None:
@@ -160,9 +161,6 @@ def test_a_refusal_is_one_on_either_side() -> None:
     assert not is_refusal(OSError("no"))
 
 
-# The clock of a capacity is the real one: a stack that takes a known time is one that waits for so long.
-
-
 def each(takes_s: float) -> Answer:
     async def answer(number: int, payload: Any) -> Any:
         await asyncio.sleep(takes_s)
@@ -171,67 +169,63 @@ def each(takes_s: float) -> Answer:
     return answer
 
 
-@pytest.mark.slow
-async def test_the_capacity_is_what_so_many_callers_get_through() -> None:
+def test_the_capacity_is_what_so_many_callers_get_through() -> None:
     made = caller(each(0.01))
-    capacity = await made.capacity(5, 0.4)
+    capacity = virtual.run(made.capacity(5, 0.4))
     assert made._stack.most == 5
-    assert 200 < capacity.per_s <= 505  # five of 10 ms each
-    assert 0 <= capacity.spread_share < 0.5
+    assert capacity.per_s == pytest.approx(500, rel=0.05)  # five of 10 ms each
+    assert 0 <= capacity.spread_share < 0.05
     assert capacity.values().keys() == {"capacity_ops_per_s", "capacity_spread_share"}
 
 
-@pytest.mark.slow
-async def test_the_capacity_is_that_of_the_better_window_and_the_worse_one_is_told() -> None:
+def test_the_capacity_is_that_of_the_better_window_and_the_worse_one_is_told() -> None:
     """The first calls are slow, then half of a window warms up, one is fast, and one is half as fast."""
-    start_s = time.monotonic()
 
     async def answer(number: int, payload: Any) -> Any:
-        gone_s = time.monotonic() - start_s
+        gone_s = time.monotonic() - virtual.START_S
         await asyncio.sleep(0.05 if gone_s < 0.15 else 0.005 if gone_s < 0.45 else 0.01)
         return payload
 
-    capacity = await caller(answer).capacity(4, 0.3)
-    assert 550 < capacity.per_s <= 810  # four of 5 ms each
-    assert 0.35 < capacity.spread_share < 0.65
+    capacity = virtual.run(caller(answer).capacity(4, 0.3))
+    assert capacity.per_s == pytest.approx(800, rel=0.07)  # four of 5 ms each
+    assert capacity.spread_share == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.slow
-async def test_the_end_in_which_fewer_are_open_does_not_count() -> None:
+def test_the_end_in_which_fewer_are_open_does_not_count() -> None:
     async def answer(number: int, payload: Any) -> Any:
-        await asyncio.sleep(0.01 if number < 240 else 1.0)
+        await asyncio.sleep(0.01 if number < 180 else 1.0)
         return payload
 
-    assert (await caller(answer).capacity(4, 0.2)).per_s > 200  # 240 in 0.6 s, and the last four much later
+    capacity = virtual.run(caller(answer).capacity(4, 0.2))
+    assert capacity.per_s == pytest.approx(400, rel=0.05)  # not 184 in 1.45 s
 
 
-async def test_a_stack_too_slow_for_the_time_has_a_capacity_all_the_same() -> None:
-    capacity = await caller(each(0.05)).capacity(2, 0.01)
-    assert 10 < capacity.per_s <= 40
+def test_a_stack_too_slow_for_the_time_has_a_capacity_all_the_same() -> None:
+    capacity = virtual.run(caller(each(0.05)).capacity(2, 0.01))
+    assert capacity.per_s == pytest.approx(40, rel=0.05)
     assert capacity.values().keys() == {"capacity_ops_per_s"}  # two windows without an answer have no spread
 
 
-@pytest.mark.slow
-async def test_answers_that_come_many_at_once_are_no_rate_of_the_window_that_has_them() -> None:
+def test_answers_that_come_many_at_once_are_no_rate_of_the_window_that_has_them() -> None:
     """A poller that answers eight callers every 0.09 s does so once in each of two windows of 0.05 s."""
-    start_s = time.monotonic() - 0.06  # after 0.03 s, and after 0.12 s; the windows end after 0.075 and 0.125
 
     async def answer(number: int, payload: Any) -> Any:
-        await asyncio.sleep(0.09 - (time.monotonic() - start_s) % 0.09)
+        gone_s = time.monotonic() - virtual.START_S
+        await asyncio.sleep(0.09 - (gone_s + 0.06) % 0.09)  # at 0.03 s and at 0.12 s
         return payload
 
-    capacity = await caller(answer).capacity(8, 0.05)
-    assert 30 < capacity.per_s <= 130  # 24 in 0.21 s, not 8 in 0.05
+    capacity = virtual.run(caller(answer).capacity(8, 0.05))  # the windows end at 0.075 s and at 0.125 s
+    assert capacity.per_s == pytest.approx(24 / 0.21, rel=0.05)  # not 8 in 0.05 s
     assert capacity.spread_share is None
 
 
-async def test_a_capacity_of_nothing_is_an_error_that_says_why() -> None:
+def test_a_capacity_of_nothing_is_an_error_that_says_why() -> None:
     async def answer(number: int, payload: Any) -> Any:
         await asyncio.sleep(0.001)
         raise PeerLost("yaml_client_1", "it died")
 
     with pytest.raises(RuntimeError, match=r"no call was answered within 0\.025 s: .*PeerLost"):
-        await caller(answer).capacity(1, 0.01)
+        virtual.run(caller(answer).capacity(1, 0.01))
 
 
 def test_a_payload_that_cannot_tell_calls_apart_is_refused() -> None:
