@@ -32,6 +32,7 @@ MARGINS: dict[str, Margin] = {
     "benchmark_s": Margin(0.10, 20e-9),
     "floor_ratio": Margin(0.10, 0.05),
     "latency_hops": Margin(0.10, 0.1),
+    "cpu_floor_ratio": Margin(0.10, 0.05),
     "cpu_s_per_op": Margin(0.10, 3e-6),
     "cpu_cores": Margin(0.10, 0.002),
     "server_cpu_cores": Margin(0.10, 0.001),
@@ -49,7 +50,7 @@ MARGINS: dict[str, Margin] = {
 
 ALIKE = (
     ("floor_ratio", "latency_hops", "round_s", "latency_p50_s"),
-    ("cpu_s_per_op", "cpu_cores"),
+    ("cpu_floor_ratio", "cpu_s_per_op", "cpu_cores"),
     ("wakeups_per_op", "wakeups_per_client_per_s"),
     ("log_records_per_op", "log_records_per_s"),
 )

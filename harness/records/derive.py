@@ -74,6 +74,8 @@ class Outcome(msgspec.Struct, kw_only=True):
         wrong: What was wrong with the answers; anything here fails the cell.
         logged: Records counted by the root logger while measured.
         missing: Metrics that the cell does not measure, by name, and why.
+        floor_cpu_s: CPU time of a floor within the window, which is none of the operations'; None where there
+            is no such floor, or what it took is not known.
         pauses_ns: Garbage collections of the worker while measured, None where nobody looked.
     """
 
@@ -85,6 +87,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     wrong: list[str] = []
     logged: int = 0
     missing: dict[str, str] = {}
+    floor_cpu_s: float | None = None
     pauses_ns: list[int] | None = None
 
 
@@ -118,14 +121,7 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
         "log_bytes_per_s": _per(sampled.log_bytes, sampled.elapsed_s),
     }
     if outcome.operations:
-        metrics |= {
-            "cpu_s_per_op": sampled.cpu_s / outcome.operations,
-            "ops_per_s": _per(outcome.operations, sampled.elapsed_s),
-            "wakeups_per_op": sampled.wakeups / outcome.operations,
-            "log_records_per_op": sampled.log_records / outcome.operations,
-            "log_warnings_per_op": sampled.log_warnings / outcome.operations,
-            "logger_records_per_op": outcome.logged / outcome.operations,
-        }
+        metrics |= _per_operation(sampled, outcome)
     if outcome.clients:
         metrics["wakeups_per_client_per_s"] = _per(sampled.wakeups / outcome.clients, sampled.elapsed_s)
     if sampled.memory_peak_bytes is not None:
@@ -146,6 +142,21 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     if unknown:
         raise ValueError(f"unknown metrics {sorted(unknown)}: add them to harness.records.metrics")
     return metrics
+
+
+def _per_operation(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
+    cpu_s = (sampled.cpu_s - (outcome.floor_cpu_s or 0.0)) / outcome.operations
+    ratio = {}
+    if outcome.floor_cpu_s and "floor_s" in outcome.values:
+        ratio = {"cpu_floor_ratio": cpu_s / outcome.values["floor_s"]}
+    return ratio | {
+        "cpu_s_per_op": cpu_s,
+        "ops_per_s": _per(outcome.operations, sampled.elapsed_s),
+        "wakeups_per_op": sampled.wakeups / outcome.operations,
+        "log_records_per_op": sampled.log_records / outcome.operations,
+        "log_warnings_per_op": sampled.log_warnings / outcome.operations,
+        "logger_records_per_op": outcome.logged / outcome.operations,
+    }
 
 
 def _per(amount: float, elapsed_s: float) -> float | None:

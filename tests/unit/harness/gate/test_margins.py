@@ -49,6 +49,7 @@ def test_of_metrics_that_say_the_same_one_is_compared() -> None:
     assert telling({"latency_p50_s", "round_s", "latency_p99_s"}) == ["latency_p99_s", "round_s"]
     both = {"latency_p50_s", "round_s", "latency_p99_s", "floor_ratio", "cpu_cores", "cpu_s_per_op"}
     assert telling(both) == ["latency_p99_s", "floor_ratio", "cpu_s_per_op"]
+    assert telling({"cpu_s_per_op", "cpu_floor_ratio"}) == ["cpu_floor_ratio"]
     assert telling({"memory_peak_bytes", "round_s", "log_records_per_op"}) == [
         "memory_peak_bytes",
         "log_records_per_op",

@@ -51,6 +51,21 @@ def test_without_operations_clients_and_memory_their_metrics_are_not_claimed() -
     )
 
 
+def test_what_a_floor_took_is_none_of_the_operations() -> None:
+    outcome = Outcome(operations=10, floor_cpu_s=0.4, values={"floor_s": 0.02})
+    metrics = derive(Sampled(elapsed_s=2.0, cpu_s=1.0), outcome)
+    assert metrics["cpu_s_per_op"] == pytest.approx(0.06)
+    assert metrics["cpu_floor_ratio"] == pytest.approx(3.0)
+
+
+def test_without_a_floor_that_was_timed_cpu_is_no_multiple_of_one() -> None:
+    for outcome in (
+        Outcome(operations=10, floor_cpu_s=0.4),
+        Outcome(operations=10, values={"floor_s": 0.02}),
+    ):
+        assert "cpu_floor_ratio" not in derive(Sampled(elapsed_s=2.0, cpu_s=1.0), outcome)
+
+
 def test_memory_of_zero_bytes_is_a_value() -> None:
     assert derive(Sampled(elapsed_s=1.0, memory_peak_bytes=0), Outcome())["memory_peak_bytes"] == 0.0
 
@@ -195,6 +210,7 @@ def test_every_known_metric_can_be_derived() -> None:
             clients=1,
             histograms={name: histogram([1] * 100) for name in names},
             values=dict.fromkeys(REPORTED, 1.0),
+            floor_cpu_s=0.1,
             pauses_ns=[],
         )
         found |= derive(sampled, outcome).keys()

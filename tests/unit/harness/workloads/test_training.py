@@ -137,6 +137,19 @@ async def test_warm_rounds_are_timed_from_end_to_end_beside_their_floor(stack, d
     assert outcome.values["clients"] == 2.0
 
 
+async def test_beats_between_rounds_are_all_taken_from_the_cpu_time(drive, timed) -> None:
+    """The window holds those of the warm-up, too; the ratio does not."""
+    stack = FederationStack("push", "memory", {})
+    params = {"clients": 2, "rounds": 6, "warmup": 2, "model_bytes": 64, "floor": "beat"}
+    outcome = await drive("fedavg_round", stack, **params)
+    assert (outcome.histograms["latency"]["count"], timed) == (4, [4])
+    assert (
+        outcome.floor_cpu_s > 3 * outcome.values["floor_s"]
+    )  # six of them, and a median that is one of four
+    assert "wakeups_per_op" not in outcome.missing
+    assert "cpu_cores" in outcome.missing
+
+
 async def test_the_first_round_has_no_end_before_it(stack, drive) -> None:
     outcome = await drive("fedavg_round", stack, clients=2, rounds=1)
     assert "latency" not in outcome.histograms

@@ -128,6 +128,15 @@ async def test_a_warm_broadcast_is_timed_beside_a_copy(drive, timed, mode: str, 
     assert outcome.missing == of_the_window("its window holds the floor, too")
 
 
+async def test_beats_between_broadcasts_are_told_apart_from_them(drive, timed) -> None:
+    params = {"clients": 2, "model_bytes": 4096, "operations": 4, "warmup": 2, "floor": "beat"}
+    outcome = await drive("broadcast", FederationStack("push", "memory", {}), **params)
+    assert (outcome.operations, outcome.wrong, timed) == (4, [], [4])
+    assert 2 * outcome.values["floor_s"] < outcome.floor_cpu_s
+    assert "ops_per_s" in outcome.missing
+    assert "cpu_s_per_op" not in outcome.missing
+
+
 async def test_what_is_placed_lies_where_the_server_keeps_its_models() -> None:
     stack = FederationStack("push", "process", {})
     await stack.start(FederationSpec(1, f"{LEARNERS}:EchoLearner"))
@@ -165,7 +174,7 @@ def test_a_crowd_takes_longer_to_come() -> None:
     [
         (
             {"floor": "udp"},
-            "unknown floor 'udp': use one of memcpy, two_threads, ws_broadcast, tcp",
+            "unknown floor 'udp': use one of memcpy, two_threads, beat, ws_broadcast, tcp",
         ),
         ({"floor": "tcp", "clients": 2}, "the floor 'tcp' is one of a single client, not of 2"),
     ],
