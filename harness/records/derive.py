@@ -74,8 +74,8 @@ class Outcome(msgspec.Struct, kw_only=True):
         wrong: What was wrong with the answers; anything here fails the cell.
         logged: Records counted by the root logger while measured.
         missing: Metrics that the cell does not measure, by name, and why.
-        floor_cpu_s: CPU time of a floor within the window, which is none of the operations'; None where there
-            is no such floor, or what it took is not known.
+        floor_cpu_s: CPU time of a floor that lies within the window, once for each operation, and is none of
+            theirs; None where there is no such floor, or what it took is not known.
         pauses_ns: Garbage collections of the worker while measured, None where nobody looked.
     """
 
@@ -145,12 +145,10 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
 
 
 def _per_operation(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
-    cpu_s = (sampled.cpu_s - (outcome.floor_cpu_s or 0.0)) / outcome.operations
-    ratio = {}
-    if outcome.floor_cpu_s and "floor_s" in outcome.values:
-        ratio = {"cpu_floor_ratio": cpu_s / outcome.values["floor_s"]}
-    return ratio | {
-        "cpu_s_per_op": cpu_s,
+    floor_s = outcome.floor_cpu_s or 0.0
+    cpu_s = sampled.cpu_s - floor_s
+    return ({"cpu_floor_ratio": cpu_s / floor_s} if floor_s else {}) | {
+        "cpu_s_per_op": cpu_s / outcome.operations,
         "ops_per_s": _per(outcome.operations, sampled.elapsed_s),
         "wakeups_per_op": sampled.wakeups / outcome.operations,
         "log_records_per_op": sampled.log_records / outcome.operations,

@@ -68,7 +68,7 @@ METRICS: dict[str, Metric] = {
     "floor_s": Metric("s", "lower", "median of the floor timed beside the operation"),
     "floor_ratio": Metric("times", "lower", "median latency as a multiple of that floor"),
     "cpu_floor_ratio": Metric(
-        "times", "lower", "CPU time of all processes per operation as a multiple of that floor"
+        "times", "lower", "CPU time of the operations as a multiple of that of the floor between them"
     ),
     "payload_bytes_per_s": Metric("B/s", "higher", "bytes of models per second of the median operation"),
     "spread_p50_s": Metric("s", "lower", "median time between the first and the last client of a burst"),

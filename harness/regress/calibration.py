@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.regress.runs import StoredRun
 
 CALIBRATIONS = Path("results") / "calibrations"
-VERSION = 3
+VERSION = 4
 STORED_BLOCKS = 20
 """Blocks of the stored runs that are drawn."""
 

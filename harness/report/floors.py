@@ -27,7 +27,7 @@ _COLUMNS: tuple[tuple[str, Role], ...] = (
 def against_floors(run: RunRecord) -> list[Section]:
     """Return one section with a row for each cell that timed a floor beside its operations; none without."""
     beside = [cell for cell in by_arm(run.cells) if _value(cell, "floor_ratio") is not None]
-    cells = [cell for cell in beside if cell.params.get("floor") != "beat"]  # that is no least of anything
+    cells = [cell for cell in beside if cell.params.get("floor") != "pace"]  # that is no least of anything
     if not cells:
         return []
     text = (

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 CHUNK_VALUES = 1 << 18
 THREADS = 2
-BEAT_STEPS = 1500
-BEAT_S = 1e-4
-"""About how long a beat takes."""
+PACE = "pace"
+"""Name of the one that is no floor, and whose CPU time is known."""
+PACE_STEPS = 1500
+PACE_S = 1e-4
+"""About how long that takes."""
 
 
 class Beside(ABC):
@@ -134,7 +136,7 @@ class TwoThreads(Beside):
         np.divide(self._sum[start:stop], self._clients, out=self._sum[start:stop])
 
 
-class Beat(Beside):
+class Pace(Beside):
     """A bit of the interpreter's work, always the same: how fast this process computes at the moment.
 
     It waits for nothing and is timed by the CPU time of its thread, so that what it takes from the window
@@ -146,7 +148,7 @@ class Beat(Beside):
     @classmethod
     def expected_s(cls, model_bytes: int, clients: int) -> float:
         """Return about how long it takes once, in seconds."""
-        return BEAT_S
+        return PACE_S
 
     def time(self) -> int:
         """Do it once and return the CPU time that took in ns."""
@@ -157,29 +159,29 @@ class Beat(Beside):
     def work(self) -> None:
         """Read and write a small dictionary."""
         counts: dict[int, int] = {}
-        for number in range(BEAT_STEPS):
+        for number in range(PACE_STEPS):
             counts[number & 15] = counts.get(number & 7, 0) + number
 
 
 FLOORS: dict[str, type[Beside]] = {
     "memcpy": Memcpy,
     "two_threads": TwoThreads,
-    "beat": Beat,
+    PACE: Pace,
 }
 
 
-def not_beside(name: str) -> dict[str, str]:
+def spoilt_by(name: str) -> dict[str, str]:
     """Return the metrics of the window that a floor within it spoils, and why; none for no floor.
 
-    Of a beat what it takes is known, so that the operations' CPU time and wake-ups can be told all the same.
+    What the pace takes is known, so that the operations' CPU time and wake-ups can be told all the same.
     """
     spoilt = of_the_window(FLOOR_WITHIN) if name else {}
-    return {metric: why for metric, why in spoilt.items() if name != "beat" or not metric.endswith("_per_op")}
+    return {metric: why for metric, why in spoilt.items() if name != PACE or not metric.endswith("_per_op")}
 
 
-def beaten_s(name: str, times_ns: Sequence[int]) -> float | None:
+def floor_cpu_s(name: str, times_ns: Sequence[int]) -> float | None:
     """Return the CPU time in s that a floor took from its window, None where that is not known."""
-    return sum(times_ns) / 1e9 if name == "beat" else None
+    return sum(times_ns) / 1e9 if name == PACE else None
 
 
 def against_floor(times_ns: Sequence[int], latency: Histogram) -> dict[str, float]:

@@ -12,7 +12,7 @@ from harness.stacks.base import FederationSpec, Stack
 from harness.stats.histogram import Histogram
 from harness.workloads.barrier import barrier
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, digest, running
-from harness.workloads.beside import against_floor, beaten_s, beside_s, create_beside, not_beside
+from harness.workloads.beside import against_floor, beside_s, create_beside, floor_cpu_s, spoilt_by
 from harness.workloads.learners import DraftLearner
 
 if TYPE_CHECKING:
@@ -51,17 +51,15 @@ class FedAvgRound(Workload):
         clients, rounds = self.params["clients"], self.params["rounds"]
         beside = create_beside(self.params["floor"], self.params["model_bytes"], clients)
         latency, floor_ns = Histogram(), []
-        resumed_ns = uncounted = 0
+        resumed_ns, unmeasured = 0, max(self.params["warmup"], 1)
 
         def after(record: RoundRecord) -> None:
-            nonlocal resumed_ns, uncounted
+            nonlocal resumed_ns
             now_ns = time.perf_counter_ns()
-            counts = record.number > max(self.params["warmup"], 1)
-            if counts:
+            if record.number > unmeasured:
                 latency.record(now_ns - resumed_ns)
             if beside is not None:
                 floor_ns.append(beside.time())
-                uncounted += not counts
             resumed_ns = time.perf_counter_ns()
 
         spec = FederationSpec(
@@ -77,12 +75,12 @@ class FedAvgRound(Workload):
         outcome = _outcome(history, clients, wrong)
         outcome.values |= _phases(history)
         outcome.values["clients"] = float(min(len(record.arrived) for record in history.rounds))
-        outcome.missing = not_beside(self.params["floor"])
-        outcome.floor_cpu_s = beaten_s(self.params["floor"], floor_ns)
+        outcome.missing = spoilt_by(self.params["floor"])
+        outcome.floor_cpu_s = floor_cpu_s(self.params["floor"], floor_ns)
         if latency.count:
             outcome.histograms["latency"] = latency.to_dict()
             outcome.values["round_client_s"] = latency.percentile(0.5) / 1e9 / clients
-            outcome.values |= against_floor(floor_ns[uncounted:], latency)
+            outcome.values |= against_floor(floor_ns[unmeasured:], latency)
         return outcome
 
 

@@ -12,7 +12,7 @@ from fedbench.tensors.model import ModelState
 from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.workloads.base import CROWD_CLIENT_S, LEARNERS, SETUP_S, Session, Workload, failures, running
-from harness.workloads.beside import against_floor, beaten_s, not_beside
+from harness.workloads.beside import against_floor, floor_cpu_s, spoilt_by
 from harness.workloads.beside_process import open_transfers, transfers_s
 from harness.workloads.repeating import Once, Repeated, repeated
 
@@ -75,8 +75,8 @@ class Broadcast(Workload):
             done = await repeated(once, self.params, session.measured())
             for client in range(clients):
                 wrong += await (_misapplied if watched else _unheld)(stack, client, done.last)
-        outcome = _outcome(done, clients, not_beside(self.params["floor"]), wrong)
-        outcome.floor_cpu_s = beaten_s(self.params["floor"], done.floor_ns)
+        outcome = _outcome(done, clients, spoilt_by(self.params["floor"]), wrong)
+        outcome.floor_cpu_s = floor_cpu_s(self.params["floor"], done.floor_ns)
         return outcome
 
     async def _broadcast(self, stack: Stack, transfers: Timed, wrong: list[str], version: int) -> Once:

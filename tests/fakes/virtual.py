@@ -1,4 +1,4 @@
-"""Time that passes only while an event loop waits: what is slept for takes as long as it says, at once."""
+"""Time that passes by the turns of an event loop: what is slept for takes as long as it says, at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TURN_NS = 50_000
 
 
 class _Clock(selectors.DefaultSelector):
-    """A selector that has its time pass in place of waiting. What comes from threads comes as it does."""
+    """A selector that has its time pass in place of waiting, whatever a thread or socket is about to do."""
 
     def __init__(self) -> None:
         super().__init__()

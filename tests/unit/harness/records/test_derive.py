@@ -52,17 +52,15 @@ def test_without_operations_clients_and_memory_their_metrics_are_not_claimed() -
 
 
 def test_what_a_floor_took_is_none_of_the_operations() -> None:
-    outcome = Outcome(operations=10, floor_cpu_s=0.4, values={"floor_s": 0.02})
+    outcome = Outcome(operations=10, floor_cpu_s=0.4)
     metrics = derive(Sampled(elapsed_s=2.0, cpu_s=1.0), outcome)
     assert metrics["cpu_s_per_op"] == pytest.approx(0.06)
-    assert metrics["cpu_floor_ratio"] == pytest.approx(3.0)
+    assert metrics["cpu_floor_ratio"] == pytest.approx(1.5)
 
 
-def test_without_a_floor_that_was_timed_cpu_is_no_multiple_of_one() -> None:
-    for outcome in (
-        Outcome(operations=10, floor_cpu_s=0.4),
-        Outcome(operations=10, values={"floor_s": 0.02}),
-    ):
+def test_where_it_is_not_known_what_a_floor_took_cpu_is_no_multiple_of_it() -> None:
+    for floor_cpu_s in (None, 0.0):
+        outcome = Outcome(operations=10, floor_cpu_s=floor_cpu_s, values={"floor_s": 0.02})
         assert "cpu_floor_ratio" not in derive(Sampled(elapsed_s=2.0, cpu_s=1.0), outcome)
 
 

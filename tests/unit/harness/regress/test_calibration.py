@@ -41,7 +41,7 @@ def test_it_is_kept_by_class_of_machines(calibration, tmp_path):
     assert keep(calibration, tmp_path) == path
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 4}'])
 def test_one_that_is_damaged_is_named_with_the_remedy(calibration, tmp_path, text):
     keep(calibration, tmp_path).write_text(text)
     with pytest.raises(ConfigError, match=r"cannot be used: .*remove it, or run `fedbench aa --fresh`"):

@@ -25,7 +25,7 @@ def cell(workload: str, params: dict[str, object], **values: float) -> CellRecor
     )  # fmt: skip
 
 
-def test_each_cell_with_a_floor_has_a_row_and_a_beat_is_none() -> None:
+def test_each_cell_with_a_floor_has_a_row_and_the_pace_is_none() -> None:
     bulk = cell(
         "broadcast_bulk",
         {"clients": 4, "model_bytes": 100_000_000, "floor": "memcpy"},
@@ -35,8 +35,8 @@ def test_each_cell_with_a_floor_has_a_row_and_a_beat_is_none() -> None:
     )
     call = cell("rpc_one", {"clients": 1}, latency_p50_s=1e-4, floor_s=8e-5, floor_ratio=1.3)
     bare = cell("round", {"clients": 20}, latency_p50_s=1e-4)
-    beaten = cell("round", {"clients": 20, "floor": "beat"}, latency_p50_s=3e-4, floor_s=1e-4, floor_ratio=3)
-    run = msgspec.structs.replace(fake_run(), cells=[call, bare, beaten, bulk])
+    paced = cell("round", {"clients": 20, "floor": "pace"}, latency_p50_s=3e-4, floor_s=1e-4, floor_ratio=3)
+    run = msgspec.structs.replace(fake_run(), cells=[call, bare, paced, bulk])
     (section,) = against_floors(run)
     rows = section.parts[1].rows
     assert [" | ".join(row).replace(TIMES, "x") for row in rows] == [

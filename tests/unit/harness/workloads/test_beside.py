@@ -9,15 +9,15 @@ import pytest
 
 from harness.stats.histogram import Histogram
 from harness.workloads.beside import (
-    Beat,
     Beside,
     Memcpy,
+    Pace,
     TwoThreads,
     against_floor,
-    beaten_s,
     beside_s,
     create_beside,
-    not_beside,
+    floor_cpu_s,
+    spoilt_by,
 )
 
 
@@ -45,8 +45,8 @@ def test_every_work_is_timed_and_the_first_is_warm(kind: type[Beside]) -> None:
     assert floor.works == 3
 
 
-def test_a_beat_is_timed_by_its_own_cpu_and_nothing_else() -> None:
-    class Waiting(Beat):
+def test_the_pace_is_timed_by_its_own_cpu_and_nothing_else() -> None:
+    class Waiting(Pace):
         def work(self) -> None:
             time.sleep(0.05)  # what the machine may do to it
             super().work()
@@ -54,18 +54,18 @@ def test_a_beat_is_timed_by_its_own_cpu_and_nothing_else() -> None:
     assert 0 < Waiting(4096, 2).time() < 40_000_000
 
 
-def test_a_beat_is_always_the_same_work_however_large_the_model() -> None:
-    few, many = Beat(64, 1), Beat(1 << 24, 100)
+def test_the_pace_is_always_the_same_work_however_large_the_model() -> None:
+    few, many = Pace(64, 1), Pace(1 << 24, 100)
     assert 0.2 < min(few.time() for _ in range(20)) / min(many.time() for _ in range(20)) < 5
 
 
-def test_a_floor_spoils_its_window_but_for_what_is_known_of_a_beat() -> None:
-    assert not_beside("") == {}
-    assert {"cpu_s_per_op", "wakeups_per_op", "ops_per_s"} < not_beside("memcpy").keys()
-    spared = not_beside("memcpy").keys() - not_beside("beat").keys()
+def test_a_floor_spoils_its_window_but_for_what_is_known_of_the_pace() -> None:
+    assert spoilt_by("") == {}
+    assert {"cpu_s_per_op", "wakeups_per_op", "ops_per_s"} < spoilt_by("memcpy").keys()
+    spared = spoilt_by("memcpy").keys() - spoilt_by("pace").keys()
     assert spared == {"cpu_s_per_op", "wakeups_per_op"}
-    assert beaten_s("beat", [1_000_000, 2_000_000]) == pytest.approx(0.003)
-    assert beaten_s("memcpy", [1_000_000]) is None
+    assert floor_cpu_s("pace", [1_000_000, 2_000_000]) == pytest.approx(0.003)
+    assert floor_cpu_s("memcpy", [1_000_000]) is None
 
 
 def test_a_floor_that_was_never_timed_makes_no_ratio() -> None:
@@ -93,7 +93,7 @@ def test_the_ratio_is_of_medians() -> None:
 def test_a_floor_is_made_by_its_name() -> None:
     assert create_beside("", 4096, 1) is None
     assert isinstance(create_beside("memcpy", 4096, 1), Memcpy)
-    with pytest.raises(ValueError, match="unknown floor 'memcopy': use one of memcpy, two_threads, beat"):
+    with pytest.raises(ValueError, match="unknown floor 'memcopy': use one of memcpy, two_threads, pace"):
         create_beside("memcopy", 4096, 1)
 
 
@@ -101,4 +101,4 @@ def test_the_time_of_a_floor_grows_with_its_work() -> None:
     assert beside_s("", 100_000_000, 4, 10) == 0.0
     assert beside_s("memcpy", 100_000_000, 4, 10) == pytest.approx(0.11)
     assert beside_s("two_threads", 100_000_000, 4, 10) == pytest.approx(1.32)
-    assert beside_s("beat", 100_000_000, 4, 10) == pytest.approx(0.0011)
+    assert beside_s("pace", 100_000_000, 4, 10) == pytest.approx(0.0011)

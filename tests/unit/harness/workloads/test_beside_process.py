@@ -35,7 +35,7 @@ def test_what_is_no_floor_is_refused_with_those_there_are() -> None:
     with pytest.raises(ValueError, match="unknown floor 'pipe': use one of queue, ws_echo"):
         open_trips("pipe")
     with pytest.raises(
-        ValueError, match="unknown floor 'queue': use one of memcpy, two_threads, beat, ws_broad"
+        ValueError, match="unknown floor 'queue': use one of memcpy, two_threads, pace, ws_broad"
     ):
         open_transfers("queue", 4096, 1)
     with pytest.raises(ValueError, match="the floor 'tcp' is one of a single client, not of 3"):

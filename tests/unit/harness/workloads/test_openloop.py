@@ -219,6 +219,12 @@ def test_answers_that_come_many_at_once_are_no_rate_of_the_window_that_has_them(
     assert capacity.spread_share is None
 
 
+@pytest.mark.parametrize(("rounds", "told"), [(9, False), (11, True)])
+def test_ten_answers_of_each_caller_make_a_window_tell(rounds: int, told: bool) -> None:
+    capacity = virtual.run(caller(each(0.1 / rounds)).capacity(4, 0.1))
+    assert (capacity.spread_share is not None) is told
+
+
 def test_a_capacity_of_nothing_is_an_error_that_says_why() -> None:
     async def answer(number: int, payload: Any) -> Any:
         await asyncio.sleep(0.001)

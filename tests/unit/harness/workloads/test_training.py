@@ -6,6 +6,7 @@ import pytest
 from fedbench.values import History, RoundRecord
 from harness.records.derive import of_the_window
 from harness.stacks.federation import FederationStack
+from harness.workloads.beside import Pace
 from harness.workloads.registry import create_workload
 
 pytestmark = pytest.mark.slow
@@ -137,15 +138,14 @@ async def test_warm_rounds_are_timed_from_end_to_end_beside_their_floor(stack, d
     assert outcome.values["clients"] == 2.0
 
 
-async def test_beats_between_rounds_are_all_taken_from_the_cpu_time(drive, timed) -> None:
+async def test_what_the_pace_takes_between_rounds_is_known(drive, timed, monkeypatch) -> None:
     """The window holds those of the warm-up, too; the ratio does not."""
+    monkeypatch.setattr(Pace, "time", lambda _: 1_000_000)
     stack = FederationStack("push", "memory", {})
-    params = {"clients": 2, "rounds": 6, "warmup": 2, "model_bytes": 64, "floor": "beat"}
+    params = {"clients": 2, "rounds": 6, "warmup": 2, "model_bytes": 64, "floor": "pace"}
     outcome = await drive("fedavg_round", stack, **params)
     assert (outcome.histograms["latency"]["count"], timed) == (4, [4])
-    assert (
-        outcome.floor_cpu_s > 3 * outcome.values["floor_s"]
-    )  # six of them, and a median that is one of four
+    assert outcome.floor_cpu_s == pytest.approx(0.006)
     assert "wakeups_per_op" not in outcome.missing
     assert "cpu_cores" in outcome.missing
 

@@ -10,6 +10,7 @@ from harness.stacks.base import FederationSpec
 from harness.stacks.federation import FederationStack
 from harness.stats.histogram import Histogram
 from harness.workloads.base import LEARNERS
+from harness.workloads.beside import Pace
 from harness.workloads.registry import create_workload
 
 pytestmark = pytest.mark.slow
@@ -128,11 +129,13 @@ async def test_a_warm_broadcast_is_timed_beside_a_copy(drive, timed, mode: str, 
     assert outcome.missing == of_the_window("its window holds the floor, too")
 
 
-async def test_beats_between_broadcasts_are_told_apart_from_them(drive, timed) -> None:
-    params = {"clients": 2, "model_bytes": 4096, "operations": 4, "warmup": 2, "floor": "beat"}
+async def test_what_the_pace_takes_between_broadcasts_is_known(drive, timed, monkeypatch) -> None:
+    """The window holds none of those of the warm-up."""
+    monkeypatch.setattr(Pace, "time", lambda _: 1_000_000)
+    params = {"clients": 2, "model_bytes": 4096, "operations": 4, "warmup": 2, "floor": "pace"}
     outcome = await drive("broadcast", FederationStack("push", "memory", {}), **params)
     assert (outcome.operations, outcome.wrong, timed) == (4, [], [4])
-    assert 2 * outcome.values["floor_s"] < outcome.floor_cpu_s
+    assert outcome.floor_cpu_s == pytest.approx(0.004)
     assert "ops_per_s" in outcome.missing
     assert "cpu_s_per_op" not in outcome.missing
 
@@ -174,7 +177,7 @@ def test_a_crowd_takes_longer_to_come() -> None:
     [
         (
             {"floor": "udp"},
-            "unknown floor 'udp': use one of memcpy, two_threads, beat, ws_broadcast, tcp",
+            "unknown floor 'udp': use one of memcpy, two_threads, pace, ws_broadcast, tcp",
         ),
         ({"floor": "tcp", "clients": 2}, "the floor 'tcp' is one of a single client, not of 2"),
     ],
