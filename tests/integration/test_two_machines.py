@@ -23,7 +23,7 @@ SERVER, CLIENTS = "10.77.0.1", ("yaml_client_1", "yaml_client_2")
 PORT = 8443
 STEPPER, VALUES = "tests.fakes.fleet:Stepper", 1_000_000
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 
 def ip(*words: str) -> None:

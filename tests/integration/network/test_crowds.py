@@ -25,6 +25,7 @@ clients: {{count: {clients}, learner: {{type: "tests.fakes.fleet:Stepper"}}}}
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.timeout(40)
 async def test_a_hundred_and_fifty_transports_of_one_process_reach_the_server_and_answer(make_town):
     town = await make_town(clients=CROWD, trainer={"quorum": 1.0})
     assert len(town.clients) == CROWD
@@ -71,6 +72,7 @@ class Returning:
                 await asyncio.sleep(backoff.delay_s())
 
 
+@pytest.mark.timeout(60)
 async def test_two_hundred_clients_notice_that_their_server_was_killed_and_register_at_the_next(tmp_path):
     port = free_port()
     clients = []
@@ -93,6 +95,7 @@ async def test_two_hundred_clients_notice_that_their_server_was_killed_and_regis
         await asyncio.gather(*(client.client.stop() for client in clients))
 
 
+@pytest.mark.timeout(40)
 async def test_who_comes_beyond_the_descriptors_of_the_server_is_told_to_come_later(tmp_path):
     port = free_port()
     strangers, admitted, refused = [], [], []

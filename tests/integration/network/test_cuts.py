@@ -28,6 +28,7 @@ async def proxy():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(60)
 async def test_a_round_of_100_mb_models_whose_link_is_cut_in_both_directions(proxy, make_town):
     window = {"resume_window_s": 10.0}
     town = await make_town(clients=1, args={"values": VALUES}, trainer={"deadline_s": 20.0}, **window)
@@ -77,7 +78,7 @@ class Stunned(Stepper):
 
     async def train(self, model, round_info):
         if self.client.index == 1:
-            time.sleep(1.5)
+            time.sleep(1.5)  # the fault itself
         return super().train(model, round_info)
 
 
@@ -101,7 +102,7 @@ async def test_a_client_that_blocks_its_loop_for_five_heartbeats_holds_up_nobody
         (record,) = (await running).rounds
         assert len(record.arrived) == 3
         assert record.round_s > 1.5
-        assert max(times_s) < 1.2
+        assert max(times_s) < 0.9
         peers = federation.nodes.side.comm.get_connection_status()["peers"]
         assert {peer["epoch"] for peer in peers.values()} == {1}
 
@@ -151,7 +152,7 @@ async def test_a_peer_that_neither_reads_nor_speaks_is_cut_and_lost(make_town):
     receipts = [(await transport.push(SERVER, [BAD], model))[BAD] for _ in range(4)]
     began_s = asyncio.get_running_loop().time()
     assert type(await town.end_of()) is PeerLost
-    assert asyncio.get_running_loop().time() - began_s < 5
+    assert asyncio.get_running_loop().time() - began_s < 0.2 * 1.5 + 0.2 + 0.5
     for receipt in receipts:
         with pytest.raises(PeerLost):
             await within(receipt.delivered)

@@ -13,6 +13,8 @@ from tests.fakes.stranger import BEAT, TOLD, frame, message
 from tests.integration.network.conftest import BAD, SERVER, WINDOW_S, until, within
 
 HEARTBEAT_S = 0.6
+STALL_S = 0.5
+"""What a shared machine may be held up by; ``test_liveness`` holds the time itself to a fake clock."""
 
 
 async def answered(impostor):
@@ -30,7 +32,7 @@ async def test_links_stay_whatever_heartbeat_the_clients_are_configured_with(mak
     town = await make_town(
         lambda client_id: joining.get(client_id, {}), heartbeat_s=HEARTBEAT_S, resume_window_s=5.0
     )
-    await asyncio.sleep(4 * HEARTBEAT_S)  # through which no link may be cut
+    await asyncio.sleep(4 * HEARTBEAT_S)  # of real sockets, through which no link may be cut
     assert "is cut" not in caplog.text
     assert "has no link" not in caplog.text
     assert not town.ended
@@ -66,7 +68,7 @@ async def test_a_client_that_answers_stays_and_one_that_stops_is_noticed_in_time
         assert "is cut" not in caplog.text
     await within(impostor.cut())
     silent_s = asyncio.get_running_loop().time() - last_s
-    assert 0.7 * HEARTBEAT_S <= silent_s <= 3 * HEARTBEAT_S
+    assert 0.7 * HEARTBEAT_S <= silent_s <= 1.5 * HEARTBEAT_S + STALL_S
     assert f"the link to {BAD} is cut: nothing came for" in caplog.text
     error = await town.end_of()
     assert (type(error), str(error)) == (PeerLost, f"lost {BAD}: no link for {WINDOW_S} s")
@@ -86,7 +88,7 @@ async def test_a_line_that_falls_silent_is_noticed_in_time_on_both_sides(make_to
         proxy.silent = True
         began_s = asyncio.get_running_loop().time()
         await until(lambda: all(f"{one} has no link to" in caplog.text for one in (SERVER, BAD)))
-        assert asyncio.get_running_loop().time() - began_s < 3 * HEARTBEAT_S
+        assert asyncio.get_running_loop().time() - began_s < 1.5 * HEARTBEAT_S + STALL_S
         proxy.silent = False
         assert (await town.round()).arrived == tuple(town.ids)
         await town.clients.pop(BAD).stop()
@@ -101,7 +103,7 @@ async def test_a_server_that_beats_no_more_is_noticed_in_time_and_returned_to(ma
     began_s = asyncio.get_running_loop().time()
     town.federation.nodes.transport._pacemaker.close()
     await until(lambda: caplog.text.count(f"the link to {SERVER} is cut") == len(town.ids))
-    assert asyncio.get_running_loop().time() - began_s < 3 * HEARTBEAT_S
+    assert asyncio.get_running_loop().time() - began_s < 1.5 * HEARTBEAT_S + STALL_S
     assert (await town.round()).arrived == tuple(town.ids)
     await asyncio.sleep(3 * HEARTBEAT_S)  # for what must not come
     assert caplog.text.count("is cut") == len(town.ids)

@@ -19,7 +19,7 @@ server:
 clients: {{count: 2, learner: {{type: "tests.fakes.fleet:Stepper"}}}}
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(40)]
 
 
 @pytest.fixture

@@ -105,5 +105,5 @@ def test_an_undisturbed_run_prints_its_model_and_nothing_else(serve):
     server, pids = serve(0)
     output, errors = server.communicate(timeout=30)
     assert (output, errors) == ("2.0\n", "")
-    assert gone_within(pids, 2.0)
+    assert gone_within(pids, 0.1)
     assert segments_of(server.pid, *pids) == []

@@ -10,6 +10,7 @@ from fedbench.messages import Kind, Message
 from fedbench.polling.client import ERROR, PollingClient
 from fedbench.polling.mailbox import Mailboxes
 from fedbench.values import ClientInfo
+from tests.fakes.federations import until
 
 CLIENT = "yaml_client_1"
 
@@ -152,9 +153,8 @@ async def test_every_look_that_finds_nothing_leaves_a_warning_if_asked_to(build,
     def warned():
         return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
 
-    async with running(build, replace(quiet, warn_on_timeout=True)), asyncio.timeout(10):
-        while len(warned()) < 3:
-            await asyncio.sleep(0.01)
+    async with running(build, replace(quiet, warn_on_timeout=True)):
+        await until(lambda: len(warned()) >= 3)
     warnings = warned()
     for server, warning in zip(quiet.server_ids * 2, warnings, strict=False):
         assert warning == f"receive timed out: {CLIENT} found nothing from {server} within 0.002 s"

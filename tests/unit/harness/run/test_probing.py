@@ -1,3 +1,4 @@
+import gc
 import sys
 import threading
 import time
@@ -190,15 +191,19 @@ def test_a_child_that_is_gone_cannot_be_measured(probing: Probing, child: Child)
 
 
 def test_what_probing_takes_is_summed_over_all_windows(probing: Probing) -> None:
-    for _ in range(3):
-        probing.begin(memory=True)
-        time.sleep(0.12)
-        probing.end()
+    gc.disable()  # a collection of all that the tests have left is no cost of probing
+    try:
+        for _ in range(3):
+            probing.begin(memory=True)
+            time.sleep(0.12)
+            probing.end()
+    finally:
+        gc.enable()
     probing.begin(memory=False)
     probing.end()
     sampled = probing.take()
     assert 0.36 <= sampled.probe_s < 5.0
-    assert 0 < sampled.probe_cpu_s < 0.5 * sampled.probe_s
+    assert 0 < sampled.probe_cpu_s < 0.1 * sampled.probe_s
 
 
 def test_whatever_the_measuring_process_does_in_a_window_is_the_cost_of_probing(probing: Probing) -> None:

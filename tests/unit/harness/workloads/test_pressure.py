@@ -74,7 +74,7 @@ async def test_a_late_answer_comes_and_the_others_are_called_as_often_without_it
 async def test_a_call_that_is_never_answered_ends_at_its_deadline(drive, mode: str) -> None:
     outcome = await drive("straggler", push(mode), **NEVER)
     assert outcome.wrong == []
-    assert 0 <= outcome.values["deadline_error_max_s"] < 5  # the call itself takes 10 s
+    assert 0 <= outcome.values["deadline_error_max_s"] < 0.5
 
 
 async def test_calls_stop_when_the_time_is_up(drive) -> None:
@@ -143,7 +143,7 @@ async def test_a_slow_consumer_is_refused_more_and_the_rest_comes_in_order(drive
     outcome = await drive("slow_consumer", push(mode), **SLOW)
     assert outcome.wrong == []
     assert outcome.operations == count(outcome) > 10
-    assert 0 < outcome.values["backpressure_s"] < 5
+    assert 0 < outcome.values["backpressure_s"] < 0.3
     assert 1000 < outcome.values["queued_messages"] < 2400
     assert outcome.values.keys() >= {"inflation_p50_ratio", "inflation_p99_ratio"}
     assert outcome.missing["gc_slow_share"] == "notifications overlap: one collection may hold up several"

@@ -110,7 +110,7 @@ async def test_a_half_open_link_is_noticed_and_replaced(make_net):
     await client.push_event(CLIENT, SERVER, "tick", "into the void")
     await within(linked(near, False))
     await within(linked(far, False))
-    assert asyncio.get_running_loop().time() - began_s < 2.0
+    assert asyncio.get_running_loop().time() - began_s < 0.2 * 1.5 + 0.5
     net.proxy.silent = False
     assert await within(came.get()) == "into the void"
 
@@ -126,7 +126,7 @@ async def test_a_handler_that_blocks_for_several_heartbeats_costs_no_connection(
 
     net.server.register_event_handler("hang", hang)
     receipts = [await client.push_event(CLIENT, SERVER, "hang", b"x" * 100_000) for _ in range(40)]
-    await asyncio.sleep(2.4)
+    await asyncio.sleep(2.4)  # three heartbeats of real sockets, through which no link may be cut
     assert near.linked
     assert net.proxy.connections == 1
     go.set()
