@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fedbench.errors import ConfigError, Problem
-from harness.gate.margins import overridden
-from harness.gate.outcome import ExitCode
+from harness.acceptance.outcome import ExitCode
 from harness.records.environment import fingerprint, machine_class
-from harness.regress import calibration
-from harness.regress.runs import read_run
+from harness.regression import aa
+from harness.regression.margins import overridden
+from harness.regression.runs import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ CALIBRATED = "check"
 def rates_here() -> Rates | None:
     """Return how often comparisons err on this machine; None if that is not known, or cannot be read."""
     try:
-        here = calibration.known(machine_class(fingerprint()))
+        here = aa.known(machine_class(fingerprint()))
     except ConfigError:
         return None  # a report does without; whoever compares is told
     return None if here is None else here.rates_of("paired")
@@ -56,27 +56,27 @@ def calibrate_here(
         The exit code: 1 where more than 1 % of the comparisons alarm, or fewer than 90 % detect.
     """
     machine = machine_class(fingerprint())
-    kept = None if fresh or run is not None else calibration.known(machine)
+    kept = None if fresh or run is not None else aa.known(machine)
     if kept is not None and not stale(kept.base):
         base = kept.base
         out.print(f"drawing from the base runs of {base.measured_utc} ({base.commit[:7]})", highlight=False)
     else:
-        base = calibration.base_runs(read_run(run or collect(), whole=False))
+        base = aa.base_runs(read_run(run or collect(), whole=False))
         wrong = _wrong_base(base, machine)
         if wrong:
             raise ConfigError("base runs", [Problem("", f"{wrong}: collect them here")])
-    found = calibration.calibrate(base, overridden(()), comparisons, seed=0)
-    out.print(f"kept in {calibration.keep(found)}", highlight=False, soft_wrap=True)
+    found = aa.calibrate(base, overridden(()), comparisons, seed=0)
+    out.print(f"kept in {aa.keep(found)}", highlight=False, soft_wrap=True)
     return _say_rates(found, out)
 
 
-def _wrong_base(base: calibration.BaseRuns, machine: str) -> str:
+def _wrong_base(base: aa.BaseRuns, machine: str) -> str:
     if base.machine != machine:
         return f"were measured on {base.machine}, this is {machine}"
     return "" if base.suite == CALIBRATED else f"are of the suite {base.suite}, not of {CALIBRATED}"
 
 
-def _say_rates(found: calibration.Calibration, out: Console) -> int:
+def _say_rates(found: aa.Calibration, out: Console) -> int:
     worst = ExitCode.OK
     out.print(
         f"{found.base.machine}: {found.blocks} blocks a batch side by side", highlight=False, soft_wrap=True
@@ -97,7 +97,7 @@ def _say_rates(found: calibration.Calibration, out: Console) -> int:
     return int(worst)
 
 
-def stale(base: calibration.BaseRuns) -> bool:
+def stale(base: aa.BaseRuns) -> bool:
     """Return whether base runs are too old to go by."""
     try:
         measured = datetime.strptime(base.measured_utc, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from fedbench.errors import ConfigError, FedbenchError, Problem
 from harness import comparing
-from harness.gate.outcome import ExitCode
+from harness.acceptance.outcome import ExitCode
 from harness.terminal import command_line, err, out
 
 if TYPE_CHECKING:
@@ -305,7 +305,7 @@ def main() -> None:
 
 
 def _code_of(error: ConfigError) -> ExitCode:
-    from harness.regress.baselines import NoBaseline
+    from harness.regression.baselines import NoBaseline
     from harness.run.folder import Unsaved
 
     if isinstance(error, Unsaved):

@@ -138,7 +138,7 @@ def baseline_set(
 ) -> None:
     """Keep a run as a baseline under results/baselines/, which is committed."""
     from harness.comparisons import read_any
-    from harness.regress.baselines import set_baseline
+    from harness.regression.baselines import set_baseline
 
     folder = set_baseline(name, read_any(run_folder), replace_old=replace_old)
     out.print(f"kept in {folder}", markup=False, highlight=False)
@@ -155,7 +155,7 @@ def baseline_list() -> None:
 @baselines.command(name="rm")
 def baseline_rm(name: Annotated[str, typer.Argument(help="Name of the baseline.")]) -> None:
     """Remove a baseline."""
-    from harness.regress.baselines import remove_baseline
+    from harness.regression.baselines import remove_baseline
 
     remove_baseline(name)
     out.print(f"removed baseline {name}", markup=False, highlight=False)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fedbench.errors import ConfigError, Problem
 from harness.calibrating import FRESH_DAYS, stale
-from harness.gate.compare import compare, suspected
-from harness.gate.confirm import confirmed
-from harness.gate.margins import overridden
-from harness.gate.matching import left_out
 from harness.records.environment import fingerprint, machine_class
-from harness.regress import baselines, calibration, revisions
-from harness.regress.comparing import compare_stored
-from harness.regress.concluding import Compared, Rules, concluded, powerless, short
-from harness.regress.microbench import stored_benchmarks
-from harness.regress.runs import read_run
+from harness.regression import aa, ab, baselines
+from harness.regression.changes import compare, suspected
+from harness.regression.compare import compare_stored
+from harness.regression.conclusion import Compared, Rules, concluded, powerless, short
+from harness.regression.confirm import confirmed
+from harness.regression.margins import overridden
+from harness.regression.matching import left_out
+from harness.regression.microbench import stored_benchmarks
+from harness.regression.runs import read_run
 from harness.suitefile import SUITES
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from harness.gate.margins import Margin
     from harness.records.schema import ComparisonRecord
-    from harness.regress.concluding import FailOn
-    from harness.regress.runs import StoredRun
+    from harness.regression.conclusion import FailOn
+    from harness.regression.margins import Margin
+    from harness.regression.runs import StoredRun
 
 USUAL_BLOCKS = 12
 """Blocks of a batch where nothing is calibrated: with ten, no change passes among all metrics of `check`."""
@@ -94,20 +94,20 @@ def compare_revisions(
     machine = machine_class(fingerprint())
     file = _suite_file(suite)
     rules = _rules(asked, machine, "paired", file.stem if file.parent == SUITES else str(file))
-    here = calibration.known(machine)
-    plan = revisions.Plan(file, blocks or (here.blocks if here else USUAL_BLOCKS), int(time.time()))
-    with revisions.checked_out(names, say) as (base, candidate):
-        first = revisions.measure(base, candidate, plan, say)
-        samples = revisions.samples_of(first, rules.told)
+    here = aa.known(machine)
+    plan = ab.Plan(file, blocks or (here.blocks if here else USUAL_BLOCKS), int(time.time()))
+    with ab.checked_out(names, say) as (base, candidate):
+        first = ab.measure(base, candidate, plan, say)
+        samples = ab.samples_of(first, rules.told)
         changes, failed = compare(samples, rules.margins), dict(first.candidate.failed)
         control = dict(first.again.failed)
         if suspected(changes):
             say(f"confirming {len(suspected(changes))} suspicions")
-            again = plan._replace(seed=plan.seed + 1, select=revisions.suspects_only(changes))
-            second = revisions.measure(base, candidate, again, say)
+            again = plan._replace(seed=plan.seed + 1, select=ab.suspects_only(changes))
+            second = ab.measure(base, candidate, again, say)
             failed |= second.candidate.failed
             control |= second.again.failed
-            changes = confirmed(changes, revisions.samples_of(second, rules.told), rules.margins)
+            changes = confirmed(changes, ab.samples_of(second, rules.told), rules.margins)
     warnings = [f"{' '.join(cell)}: the base, measured again, {why}" for cell, why in control.items()]
     made = Compared(
         kind="ab",
@@ -144,7 +144,7 @@ def _stored_rules(asked: Asked, candidate: StoredRun) -> Rules:
 
 def _rules(asked: Asked, machine: str, procedure: str, suite: str) -> Rules:
     margins: dict[str, Margin] = dict(overridden(asked.thresholds))
-    here = calibration.known(machine)
+    here = aa.known(machine)
     if here is None:
         return Rules(margins, fail_on=asked.fail_on)
     if here.base.suite != suite:

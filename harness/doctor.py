@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedbench.loop import resolve_loop
 from fedbench.tensors import segments
-from harness.gate.outcome import ExitCode
+from harness.acceptance.outcome import ExitCode
 from harness.run import scratch
 
 if TYPE_CHECKING:

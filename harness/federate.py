@@ -18,7 +18,7 @@ from fedbench.errors import ConfigError, FedbenchError, Problem, QuorumNotReache
 from fedbench.federation import Federation
 from fedbench.loop import run
 from fedbench.tensors.model import ModelState
-from harness.gate.outcome import ExitCode
+from harness.acceptance.outcome import ExitCode
 from harness.nodelogs import NodeLogs
 
 if TYPE_CHECKING:

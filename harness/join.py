@@ -25,7 +25,7 @@ from fedbench.transport.connection import FENCED
 from fedbench.transport.network.backend import NetworkTransport
 from fedbench.transport.network.backoff import Backoff
 from fedbench.values import ClientInfo
-from harness.gate.outcome import ExitCode
+from harness.acceptance.outcome import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

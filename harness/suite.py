@@ -13,7 +13,7 @@ from fedbench.errors import ConfigError, Problem
 # Not for types alone: msgspec reads a suite back by them when a run is resumed.
 from fedbench.ids import Mode  # noqa: TC001
 from fedbench.loop import LoopName  # noqa: TC001
-from harness.gate.criteria import Criterion  # noqa: TC001
+from harness.acceptance.criteria import Criterion  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from fedbench.configfile import Section, nearest, read_yaml
 from fedbench.errors import ConfigError, Problem
 from fedbench.ids import MODES, Mode
 from fedbench.loop import LOOPS
-from harness.gate.criteria import KINDS, Criterion
+from harness.acceptance.criteria import KINDS, Criterion
 from harness.parameter import read_parameter, read_sweep
 from harness.records.metrics import METRICS
 from harness.records.naming import wrong_name

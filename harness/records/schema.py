@@ -20,6 +20,28 @@ Verdict = Literal["pass", "fail", "inconclusive", "contaminated"]
 ChangeVerdict = Literal["regressed", "improved", "unchanged", "inconclusive", "contaminated"]
 
 
+class Disturbance(msgspec.Struct, frozen=True, kw_only=True):
+    """What others did on this machine while a cell was measured; null where the machine does not tell.
+
+    Attributes:
+        others_cores: CPU time that everybody but the measured tree and its measurer used, in cores.
+        steal_share: Share of the usable cores' time that the hypervisor gave to other machines.
+        wait_cores: Time that threads of the tree waited for a core because of others, in cores.
+        throttled_share: Share of the window in which a CPU quota held the tree up.
+        frequency_hz: Mean clock of the usable cores at the end.
+        culprits: Processes that used the most of it, as ``name (pid) 0.98 cores``.
+        void: Why the cell is void, a sentence each; empty where it was quiet.
+    """
+
+    others_cores: float | None = None
+    steal_share: float | None = None
+    wait_cores: float | None = None
+    throttled_share: float | None = None
+    frequency_hz: float | None = None
+    culprits: list[str] = []
+    void: list[str] = []
+
+
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One cell in one block: one sample of each metric, however many operations it took.
 
@@ -42,6 +64,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
         missing: Why it is null, by metric, where that is particular to the cell.
         texts: Answers that are compared, such as a model's digest.
         histograms: Latency distributions, as :meth:`harness.stats.histogram.Histogram.to_dict` gives them.
+        attempt: 1, or more where the cell was void before in this block and was run again.
+        disturbance: What others did meanwhile; null in runs made before it was kept.
     """
 
     block: int
@@ -62,6 +86,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     missing: dict[str, str] = {}
     texts: dict[str, str] = {}
     histograms: dict[str, HistogramData] = {}
+    attempt: int = 1
+    disturbance: Disturbance | None = None
 
 
 class MetricSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +131,7 @@ class CriterionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One acceptance criterion as decided.
 
     Attributes:
-        kind: How it is decided; see :mod:`harness.gate.decide`.
+        kind: How it is decided; see :mod:`harness.acceptance.decide`.
         arm: Arm it is about.
         against: Arm it is compared with, empty where there is none.
         against_workload: Workload of that arm.

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 from fedbench.errors import ConfigError, Problem
-from harness.gate.decide import decide
-from harness.gate.outcome import conclude
-from harness.gate.samples import Samples, control
+from harness.acceptance.decide import decide
+from harness.acceptance.outcome import conclude
+from harness.acceptance.samples import Samples, control
 from harness.records.environment import fingerprint, pressure, short_commit
 from harness.records.lock import held
 from harness.records.schema import Control, Observation, Rates, RunRecord

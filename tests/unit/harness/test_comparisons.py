@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from harness.gate.margins import MARGINS
 from harness.records.environment import fingerprint
-from harness.regress.calibration import base_runs, calibrate, keep
-from harness.regress.runs import read_run
+from harness.regression.aa import base_runs, calibrate, keep
+from harness.regression.margins import MARGINS
+from harness.regression.runs import read_run
 from tests.fakes.stored import observations, write
 
 

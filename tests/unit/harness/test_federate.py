@@ -14,8 +14,8 @@ from fedbench.errors import ConfigError
 from fedbench.learning.simple import SimpleLearner
 from fedbench.tensors.model import ModelState
 from fedbench.values import RoundInfo, TrainResult
+from harness.acceptance.outcome import ExitCode
 from harness.federate import federate, load_model, save_model
-from harness.gate.outcome import ExitCode
 
 CONFIG = """
 mode: memory

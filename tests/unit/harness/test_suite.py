@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from fedbench.errors import ConfigError
-from harness.gate.criteria import Criterion
+from harness.acceptance.criteria import Criterion
 from harness.suite import Arm, Suite, WorkloadSpec, cells_of
 
 

@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from harness.gate.outcome import conclude
+from harness.acceptance.outcome import conclude
 from harness.records.summary import summarise
 from harness.report.junit import junit
 from tests.fakes.results import CRITERIA, bare_run, fake_observations, fake_run

@@ -1,0 +1,228 @@
+"""Calibration: base runs of a class of machines, kept, and how often comparisons drawn from them err."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fedbench.errors import ConfigError, Problem
+from harness.records.environment import machine_class
+from harness.records.schema import Rates
+from harness.records.store import write_atomically
+from harness.regression.detectable import enough_blocks, told_apart, told_side_by_side
+from harness.regression.margins import MARGINS
+from harness.regression.matching import at_floor, compared, yardsticks
+from harness.regression.resampling import Apart, SideBySide, detections, false_alarms
+from harness.regression.stored import stored
+from harness.regression.verdict import Key, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.regression.drawing import Pool
+    from harness.regression.margins import Margin
+    from harness.regression.resampling import Procedure, Tally
+    from harness.regression.runs import StoredRun
+
+CALIBRATIONS = Path("results") / "calibrations"
+VERSION = 4
+STORED_BLOCKS = 20
+"""Blocks of the stored runs that are drawn."""
+
+_Samples = dict[str, dict[int, float]]
+
+
+class BaseRuns(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs of one version on one class of machines.
+
+    Attributes:
+        machine: Class of the machine.
+        suite: The suite that was run.
+        commit: What was measured.
+        measured_utc: When the first began.
+        paired: Values as measured, by ``arm/workload/metric`` and block.
+        floored: The same with times by the floor of their block, at its median.
+    """
+
+    machine: str
+    suite: str
+    commit: str
+    measured_utc: str
+    paired: _Samples
+    floored: _Samples
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a class of machines.
+
+    Attributes:
+        base: The runs that comparisons are drawn from.
+        blocks: Blocks of a batch that find what matters side by side.
+        rates: Of both procedures.
+        told: What can be told, by procedure and ``arm/workload/metric``.
+        alarming: What was confirmed although nothing had changed: how often, by procedure and metric.
+    """
+
+    version: int = VERSION
+    base: BaseRuns
+    blocks: int
+    rates: list[Rates]
+    told: dict[str, dict[str, Told]]
+    alarming: dict[str, dict[str, int]]
+
+    def __post_init__(self) -> None:
+        """Check what was read.
+
+        Raises:
+            ValueError: A name is that of no gated metric of a cell, or there are no blocks.
+        """
+        for name in chain(self.base.paired, self.base.floored, *self.told.values()):
+            if _key(name).metric not in MARGINS:
+                raise ValueError(f"{name!r} names no metric that is compared")
+        if self.blocks < 1:
+            raise ValueError(f"blocks is {self.blocks}")
+
+    def rates_of(self, procedure: str) -> Rates | None:
+        """Return the rates of ``paired`` or ``stored``."""
+        return next((rates for rates in self.rates if rates.procedure == procedure), None)
+
+    def told_of(self, procedure: str) -> dict[Key, Told]:
+        """Return what can be told ``paired`` or ``stored``, by metric of a cell."""
+        return {_key(name): value for name, value in self.told.get(procedure, {}).items()}
+
+
+def base_runs(run: StoredRun) -> BaseRuns:
+    """Return the blocks of one long run as base runs.
+
+    Raises:
+        ConfigError: It has no floor in every block.
+    """
+    made = stored(run.observations)
+    sticks = yardsticks(made)
+    if sticks is None:
+        raise ConfigError(run.name, [Problem("", "has no floor in every block: it cannot be calibrated by")])
+    return BaseRuns(
+        machine=machine_class(run.record.environment),
+        suite=run.record.suite,
+        commit=str(run.record.environment.get("commit")),
+        measured_utc=run.record.started_utc,
+        paired=_named({key: made.values[key] for key in compared(made, made)}),
+        floored=_named(at_floor(made, sticks)),
+    )
+
+
+def calibrate(base: BaseRuns, margins: Mapping[str, Margin], comparisons: int, seed: int) -> Calibration:
+    """Draw comparisons from base runs, and tell how often they err.
+
+    Args:
+        base: The base runs.
+        margins: What matters.
+        comparisons: A/A comparisons, and as many with a slow-down, of each procedure.
+        seed: Of the draws.
+
+    Raises:
+        ConfigError: They are too few.
+    """
+    raw, floored = _pool(base.paired), _pool(base.floored)
+    try:
+        blocks = enough_blocks(raw, margins)
+        side_by_side, apart = told_side_by_side(raw, blocks), told_apart(floored, STORED_BLOCKS)
+        procedures: dict[str, tuple[Pool, Procedure, int]] = {
+            "paired": (raw, SideBySide(margins, blocks, side_by_side), blocks),
+            "stored": (floored, Apart(margins, STORED_BLOCKS, apart), STORED_BLOCKS),
+        }
+        tallies = {
+            name: (
+                false_alarms(pool, procedure, comparisons, seed + 1),
+                detections(pool, margins, procedure, comparisons, seed + 2),
+                detections(pool, margins, procedure, comparisons, seed + 3, told=False),
+            )
+            for name, (pool, procedure, _) in procedures.items()
+        }
+    except ValueError as error:
+        where = f"base runs of {base.measured_utc}"
+        raise ConfigError(where, [Problem("", f"{error}: collect more base runs")]) from error
+    return Calibration(
+        base=base,
+        blocks=blocks,
+        rates=[_rates(name, base, *tallies[name], blocks=n) for name, (_, _, n) in procedures.items()],
+        told={
+            name: {"/".join(key): of for key, of in procedure.told.items()}
+            for name, (_, procedure, _) in procedures.items()
+        },
+        alarming={
+            name: {"/".join(key): count for key, count in sorted(alarms.others.items())}
+            for name, (alarms, *_) in tallies.items()
+        },
+    )
+
+
+def keep(calibration: Calibration, root: Path = CALIBRATIONS) -> Path:
+    """Write a calibration in the place of its class of machines; return the file."""
+    root.mkdir(parents=True, exist_ok=True)
+    path = _path(calibration.base.machine, root)
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(calibration), indent=1))
+    return path
+
+
+def known(machine: str, root: Path = CALIBRATIONS) -> Calibration | None:
+    """Return the calibration of a class of machines, None if there is none.
+
+    Raises:
+        ConfigError: It is damaged, or of another version; the remedy is in the message.
+    """
+    path = _path(machine, root)
+    try:
+        data = msgspec.json.decode(path.read_bytes())
+        if not isinstance(data, dict) or data.get("version") != VERSION:
+            raise msgspec.ValidationError("it is of another version")
+        found = msgspec.json.decode(path.read_bytes(), type=Calibration)
+        if found.base.machine != machine:
+            raise msgspec.ValidationError(f"it is of {found.base.machine}, not of {machine}")
+        return found
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        problem = Problem("", f"cannot be used: {error}; remove it, or run `fedbench aa --fresh`")
+        raise ConfigError(str(path), [problem]) from error
+
+
+def _path(machine: str, root: Path) -> Path:
+    return root / f"{hashlib.sha256(machine.encode()).hexdigest()[:16]}.json"
+
+
+def _named(pool: Pool) -> _Samples:
+    return {"/".join(key): dict(values) for key, values in pool.items()}
+
+
+def _pool(samples: _Samples) -> Pool:
+    return {_key(name): values for name, values in samples.items()}
+
+
+def _key(name: str) -> Key:
+    parts = name.split("/")
+    if len(parts) != len(Key._fields):
+        raise ValueError(f"{name!r} names no metric of a cell")
+    return Key(*parts)
+
+
+def _rates(
+    procedure: str, base: BaseRuns, alarms: Tally, found: Tally, usual: Tally, *, blocks: int
+) -> Rates:
+    return Rates(
+        procedure="paired" if procedure == "paired" else "stored",
+        machine=base.machine,
+        measured_utc=base.measured_utc,
+        comparisons=alarms.comparisons,
+        alarms=alarms.hits,
+        alarms_upper=alarms.upper,
+        injected=found.comparisons,
+        detected=found.hits,
+        detected_lower=found.lower,
+        detected_usual=usual.hits,
+        blocks=blocks,
+    )

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.acceptance.outcome import ExitCode
+from harness.regression.conclusion import Compared, Rules, conclude, concluded, powerless, short
+from harness.regression.margins import MARGINS
+from harness.regression.matching import LeftOut
+from harness.regression.stored import Cell
+from harness.regression.verdict import Key, Sides
+from tests.fakes.comparisons import RATES, fake_change
+
+LOST, NEW = LeftOut(["push rpc: only the base has it", "and this"], []), LeftOut([], ["push rpc: new"])
+
+
+def of(*verdicts, failed=(), left_out=NEW):
+    changes = [fake_change(verdict=verdict) for verdict in verdicts]
+    environment = {"cores": 2}
+    return Compared("ab", "a", "b", True, environment, changes, dict(failed), left_out, ["busy"])
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict", "code"),
+    [
+        (of("unchanged"), "unchanged", ExitCode.OK),
+        (of("unchanged", "improved"), "improved", ExitCode.OK),
+        (of("unchanged", "inconclusive", "improved"), "inconclusive", ExitCode.INCONCLUSIVE),
+        (of("unchanged", "contaminated"), "inconclusive", ExitCode.INCONCLUSIVE),
+        (of("unchanged", left_out=LOST), "inconclusive", ExitCode.INCONCLUSIVE),
+        (of("regressed", "inconclusive", left_out=LOST), "regressed", ExitCode.FAILED),
+        (of("regressed", failed={Cell("push", "rpc"): "died"}), "failed", ExitCode.STACK_FAILED),
+        (of(), "nothing compared", ExitCode.NOTHING_RAN),
+    ],
+)
+def test_the_worst_counts(made, verdict, code):
+    assert conclude(made, "inconclusive")[::2] == (verdict, code)
+    passing = code is ExitCode.INCONCLUSIVE and not made.left_out.lacking
+    lenient = ExitCode.OK if passing else code
+    assert conclude(made, "regressed")[::2] == (verdict, lenient)
+
+
+def test_what_is_lost_and_what_is_worst_is_named():
+    assert conclude(of("unchanged", left_out=LOST), "inconclusive")[1] == (
+        "1 unchanged; not compared: push rpc: only the base has it and 1 more"
+    )
+    small, large = fake_change(ratio=1.2), fake_change("cpu_s_per_op", ratio=1 / 3)
+    both = of()._replace(changes=[small, large])
+    assert conclude(both, "inconclusive")[1] == "2 regressed; worst: cpu_s_per_op of push rpc_ping"
+
+
+def test_a_record_holds_what_was_compared_and_how_it_was_judged():
+    record = concluded(of("unchanged", left_out=LOST), Rules(MARGINS, warnings=["old"]), "fedbench ab")
+    assert record.warnings == ["busy", "old"]
+    assert record.not_compared == LOST.lacking
+    assert (record.exit_code, record.verdict, record.rates) == (4, "inconclusive", None)
+
+
+def test_too_few_samples_are_said():
+    few = {Key("push", f"w{n}", "round_s"): Sides([1.0, 1.1, 1.0], [1.0, 1.2, 1.1]) for n in range(3)}
+    assert powerless(few) == [
+        "3 of 3 metrics have too few samples to tell a change among so many, first push w0 round_s: "
+        "run more blocks"
+    ]
+    many = {key: Sides([1.0, 1.1] * 8, [1.1, 1.0] * 8) for key in few}
+    assert powerless(many) == []
+
+
+def test_a_batch_shorter_than_what_the_rates_are_of_is_said():
+    assert short(RATES, 10) == short(None, 1) == []
+    assert short(RATES, 9) == ["the error rates are those of batches of 10 blocks: 9 tell less"]
