@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from fedbench.errors import ConfigError
+from harness.regression import ab
 from harness.regression.ab import (
     Plan,
     RevisionFailed,
