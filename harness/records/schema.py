@@ -127,6 +127,26 @@ class CellRecord(msgspec.Struct, frozen=True, kw_only=True):
     reasons: list[str]
 
 
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands beside a criterion in the same row, for comparison; it decides nothing.
+
+    Attributes:
+        label: What is different: ``without warnings``, ``at 1 MiB``.
+        value: Point estimate, in the criterion's unit; null where it could not be told.
+        ci_low: Lower bound, null where there is none.
+        ci_high: Upper bound, null where there is none.
+        n: Blocks behind it.
+        reason: Why there is no value, else empty.
+    """
+
+    label: str
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    reason: str = ""
+
+
 class CriterionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One acceptance criterion as decided.
 
@@ -141,6 +161,10 @@ class CriterionRecord(msgspec.Struct, frozen=True, kw_only=True):
         ci_high: Upper bound, null where there is none.
         n: Blocks behind it.
         reason: Why, in one sentence.
+        promise: Which of the promises it is about, such as ``cpu-idle``; empty for none.
+        note: What to know about how it is measured, from the suite.
+        beside: The same against milder baselines, at other sizes …, without a verdict.
+        void: Cells that were void, in how many attempts, and who disturbed them, a line each.
     """
 
     id: str
@@ -160,6 +184,10 @@ class CriterionRecord(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     verdict: Verdict
     reason: str = ""
+    promise: str = ""
+    note: str = ""
+    beside: list[Beside] = []
+    void: list[str] = []
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
