@@ -131,6 +131,17 @@ class Section:
         """Return the mapping under ``key``; an empty one where there is none."""
         return Section(self.value(key), f"{self._path}.{key}" if self._path else key, self._problems)
 
+    def sections(self, key: str) -> list[Section]:
+        """Return the mappings in the list under ``key``; none where there is no list."""
+        value = self.value(key)
+        if value is None:
+            return []
+        path = f"{self._path}.{key}" if self._path else key
+        if not isinstance(value, list):
+            self._problems.append(Problem(path, "expected a list"))
+            return []
+        return [Section(item, f"{path}[{i}]", self._problems) for i, item in enumerate(value)]
+
     def mapping(self, key: str) -> dict[str, Any]:
         """Return the mapping under ``key`` as it is, its keys as text."""
         value = self.value(key)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from harness.prune import choose, remove, stored_runs
-from harness.report.format import clean, quantity
+from harness.records.format import clean, quantity
 from harness.report.missing import not_run
 from harness.report.sections import summary
 from harness.report.text import cells_table, criteria_table, verdict_line

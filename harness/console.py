@@ -13,12 +13,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from fedbench.errors import ConfigError, Problem
+from harness.records.format import clean, quantity
 from harness.records.metrics import METRICS
 from harness.records.store import write_atomically
 from harness.report.changes import verdict_line as changes_verdict
 from harness.report.changes_text import changes_table
 from harness.report.comparison import render_comparison
-from harness.report.format import clean, quantity
 from harness.report.text import criteria_table, verdict_line
 from harness.run.plan import ArmRun, expected_s, longest_s, plan
 from harness.stacks.registry import stack_names

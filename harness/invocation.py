@@ -58,8 +58,9 @@ def asked_for(invocation: Invocation) -> Asked:
         suite = suite.select(invocation.select)
     if invocation.timeout_s is not None:
         suite = suite.limit(invocation.timeout_s)
-    preset = 5 if invocation.quick else max(20, 2 * suite.blocks) if invocation.rigorous else suite.blocks
-    return Asked(suite=replace(suite, blocks=invocation.blocks or preset), seed=invocation.seed or 0)
+    preset = 5 if invocation.quick else max(20, 2 * suite.blocks) if invocation.rigorous else None
+    blocks = invocation.blocks or preset
+    return Asked(suite=suite.once(blocks) if blocks else suite, seed=invocation.seed or 0)
 
 
 def resumed(folder: Path, invocation: Invocation) -> Asked:

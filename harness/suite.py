@@ -79,9 +79,12 @@ class Suite:
     """What to run and what must hold.
 
     Attributes:
+        blocks: Blocks after which a decision is tried for the last time.
         tree: ``arm``: one process tree runs all workloads of an arm; ``cell``: one for each.
         dropped: Criteria that a selection has left without their cells.
         budget_s: Seconds after which no further worker is started, None for no limit.
+        looks: Blocks after which a decision is tried, growing, the last being ``blocks``; empty for one try.
+        time_s: Seconds after which no block beyond the first look begins, None for no limit.
     """
 
     name: str
@@ -93,6 +96,27 @@ class Suite:
     criteria: tuple[Criterion, ...]
     dropped: tuple[str, ...] = field(default=())
     budget_s: float | None = None
+    looks: tuple[int, ...] = ()
+    time_s: float | None = None
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Blocks after which a decision is tried, at least one."""
+        return self.looks or (self.blocks,)
+
+    @property
+    def again(self) -> dict[tuple[str, str], str]:
+        """The arm that repeats an arm under a workload (A/A), by both."""
+        return {
+            (arm.control_of, workload): name
+            for name, arm in self.arms.items()
+            if arm.control_of
+            for workload in arm.workloads
+        }
+
+    def once(self, blocks: int) -> Suite:
+        """Return the suite with one try at a decision, after so many blocks."""
+        return replace(self, blocks=blocks, looks=())
 
     @property
     def modes(self) -> str:

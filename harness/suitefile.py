@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from fedbench.configfile import Section, nearest, read_yaml
 from fedbench.errors import ConfigError, Problem
 from fedbench.ids import MODES, Mode
 from fedbench.loop import LOOPS
-from harness.acceptance.criteria import KINDS, Criterion
+from harness.criterionfile import read_criterion
 from harness.parameter import read_parameter, read_sweep
 from harness.records.metrics import METRICS
 from harness.records.naming import wrong_name
 from harness.suite import Arm, Suite, Tree, WorkloadSpec, cells_of
+
+if TYPE_CHECKING:
+    from harness.acceptance.criteria import Criterion
 
 TEXTS = ("model_digest",)
 SUITES = Path(__file__).parent / "suites"
@@ -72,15 +76,18 @@ class _Reader:
         arms = self._arms(root.section("arms"), workloads, mode)
         arms |= self._sweep(root.section("sweep"), arms, workloads)
         self._check_settings(root, arms)
+        looks = _looks(root)
         suite = Suite(
             root.string("suite", self._path.stem),
             root.string("title", self._path.stem),
-            root.integer("blocks", 5, least=1),
+            looks[-1] if looks else root.integer("blocks", 5, least=1),
             root.choice("tree", get_args(Tree), "arm"),
             arms,
             workloads,
-            self._criteria(root.value("criteria"), arms, workloads),
+            self._criteria(root.sections("criteria"), arms, workloads),
             budget_s=_limit(root, "budget_s"),
+            looks=looks,
+            time_s=_limit(root, "time_s"),
         )
         if wrong := wrong_name(suite.name):
             root.problem("suite", wrong)
@@ -195,17 +202,11 @@ class _Reader:
                     root.problem(where, message)
 
     def _criteria(
-        self, value: Any, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
+        self, parts: Sequence[Section], arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
     ) -> tuple[Criterion, ...]:
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            self._problems.append(Problem("criteria", "expected a list"))
-            return ()
         criteria: list[Criterion] = []
-        for i, item in enumerate(value):
-            part = Section(item, f"criteria[{i}]", self._problems)
-            criterion = _criterion(part)
+        for part in parts:
+            criterion = read_criterion(part, workloads)
             _check_names(part, criterion, arms, workloads)
             if criterion.id and any(other.id == criterion.id for other in criteria):
                 part.problem("id", f"{criterion.id!r} is the id of an earlier criterion")
@@ -213,38 +214,10 @@ class _Reader:
         return tuple(criteria)
 
 
-def _criterion(part: Section) -> Criterion:
-    kind = part.choice("kind", KINDS, "limit")
-    if not part.has("kind"):
-        part.problem("kind", f"is missing: use one of {', '.join(KINDS)}")
-    if kind not in ("equal", "frontier") and not part.has("target"):
-        part.problem("target", "is missing")
-    identity = part.string("id", "")
-    if not identity:
-        part.problem("id", "is missing")
-    elif wrong := wrong_name(identity):
-        part.problem("id", wrong)
-    criterion = Criterion(
-        identity,
-        part.string("title", identity),
-        kind,
-        part.string("workload", ""),
-        part.string("metric", ""),
-        part.string("arm", ""),
-        part.string("against", ""),
-        part.string("against_workload", ""),
-        part.number("target", 0.0, above=-1.0),
-        part.string("workload2", ""),
-        part.string("metric2", ""),
-        part.string("valid_if", ""),
-    )
-    part.finish()
-    return criterion
-
-
 def _check_names(
     part: Section, c: Criterion, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
 ) -> None:
+    _check_beside(part, c, arms, workloads)
     needs_against = c.kind in ("reduction", "ratio", "frontier")
     metrics = TEXTS if c.kind == "equal" else tuple(METRICS)
     checks: list[tuple[str, str, Sequence[str], bool]] = [
@@ -267,6 +240,37 @@ def _check_names(
     for arm, workload in sorted(cells_of(c, arms)):
         if arm in arms and workload in workloads and workload not in arms[arm].workloads:
             part.problem("", f"the arm {arm!r} does not run {workload!r}")
+
+
+def _check_beside(
+    part: Section, c: Criterion, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
+) -> None:
+    """Refuse what stands beside a criterion and nobody runs."""
+    for number, other in enumerate(c.beside):
+        sides = [(other.arm or c.arm, other.workload or c.workload)]
+        if c.kind in ("reduction", "ratio"):
+            base = other.against_workload or other.workload or c.other_workload
+            sides.append((other.against or c.against, base))
+        for arm, workload in sides:
+            if arm not in arms:
+                part.problem(f"beside[{number}]", f"unknown arm {arm!r}{nearest(arm, list(arms))}")
+            elif workload not in arms[arm].workloads:
+                hint = nearest(workload, list(arms[arm].workloads))
+                part.problem(f"beside[{number}]", f"the arm {arm!r} does not run {workload!r}{hint}")
+
+
+def _looks(root: Section) -> tuple[int, ...]:
+    """Return after how many blocks decisions are tried; empty where the suite has one try."""
+    looks = root.value("looks")
+    if looks is None:
+        return ()
+    whole = isinstance(looks, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in looks)
+    if not whole or not looks or any(b <= a for a, b in itertools.pairwise([0, *looks])):
+        root.problem("looks", "expected a list of whole numbers above 0, each larger than the one before")
+        return ()
+    if root.has("blocks"):
+        root.problem("blocks", "contradicts looks: leave one of them out")
+    return tuple(looks)
 
 
 def _workload_names(

@@ -5,8 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["reduction", "limit", "ratio", "at_least", "equal", "frontier"]
+Kind = Literal["reduction", "limit", "ratio", "at_least", "at_most", "equal", "frontier"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+EXACT: tuple[Kind, ...] = ("equal", "at_least", "at_most")
+"""Kinds that every block must meet: counts and answers, which no noise changes."""
+
+Promise = Literal["", "cpu-idle", "cpu-round", "latency-rpc", "latency-push", "memory", "logs"]
+PROMISES: tuple[Promise, ...] = get_args(Promise)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What is shown beside a criterion, without a verdict.
+
+    Attributes:
+        label: What is different.
+        arm: Arm it is about, empty for the criterion's own; likewise the others.
+        against: Arm it is compared with.
+        workload: Workload of ``arm``.
+        against_workload: Workload of ``against``; empty for ``workload``.
+        point: Value of the swept parameter where it is a point of the criterion's own sweep.
+    """
+
+    label: str
+    arm: str = ""
+    against: str = ""
+    workload: str = ""
+    against_workload: str = ""
+    point: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +47,9 @@ class Criterion:
 
             ``reduction``: the lower bound of ``1 - arm / against`` reaches ``target``.
             ``ratio``: the upper bound of ``arm / against`` stays within ``target``.
-            ``limit``: the largest value over the blocks stays within ``target``.
-            ``at_least``: the smallest value over the blocks reaches ``target``.
+            ``limit``: the upper bound of the centre of the blocks stays within ``target``.
+            ``at_least``: every block reaches ``target``.
+            ``at_most``: every block stays within ``target``.
             ``equal``: the text ``metric`` is the same in all arms and blocks that report it.
             ``frontier``: ``arm`` lies below every sweep arm derived from ``against`` by ``reduction`` of
             ``metric`` under ``workload`` and of ``metric2`` under ``workload2``, at once.
@@ -34,6 +62,10 @@ class Criterion:
         workload2: Second workload of ``frontier``.
         metric2: Second metric of ``frontier``.
         valid_if: Workload of injected faults that must have ended well in both arms: silence must not win.
+        promise: Which promise of the specification it decides, empty for none.
+        note: What to know about how it is measured.
+        beside: What is shown in the same row.
+        along: Swept parameter whose points stand beside it, empty for none; ``workload`` is one of them.
     """
 
     id: str
@@ -48,6 +80,10 @@ class Criterion:
     workload2: str = ""
     metric2: str = ""
     valid_if: str = ""
+    promise: Promise = ""
+    note: str = ""
+    beside: tuple[Comparison, ...] = ()
+    along: str = ""
 
     @property
     def other_workload(self) -> str:

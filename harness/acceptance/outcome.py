@@ -6,6 +6,8 @@ from collections import Counter
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness.records.attempts import is_void
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,7 +48,8 @@ def conclude(
 
     Args:
         criteria: As decided.
-        observations: Everything that was measured, or tried.
+        observations: What counts of all that was measured, or tried. A cell that failed while others
+            disturbed it fails no run: the criteria that need it are undecided.
         ended: How the run ended: ``complete``, ``interrupted`` or ``budget``.
         dropped: Criteria that a filter left without their cells.
 
@@ -59,7 +62,7 @@ def conclude(
             f"interrupted after {len(observations)} cells, which are kept",
             ExitCode.INTERRUPTED,
         )
-    bad = [o for o in observations if o.status in ("failed", "timeout")]
+    bad = [o for o in observations if o.status in ("failed", "timeout") and not is_void(o)]
     if bad:
         first = bad[0]
         return RunOutcome(

@@ -1,29 +1,41 @@
-"""Observations by cell: the view of a run that decisions are made on."""
+"""Observations by cell: the view of a run that decisions are made on. Pure.
+
+A *quiet* observation is one that ended well and that nobody disturbed. Only quiet observations are samples of
+a time or an amount; what is exact (counts, answers) is taken from every observation that ended well.
+"""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from harness.records.schema import Control, Observation
+from harness.records.attempts import counted, is_void
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
+
+    from harness.records.schema import Observation
+
+Values = dict[int, float]
+"""Value of a metric by block."""
 
 
 class Samples:
-    """The observations of a run, by arm and workload.
+    """The observations of a run, by arm and workload; of several attempts in a block, the one that counts.
 
     Args:
-        observations: All of them, in any order.
+        observations: All of them, in any order of the cells.
     """
 
     def __init__(self, observations: Iterable[Observation]) -> None:
+        everything = list(observations)
         self._cells: dict[tuple[str, str], dict[int, Observation]] = {}
-        for observation in observations:
-            self._cells.setdefault((observation.arm, observation.workload), {})[observation.block] = (
-                observation
-            )
+        self._void: dict[tuple[str, str], list[Observation]] = {}
+        for observation in counted(everything):
+            cell = self._cells.setdefault((observation.arm, observation.workload), {})
+            cell[observation.block] = observation
+        for observation in everything:
+            if is_void(observation):
+                self._void.setdefault((observation.arm, observation.workload), []).append(observation)
 
     def arms(self, workload: str) -> list[str]:
         """Return the arms that ran a workload."""
@@ -34,12 +46,26 @@ class Samples:
         blocks = self._cells.get((arm, workload), {})
         return [blocks[block] for block in sorted(blocks)]
 
-    def values(self, arm: str, workload: str, metric: str) -> dict[int, float]:
-        """Return the metric's value of each block whose cell ended well."""
+    def void(self, arm: str, workload: str) -> list[Observation]:
+        """Return every attempt at a cell that others disturbed."""
+        return self._void.get((arm, workload), [])
+
+    def quiet(self, arm: str, workload: str) -> list[Observation]:
+        """Return a cell's quiet observations by block."""
+        return [o for o in self.cell(arm, workload) if o.status == "ok" and not is_void(o)]
+
+    def values(self, arm: str, workload: str, metric: str, *, exact: bool = False) -> Values:
+        """Return the metric's value by block, of quiet observations.
+
+        Args:
+            arm: The arm.
+            workload: The workload.
+            metric: Name of the metric.
+            exact: Whether a disturbed observation that ended well counts as well.
+        """
+        found = self.cell(arm, workload) if exact else self.quiet(arm, workload)
         return {
-            observation.block: value
-            for observation in self.cell(arm, workload)
-            if observation.status == "ok" and (value := observation.metrics.get(metric)) is not None
+            o.block: value for o in found if o.status == "ok" and (value := o.metrics.get(metric)) is not None
         }
 
     def pairs(
@@ -49,27 +75,3 @@ class Samples:
         left, right = self.values(*base, metric), self.values(*candidate, metric)
         blocks = sorted(left.keys() & right.keys())
         return [left[block] for block in blocks], [right[block] for block in blocks]
-
-
-def control(samples: Samples, base: str, again: str, workload: str, metric: str) -> Control:
-    """Return how far two runs of the same arm lay apart, as largest log-ratio and as largest difference.
-
-    Two equal values are no spread, zeros included. The spread is null where only one of two is zero, or there
-    is no pair: it cannot be told.
-    """
-    left, right = samples.pairs((base, workload), (again, workload), metric)
-    return Control(
-        arm=base,
-        workload=workload,
-        metric=metric,
-        spread=_spread(left, right),
-        difference=max((abs(b - a) for a, b in zip(left, right, strict=True)), default=0.0),
-        n=len(left),
-    )
-
-
-def _spread(left: Sequence[float], right: Sequence[float]) -> float | None:
-    different = [(a, b) for a, b in zip(left, right, strict=True) if a != b]
-    if not left or any(min(pair) <= 0 for pair in different):
-        return None
-    return max((abs(math.log(b / a)) for a, b in different), default=0.0)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from harness.records.attempts import counted, spot
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -24,14 +26,14 @@ def contradictions(record: RunRecord, observations: Sequence[Observation]) -> li
     going_on = record.ended == "interrupted"
     return [
         *_twice(observations),
-        *_cells(record, observations, going_on),
+        *_cells(record, counted(observations), going_on),
         *_order(record, observations, going_on),
     ]
 
 
 def _twice(observations: Sequence[Observation]) -> Iterator[str]:
-    counts = Counter((o.block, o.arm, o.workload) for o in observations)
-    for (block, arm, workload), count in counts.items():
+    counts = Counter((*spot(o), o.attempt) for o in observations)
+    for (block, arm, workload, _), count in counts.items():
         if count > 1:
             yield f"has {arm} {workload} of block {block} {count} times"
 

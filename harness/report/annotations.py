@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.records.format import clean
 from harness.report.changes import counts, name, ordered, reliability, summary
-from harness.report.format import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

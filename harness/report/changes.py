@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from harness.records.format import NOTHING, clean, compact, quantity
 from harness.report.circumstances import facts, usual
 from harness.report.document import Bullets, Paragraph, Part, Role, Section, Table
-from harness.report.format import NOTHING, clean, compact, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

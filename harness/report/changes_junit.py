@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from harness.records.format import clean
 from harness.report.changes import ordered, summary
-from harness.report.format import clean
 
 if TYPE_CHECKING:
     from harness.records.schema import Change, ComparisonRecord

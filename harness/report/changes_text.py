@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from harness.records.format import clean, quantity
 from harness.report.changes import ORDER, bounds, counts, margin, name, ordered, reliability, shift
-from harness.report.format import clean, quantity
 
 if TYPE_CHECKING:
     from harness.records.schema import ChangeVerdict, ComparisonRecord

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fedbench.errors import ConfigError, Problem
+from harness.records.format import NOTHING, clean, quantity
 from harness.report.changes import (
     bounds,
     counts,
@@ -19,7 +20,6 @@ from harness.report.changes import (
     reliability,
     shift,
 )
-from harness.report.format import NOTHING, clean, quantity
 from harness.report.markdown import cell, escape
 
 if TYPE_CHECKING:

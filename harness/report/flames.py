@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from harness.records.format import quantity
 from harness.report.document import Bullets, Paragraph, Part, Picture, Section
-from harness.report.format import quantity
 
 if TYPE_CHECKING:
     from harness.report.material import Material

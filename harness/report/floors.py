@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.records.format import NOTHING, interval, quantity
 from harness.report.arms import by_arm
 from harness.report.document import Paragraph, Role, Section, Table
-from harness.report.format import NOTHING, interval, quantity
 
 if TYPE_CHECKING:
     from harness.records.schema import CellRecord, MetricSummary, RunRecord

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness.records.format import NOTHING, compact, quantity
 from harness.report.arms import by_arm, is_swept, modes, reference_arms, swept_value
 from harness.report.document import Paragraph, Part, Role, Section, Table
-from harness.report.format import NOTHING, compact, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.report.format import clean, magnitude, slugs
+from harness.records.format import clean, magnitude, slugs
 from harness.report.material import NOTHING_BESIDE, Material
 from harness.report.sections import headline, sections
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from harness.report.format import clean, interval, quantity
+from harness.records.format import clean, interval, quantity
 from harness.report.sections import target
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from harness.records.format import clean
 from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Picture, Role, Section, Table
-from harness.report.format import clean
 from harness.report.material import NOTHING_BESIDE, Material
 from harness.report.sections import headline, sections
 

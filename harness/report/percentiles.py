@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.records.distributions import PERCENTILES, Distribution, percentiles_s
+from harness.records.format import quantity, slugs
 from harness.report.arms import arm_order
 from harness.report.document import Paragraph, Part, Role, Table
-from harness.report.format import quantity, slugs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

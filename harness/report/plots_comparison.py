@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
+from harness.records.format import compact, quantity
 from harness.report.arms import is_swept, modes, reference_arms, swept_value
-from harness.report.format import compact, quantity
 from harness.report.frontier import Point, points, push_arm
 from harness.report.svg import BLUE, RED, Alternative, draw, scale_axis, tick_formatter
 

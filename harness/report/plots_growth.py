@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from harness.report.format import quantity
+from harness.records.format import quantity
 from harness.report.rounds import PHASES, round_cells
 from harness.report.scaling import SIZES, Series, series, size_text
 from harness.report.svg import (

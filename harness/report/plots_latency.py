@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from harness.records.distributions import distributions
+from harness.records.format import quantity
 from harness.report.arms import arm_order, is_swept
-from harness.report.format import quantity
 from harness.report.percentiles import figure_names
 from harness.report.svg import (
     BLUE,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness.records.format import quantity
 from harness.report.arms import by_arm
 from harness.report.document import Paragraph, Part, Role, Section, Table
-from harness.report.format import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from harness.records.format import compact, interval, quantity
 from harness.report.arms import by_arm, is_swept
 from harness.report.document import Paragraph, Part, Role, Section, Table
-from harness.report.format import compact, interval, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.records.format import clean, compact, interval, quantity
 from harness.report.circumstances import environment, validity
 from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
 from harness.report.flames import flame_graphs
 from harness.report.floors import against_floors
-from harness.report.format import clean, compact, interval, quantity
 from harness.report.frontier import polling_frontier
 from harness.report.losses import compared, failures, losses
 from harness.report.material import NOTHING_BESIDE, Material

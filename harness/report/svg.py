@@ -15,7 +15,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from harness.report.format import clean, compact
+from harness.records.format import clean, compact
 
 if TYPE_CHECKING:
     from collections.abc import Callable

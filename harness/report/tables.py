@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness.records.format import NOTHING, interval, quantity
 from harness.records.metrics import METRICS
 from harness.report.arms import by_arm, is_swept
 from harness.report.document import Paragraph, Part, Role, Section, Table
-from harness.report.format import NOTHING, interval, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from harness.records.format import clean, interval, quantity
 from harness.report.arms import by_arm
-from harness.report.format import clean, interval, quantity
 from harness.report.sections import target
 
 if TYPE_CHECKING:

@@ -10,7 +10,12 @@ from harness.workloads.base import USUAL_POLL_S
 from harness.workloads.registry import create_workload
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from harness.suite import Arm, Suite, WorkloadSpec
+
+Cell = tuple[str, str]
+"""Arm and workload."""
 
 TREE_S = 0.4
 """Start and end of one worker process, in seconds."""
@@ -21,17 +26,27 @@ TIMEOUT_FLOOR_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class ArmRun:
-    """One worker process: an arm in a block, with the workloads it runs in turn."""
+    """One worker process: an arm in a block, with the workloads it runs in turn.
+
+    Attributes:
+        block: Number of the block, from 1.
+        order: Position in its block, from 1.
+        arm: The arm.
+        workloads: What it runs, in order.
+        attempt: 1, or more where the cells were void before in this block.
+    """
 
     block: int
     order: int
     arm: Arm
     workloads: tuple[WorkloadSpec, ...]
+    attempt: int = 1
 
     @property
     def title(self) -> str:
         """What a person calls it."""
-        return f"block {self.block} {self.arm.name}"
+        again = " again" if self.attempt > 1 else ""
+        return f"block {self.block} {self.arm.name}{again}"
 
     def expected_s(self) -> float:
         """Return about how long it takes, in seconds."""
@@ -46,29 +61,45 @@ class ArmRun:
         )
 
 
-def plan(suite: Suite, seed: int) -> list[ArmRun]:
-    """Return what to run in order: every arm once a block, in an order drawn anew for each block.
+def usual_cells(suite: Suite, block: int) -> set[Cell]:
+    """Return the cells that run in a block whatever was decided: all, up to the first look or their limit."""
+    return {
+        (arm.name, name)
+        for arm in suite.arms.values()
+        for name in arm.workloads
+        if block <= _limit(suite, arm, suite.workloads[name])
+    }
+
+
+def block_runs(suite: Suite, seed: int, block: int, cells: Collection[Cell]) -> list[ArmRun]:
+    """Return what to run of a block in order: every arm once, in an order drawn anew for each block.
 
     With ``tree: cell`` every workload is a process of its own; the arms of one workload stay together, so
     that what is compared runs seconds apart.
+
+    Args:
+        suite: The suite.
+        seed: Seed of the order; the order of a block does not depend on what ran before.
+        block: Its number, from 1.
+        cells: The arms and workloads that are to run.
     """
-    rng = random.Random(seed)
+    rng = random.Random(f"{seed} {block}")
     runs: list[ArmRun] = []
-    for block in range(1, suite.blocks + 1):
-        order = 0
-        for workloads in _groups(suite, rng):
-            arms = list(suite.arms.values())
-            rng.shuffle(arms)
-            for arm in arms:
-                chosen = tuple(
-                    suite.workloads[name]
-                    for name in arm.workloads
-                    if name in workloads and _takes_part(block, arm, suite.workloads[name])
-                )
-                if chosen:
-                    order += 1
-                    runs.append(ArmRun(block, order, arm, chosen))
+    for workloads in _groups(suite, rng):
+        arms = list(suite.arms.values())
+        rng.shuffle(arms)
+        for arm in arms:
+            names = [name for name in arm.workloads if name in workloads and (arm.name, name) in cells]
+            chosen = tuple(suite.workloads[name] for name in names)
+            if chosen:
+                runs.append(ArmRun(block, len(runs) + 1, arm, chosen))
     return runs
+
+
+def plan(suite: Suite, seed: int) -> list[ArmRun]:
+    """Return what is run up to the first look, in order; what follows depends on what that decides."""
+    blocks = range(1, suite.stages[0] + 1)
+    return [run for block in blocks for run in block_runs(suite, seed, block, usual_cells(suite, block))]
 
 
 def expected_s(runs: list[ArmRun]) -> float:
@@ -98,5 +129,7 @@ def _groups(suite: Suite, rng: random.Random) -> list[set[str]]:
     return [{name} for name in names]
 
 
-def _takes_part(block: int, arm: Arm, workload: WorkloadSpec) -> bool:
-    return all(limit is None or block <= limit for limit in (arm.blocks, workload.blocks))
+def _limit(suite: Suite, arm: Arm, workload: WorkloadSpec) -> int:
+    """Return the last block in which a cell takes part whatever was decided."""
+    limits = [limit for limit in (arm.blocks, workload.blocks) if limit is not None]
+    return min([suite.stages[0], *limits])

@@ -15,19 +15,15 @@ from fedbench.errors import Problem
 from harness.records.agreement import contradictions
 from harness.records.environment import machine_class
 from harness.records.metrics import METRICS
-from harness.run.plan import plan
+from harness.run.progression import upcoming
 from harness.run.sittings import sittings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.records.schema import Observation, RunRecord
     from harness.run.asked import Asked
-    from harness.run.plan import ArmRun
     from harness.suite import Suite
-
-Spot = tuple[int, str, str]
-"""Block, arm and workload of an observation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +43,6 @@ class Earlier:
     profiled: bool = False
 
 
-def spots(arm_run: ArmRun) -> set[Spot]:
-    """Return what one worker measures."""
-    return {(arm_run.block, arm_run.arm.name, w.name) for w in arm_run.workloads}
-
-
-def spot(observation: Observation) -> Spot:
-    """Return where an observation belongs."""
-    return (observation.block, observation.arm, observation.workload)
-
-
-def unfinished(runs: Iterable[ArmRun], observations: Iterable[Observation]) -> list[ArmRun]:
-    """Return the workers to run, in order: all that lack an observation, each as a whole.
-
-    What a worker measures comes from one process tree; to add to what another has begun would mix two.
-    """
-    measured = {spot(o) for o in observations}
-    return [run for run in runs if not spots(run) <= measured]
-
-
 def obstacles(
     asked: Asked,
     digest: str,
@@ -82,8 +59,7 @@ def obstacles(
         observations: What it has measured.
         environment: Machine and checkout as they are now.
     """
-    runs = plan(asked.suite, asked.seed)
-    if record.ended == "complete" and not unfinished(runs, observations):
+    if record.ended == "complete" and not upcoming(asked.suite, asked.seed, observations):
         return [Problem("", "is complete: there is nothing to resume")]
     return [
         Problem("", line)
@@ -146,17 +122,17 @@ def _changed(asked: Asked, digest: str, record: RunRecord, observations: Sequenc
         return [
             f"observations.jsonl {told[0]}: one of the two was cut or edited, bring back what the run wrote"
         ]
-    if (suite.name, asked.seed, suite.blocks) != (record.suite, record.seed, record.blocks_planned):
-        return ["suite.json and run.json tell of different suites, seeds or blocks: one was changed"]
+    if (suite.name, asked.seed) != (record.suite, record.seed):
+        return ["suite.json and run.json tell of different suites or seeds: one was changed"]
     unknown = sorted({name for o in observations for name in o.metrics} - METRICS.keys())
     if unknown:
         return [f"observations.jsonl has {unknown[0]!r}, which is no metric: it was edited"]
     planned = {
-        (run.block, run.arm.name, w.name): {**w.params, **run.arm.settings}
-        for run in plan(suite, asked.seed)
-        for w in run.workloads
+        (arm.name, name): {**suite.workloads[name].params, **arm.settings}
+        for arm in suite.arms.values()
+        for name in arm.workloads
     }
     for o in observations:
-        if planned.get(spot(o)) != o.params:
+        if planned.get((o.arm, o.workload)) != o.params:
             return [f"suite.json has no {o.arm} {o.workload} as measured in block {o.block}: it was changed"]
     return []

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from fedbench.errors import ConfigError, Problem
-from harness.acceptance.decide import decide
-from harness.acceptance.outcome import conclude
-from harness.acceptance.samples import Samples, control
+from harness.records.attempts import Spot, counted, spot
 from harness.records.environment import fingerprint, pressure, short_commit
 from harness.records.lock import held
-from harness.records.schema import Control, Observation, Rates, RunRecord
 from harness.records.store import Store, remove_unfinished
-from harness.records.summary import summarise
 from harness.report.render import render
 from harness.run import sittings
 from harness.run.asked import Asked, digest_of_asked, write_asked
 from harness.run.executor import Executor
 from harness.run.folder import Unsaved, make_folder, saving
-from harness.run.plan import ArmRun, expected_s, plan
+from harness.run.plan import ArmRun, block_runs, expected_s
 from harness.run.profiling import NOT_COMPARABLE, NOTHING_LEFT, Profiler
-from harness.run.resumption import Earlier, obstacles, spot, spots, unfinished
-from harness.run.stability import warnings_of
-from harness.suite import modes_of
+from harness.run.progression import (
+    cells_of_block,
+    crowded,
+    retries,
+    spots,
+    standing,
+    unfinished,
+    upcoming,
+)
+from harness.run.record import Ended, record_of
+from harness.run.resumption import Earlier, obstacles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from harness.records.schema import Observation, Rates, RunRecord
+    from harness.run.plan import Cell
     from harness.suite import Suite
-
-Ended = Literal["complete", "interrupted", "budget"]
 
 
 class Progress(Protocol):
@@ -61,6 +66,14 @@ class Progress(Protocol):
 
     def arm_done(self, arm_run: ArmRun) -> None:
         """A worker has ended."""
+        ...
+
+    def block_done(self, block: int, decided: int, of: int, left_s: float) -> None:
+        """A block has ended: how many criteria are decided, and what the rest takes at most, as planned."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """Something happened that is no observation."""
         ...
 
 
@@ -155,11 +168,10 @@ def missing(asked: Asked, folder: Path | None) -> list[ArmRun]:
     Raises:
         ConfigError: It cannot be continued here, and why.
     """
-    runs = plan(asked.suite, asked.seed)
     if folder is None:
-        return runs
+        return upcoming(asked.suite, asked.seed, [])
     with held(folder):
-        return unfinished(runs, _resumable(folder, asked)[1])
+        return upcoming(asked.suite, asked.seed, _resumable(folder, asked)[1])
 
 
 def _resumable(folder: Path, asked: Asked) -> tuple[RunRecord, list[Observation]]:
@@ -195,11 +207,12 @@ class _Run:
         self._started_utc = started_utc
         self._environment = environment
         self._earlier = earlier
-        self._runs = plan(request.suite, request.seed)
+        self._planned: set[Spot] = set()
         self._observations = list(earlier.observations)
         self._profiler = Profiler(store.folder) if request.profile else None
         self._asked_sha256 = digest_of_asked(store.folder)
         self._start_s = time.monotonic()
+        self._started = False
 
     def carry_out(self, progress: Progress) -> RunRecord:
         """Run what is missing, decide and report."""
@@ -208,7 +221,7 @@ class _Run:
         self._store.write_run(record)
         try:
             with saving(self._store.folder, "report"):
-                render(record, self._observations, self._store.folder, self._request.rates)
+                render(record, counted(self._observations), self._store.folder, self._request.rates)
         except Unsaved as error:
             error.record = record
             raise
@@ -217,7 +230,8 @@ class _Run:
     def _record_of(self, ended: Ended, upcoming: ArmRun | None = None) -> RunRecord:
         """Return the record so far; ``upcoming`` is the worker that runs before the next one is written."""
         environment = sittings.ended(self._environment, pressure())
-        record = _record(self._request, self._runs, self._observations, ended, environment)
+        suite = self._request.suite
+        record = record_of(suite, self._planned, self._observations, ended, environment)
         profiled, notes = self._earlier.profiled, []
         if self._profiler is not None:
             attached = self._profiler.attached
@@ -228,6 +242,8 @@ class _Run:
         return msgspec.structs.replace(
             record,
             run_id=self._store.folder.name,
+            command=self._request.command,
+            seed=self._request.seed,
             started_utc=self._started_utc,
             duration_s=round(self._earlier.duration_s + self._spent_s(), 3),
             profiled=profiled,
@@ -239,32 +255,72 @@ class _Run:
         return time.monotonic() - self._start_s
 
     def _execute(self, progress: Progress) -> Ended:
-        runs = unfinished(self._runs, self._observations)
+        suite, seed = self._request.suite, self._request.seed
         logs = self._store.folder / "logs"
         logs.mkdir(exist_ok=True)
         executor = Executor(logs, self._profiler) if self._profiler else Executor(logs)
-        progress.started(len(runs), expected_s(runs))
-        budget_s = self._request.budget_s
+        first = upcoming(suite, seed, self._observations)
+        progress.started(len(first), expected_s(first))
         ended: Ended = "complete"
+        last_s = 0.0
         try:
-            for number, arm_run in enumerate(runs):
-                if number and budget_s is not None and self._spent_s() > budget_s:
+            for block in itertools.count(1):
+                cells = cells_of_block(suite, self._observations, block)
+                begun_s = self._spent_s()
+                if not cells or self._is_over(block, begun_s + last_s):
+                    break
+                if not self._run_block(block, cells, executor, progress):
                     ended = "budget"
                     break
-                self._store.write_record(self._record_of("interrupted", arm_run))
-                progress.arm(arm_run)
-                with closing(executor.run(arm_run, progress.cell)) as made:
-                    self._keep(arm_run, made, progress)
-                progress.arm_done(arm_run)
+                last_s = self._spent_s() - begun_s
+                if crowded(self._observations):
+                    progress.notice("no cell of the last two blocks was quiet: the run ends here")
+                    break
         except KeyboardInterrupt:
             ended = "interrupted"
         if not any(logs.iterdir()):
             shutil.rmtree(logs)
         return ended
 
+    def _is_over(self, block: int, end_s: float) -> bool:
+        """Return whether the time of the suite does not allow for a block that would end then."""
+        suite = self._request.suite
+        return suite.time_s is not None and block > suite.stages[0] and end_s > suite.time_s
+
+    def _run_block(self, block: int, cells: set[Cell], executor: Executor, progress: Progress) -> bool:
+        """Run what is missing of a block, then its void cells again; False once the budget is used up."""
+        suite, seed = self._request.suite, self._request.seed
+        runs = block_runs(suite, seed, block, cells)
+        self._planned |= set().union(*map(spots, runs))
+        todo = unfinished(runs, self._observations)
+        if not self._run(todo, executor, progress):
+            return False
+        if not self._run(retries(suite, runs, self._observations), executor, progress):
+            return False
+        if todo:
+            now = standing(suite, self._observations)
+            left_s = expected_s(upcoming(suite, seed, self._observations)) if now.cells else 0.0
+            progress.block_done(block, now.decided, len(suite.criteria), left_s)
+        return True
+
+    def _run(self, runs: Sequence[ArmRun], executor: Executor, progress: Progress) -> bool:
+        """Run workers; return False where the budget did not allow for all."""
+        budget_s = self._request.budget_s
+        for arm_run in runs:
+            if self._started and budget_s is not None and self._spent_s() > budget_s:
+                return False
+            self._started = True
+            self._store.write_record(self._record_of("interrupted", arm_run))
+            progress.arm(arm_run)
+            with closing(executor.run(arm_run, progress.cell)) as made:
+                self._keep(arm_run, made, progress)
+            progress.arm_done(arm_run)
+        return True
+
     def _keep(self, arm_run: ArmRun, made: Iterable[Observation], progress: Progress) -> None:
         """Keep what a worker measures: as it comes, or at its end in place of what an earlier one left."""
-        others = [o for o in self._observations if spot(o) not in spots(arm_run)]
+        gone = spots(arm_run) if arm_run.attempt == 1 else set[Spot]()
+        others = [o for o in self._observations if spot(o) not in gone]
         replaced = len(others) < len(self._observations)
         fresh = []
         for observation in made:
@@ -277,85 +333,3 @@ class _Run:
         if replaced:
             self._store.replace([*others, *fresh])
             self._observations = [*others, *fresh]
-
-
-def _record(
-    request: Request,
-    runs: Sequence[ArmRun],
-    observations: Sequence[Observation],
-    ended: Ended,
-    environment: dict[str, Any],
-) -> RunRecord:
-    suite = request.suite
-    samples = Samples(observations)
-    controls = _controls(suite, samples)
-    by_metric = {(c.arm, c.workload, c.metric): c for c in controls}
-    criteria = [
-        decide(criterion, samples, by_metric, mode=modes_of(criterion, suite.arms))
-        for criterion in suite.criteria
-    ]
-    outcome = conclude(criteria, observations, ended, dropped=len(suite.dropped))
-    order: dict[int, list[str]] = {}
-    for observation in observations:
-        names = order.setdefault(observation.block, [])
-        name = observation.arm if suite.tree == "arm" else f"{observation.arm}/{observation.workload}"
-        if name not in names:
-            names.append(name)
-    missing = _planned(runs) - {spot(o) for o in observations}
-    done = {block for block in order if all(block != unmade for unmade, _, _ in missing)}
-    return RunRecord(
-        run_id="",
-        suite=suite.name,
-        title=suite.title,
-        command=request.command,
-        seed=request.seed,
-        blocks_planned=suite.blocks,
-        blocks_done=len(done),
-        started_utc="",
-        duration_s=0.0,
-        environment=environment,
-        order=[order[block] for block in sorted(order)],
-        cells=summarise(observations),
-        criteria=criteria,
-        controls=controls,
-        warnings=warnings_of(environment, observations),
-        not_measured=_not_measured(suite, runs, observations),
-        ended=ended,
-        verdict=outcome.verdict,
-        reason=outcome.reason,
-        exit_code=int(outcome.exit_code),
-        control_arms=[name for name, arm in suite.arms.items() if arm.control_of],
-    )
-
-
-def _controls(suite: Suite, samples: Samples) -> list[Control]:
-    gated = [c for c in suite.criteria if c.kind not in ("equal", "at_least")]
-    metrics = {(c.workload, c.metric) for c in gated} | {(c.workload2, c.metric2) for c in gated if c.metric2}
-    return [
-        control(samples, arm.control_of, name, workload, metric)
-        for name, arm in suite.arms.items()
-        if arm.control_of
-        for workload, metric in sorted(metrics)
-        if workload in arm.workloads
-    ]
-
-
-def _not_measured(suite: Suite, runs: Sequence[ArmRun], observations: Sequence[Observation]) -> list[str]:
-    lines = [f"criterion {name}: its cells were filtered out" for name in suite.dropped]
-    planned = _planned(runs)
-    measured = {spot(o) for o in observations}
-    missing = len(planned - measured)
-    if missing:
-        lines.append(f"{missing} of {len(planned)} planned observations were not made")
-    lines += sorted(
-        {
-            f"{o.arm} {o.workload}: {o.status}: {'; '.join(o.reasons)}"
-            for o in observations
-            if o.status != "ok"
-        }
-    )
-    return lines
-
-
-def _planned(runs: Sequence[ArmRun]) -> set[tuple[int, str, str]]:
-    return set().union(*map(spots, runs))

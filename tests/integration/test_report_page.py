@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.records.format import magnitude
 from harness.records.schema import RunRecord
-from harness.report.format import magnitude
 from harness.report.html import html
 from harness.report.plots import plots
 from harness.report.sections import sections

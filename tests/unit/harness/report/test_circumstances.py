@@ -1,9 +1,9 @@
 import msgspec
 
+from harness.records.format import NOTHING
 from harness.records.summary import summarise
 from harness.report.circumstances import environment, validity
 from harness.report.document import Paragraph, Table
-from harness.report.format import NOTHING
 from harness.report.material import Material
 from tests.fakes.results import RATES, bare_run, fake_material, fake_observations, fake_run
 

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from harness.report.format import slugs
+from harness.records.format import slugs
 from harness.report.html import html
 from harness.report.material import Material
 from harness.report.plots import plots

@@ -1,7 +1,7 @@
 import msgspec
 
+from harness.records.format import NOTHING
 from harness.report.document import Paragraph, Table
-from harness.report.format import NOTHING
 from harness.report.material import Material
 from harness.report.percentiles import figure_names, percentiles
 from tests.fakes.results import TIMED, fake_material, fake_observations

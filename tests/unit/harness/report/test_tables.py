@@ -1,7 +1,7 @@
 import msgspec
 
+from harness.records.format import NOTHING
 from harness.report.document import Paragraph, Table
-from harness.report.format import NOTHING
 from harness.report.tables import workloads
 from tests.fakes.results import WORKLOADS, bare_run, fake_run
 

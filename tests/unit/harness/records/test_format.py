@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.records.format import NOTHING, clean, compact, interval, magnitude, quantity, slugs
 from harness.records.metrics import METRICS
-from harness.report.format import NOTHING, clean, compact, interval, magnitude, quantity, slugs
 
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 UNITS = sorted({metric.unit for metric in METRICS.values()} | {"share saved", "times", "distinct", ""})
