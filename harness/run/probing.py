@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from harness.probes.cpu import CpuProbe
+from harness.probes.disturbance import DisturbanceProbe
 from harness.probes.memory import (
     DENSE_SHARE,
     SAMPLER_SHARE,
@@ -38,6 +39,7 @@ class Probing:
         self._capture = capture
         self._cpu = CpuProbe(root_pid)
         self._wakeups = WakeupProbe(root_pid)
+        self._disturbance = DisturbanceProbe(root_pid)
         self._memory: MemorySampler | None = None
         self._high_water = False
         self._mark = 0
@@ -45,6 +47,10 @@ class Probing:
         self._sampled = Sampled()
         self._cost_s = self._watched_s = 0.0
         self.seen: set[int] = set()
+
+    def leave_aside(self, pid: int) -> None:
+        """Have a process that is no part of the tree, a profiler, not counted as a disturbance either."""
+        self._disturbance.leave_aside(pid)
 
     def begin(self, *, memory: bool, densely: bool = False) -> None:
         """Count from now; see :meth:`harness.workloads.base.Session.measured`."""
@@ -57,6 +63,7 @@ class Probing:
             sampler = MemorySampler(self._root_pid, most_share=DENSE_SHARE if densely else SAMPLER_SHARE)
             sampler.start()
             self._memory = sampler
+        self._disturbance.begin()
         self._mark = self._capture.mark()
         self._wakeups.start()
         self._cpu.start()
@@ -76,6 +83,7 @@ class Probing:
         self._cost_s += (time.process_time_ns() - self._start_busy_ns) / 1e9
         sampled.cpu_s = self._cpu.stop()
         sampled.wakeups = self._wakeups.stop()
+        self._disturbance.end()
         if self._memory is not None:
             sampler, self._memory = self._memory, None
             peak_bytes = sampler.stop()
@@ -95,6 +103,7 @@ class Probing:
         sampled, self._sampled = self._sampled, Sampled()
         sampled.probe_cpu_s, sampled.probe_s = self._cost_s, self._watched_s
         self._cost_s = self._watched_s = 0.0
+        sampled.disturbance = self._disturbance.take()
         return sampled
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from harness.acceptance.decide import LAG_LIMIT_S
+from harness.records.disturbance import STEAL_LIMIT
 from harness.run.sittings import sittings_of
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 STALL_LIMIT = 0.25
 """Share of time that tasks waited for a core before the run."""
-STEAL_LIMIT = 0.02
-"""Share of CPU time that the hypervisor gave to others."""
 SPREAD_LIMIT = 0.10
 """Standard deviation between blocks as a share of the mean; pyperf warns from there on, too."""
 LEAST_BLOCKS = 3
