@@ -27,7 +27,12 @@ _INIT = 1
 
 
 class _Look(NamedTuple):
-    """Everything at one moment."""
+    """Everything at one moment.
+
+    Reading takes milliseconds, and a quota or a neighbour may stop it in the middle. So the first look reads
+    the processes first and the sums of the machine last, and the second the other way round: what the
+    machine did then lies within the time for which its processes are known, and nothing seems hidden.
+    """
 
     at_ns: int
     processes: Snapshot
@@ -36,7 +41,7 @@ class _Look(NamedTuple):
 
 
 class DisturbanceProbe:
-    """Looks at all processes at each `begin` and `end`, and at nothing in between.
+    """Looks at all processes when it is made, at each `begin`, `end` and `take`, and at nothing in between.
 
     Each look takes about 30 µs a process, so it belongs before and behind what is timed. Several intervals
     count as one until `take`. Not safe for use by several threads at once.
@@ -54,6 +59,8 @@ class DisturbanceProbe:
         self._wait: TreeCounter | None = None
         self._begun: _Look | None = None
         self._counted: Counted | None = None
+        self._around: Counted | None = None
+        self._opened = self._first_look()
 
     def leave_aside(self, pid: int) -> None:
         """Count a process, such as a profiler, neither with the tree nor with others."""
@@ -62,27 +69,33 @@ class DisturbanceProbe:
     def begin(self) -> None:
         """Count from now. An interval that was begun and not ended is forgotten."""
         self._wait = _run_delays(self._root_pid)
-        self._begun = self._look()
+        self._begun = self._first_look()
 
     def end(self) -> None:
         """Count up to now; without a `begin`, nothing."""
         before, self._begun = self._begun, None
         if before is None:
             return
-        after = self._look()
+        times, throttled = cpu_times(self._cores), self._throttled()
         wait_s = self._wait.sample() / 1e9 if self._wait is not None else None
+        processes = snapshot()
+        after = _Look(time.monotonic_ns(), processes, times, throttled)
         counted = self._between(before, after, wait_s)
         self._counted = counted if self._counted is None else summed(self._counted, counted)
+        self._around = self._between(self._opened, after, None)
 
     def take(self) -> Disturbance | None:
         """Return what happened in all intervals since the last `take`, None where there was none."""
-        counted, self._counted = self._counted, None
-        return None if counted is None else disturbance_of(counted)
+        counted, around = self._counted, self._around
+        self._counted = self._around = None
+        self._opened = self._first_look()
+        return None if counted is None else disturbance_of(counted, around)
 
-    def _look(self) -> _Look:
-        processes = snapshot()
-        throttled = {group: throttled_s(group) for group in self._groups}
-        return _Look(time.monotonic_ns(), processes, cpu_times(self._cores), throttled)
+    def _first_look(self) -> _Look:
+        return _Look(time.monotonic_ns(), snapshot(), cpu_times(self._cores), self._throttled())
+
+    def _throttled(self) -> dict[Path, float | None]:
+        return {group: throttled_s(group) for group in self._groups}
 
     def _tree(self, before: Snapshot, after: Snapshot) -> set[int]:
         """Return who belongs to the measured tree, or has its CPU time now."""
@@ -131,31 +144,6 @@ def watch(seconds: float = WATCH_S) -> Disturbance:
     found = probe.take()
     assert found is not None  # an interval has just ended
     return found
-
-
-def told_at_start(
-    found: Disturbance, quota_cores: float | None = None, cores: int | None = None
-) -> list[str]:
-    """Return what to know before a run begins on this machine, a sentence each; empty where it is quiet.
-
-    Args:
-        found: What `watch` returned.
-        quota_cores: CPU quota of this process, None for no quota.
-        cores: Usable cores, None for those of this process.
-    """
-    usable = len(usable_cores()) if cores is None else cores
-    lines = [f"before the run {reason}" for reason in found.void]
-    if lines:
-        lines[-1] += (
-            ". Cells that this disturbs are void and are run again; what cannot be measured undisturbed ends "
-            "as contaminated. End what disturbs, or measure later"
-        )
-    if quota_cores is not None and quota_cores < usable:
-        lines.append(
-            f"a CPU quota of {quota_cores:g} cores holds for {usable} usable cores. A cell that reaches it "
-            "is stopped again and again, and void. Lift the quota (cpu.max of the cgroup, docker run --cpus)"
-        )
-    return lines
 
 
 def run_delays(pid: int) -> dict[int, int]:

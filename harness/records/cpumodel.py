@@ -88,6 +88,6 @@ def model_of(cpuinfo: str) -> str | None:
 
 
 def _arm(implementer: int, part: int) -> str:
-    names = (IMPLEMENTERS.get(implementer), PARTS.get((implementer, part)))
-    ids = f"{implementer:#04x}/{part:#05x}"
-    return f"{' '.join(filter(None, names)) or 'arm64'} ({ids})"
+    maker, name = IMPLEMENTERS.get(implementer, ""), PARTS.get((implementer, part), "")
+    full = name if name.startswith(maker) else f"{maker} {name}".strip()
+    return f"{full or 'arm64'} ({implementer:#04x}/{part:#05x})"

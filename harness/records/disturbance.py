@@ -17,8 +17,11 @@ What is counted has errors, and a quiet machine must never be told to be disturb
 - Threads of the tree wait for each other, too. The share of others in that waiting is taken as their share
   of the CPU time. A hundred threads that wait for one core wait a hundred times as long as the work is late,
   so no more than the CPU time of others is taken for it.
-- Every limit is a share of the window and a little time besides, since in a window of milliseconds one
-  wake-up of a daemon is a large share.
+- A window of milliseconds has no tick to sample, and the clock of a process that runs shows its last tick.
+  So what others used within a short window is judged by what they used from the end of the cell before to
+  its end. What the tree waited for and was throttled for is exact, and always that of the window.
+- Limits are a share of the window and a little time besides: one wake-up of a daemon is a large share of a
+  short window.
 """
 
 from __future__ import annotations
@@ -50,6 +53,8 @@ STEAL_LIMIT = 0.02
 latency as it is."""
 THROTTLED_LIMIT = 0.01
 """Share of the window that a quota may hold the tree up: a p99 is decided by 1 %."""
+LEAST_JUDGED_S = 0.5
+"""Windows below are too short to tell what others used: 100 samples on two cores are off by 0.2 cores."""
 NAMED = 3
 """Programs that one cell names."""
 LEAST_NAMED_CORES = 0.02
@@ -111,24 +116,54 @@ def summed(one: Counted, other: Counted) -> Counted:
     )
 
 
-def disturbance_of(counted: Counted) -> Disturbance:
-    """Return what others did, and whether and why that makes the cell void."""
-    interval_s, cores = counted.interval_s, counted.cores
-    if interval_s <= 0 or cores <= 0:
+def disturbance_of(counted: Counted, around: Counted | None = None) -> Disturbance:
+    """Return what others did, and whether and why that makes the cell void.
+
+    Args:
+        counted: The measured windows.
+        around: From before them to their end, set-up included; judged in place of windows that are too short
+            to tell what others used.
+    """
+    if counted.interval_s <= 0 or counted.cores <= 0:
         return Disturbance(frequency_hz=counted.frequency_hz)
-    hidden_s = _hidden_s(counted)
-    others_s = min(sum(counted.others_s.values()) + hidden_s, cores * interval_s)
-    wait_s = _wait_s(counted, others_s)
+    interval_s, cores = counted.interval_s, counted.cores
+    used = around if around is not None and interval_s < LEAST_JUDGED_S <= around.interval_s else counted
+    hidden_s = _hidden_s(used)
+    others_cores = min((sum(used.others_s.values()) + hidden_s) / used.interval_s, cores)
+    wait_s = _wait_s(counted, others_cores, used.own_s / used.interval_s)
     steal_s, throttled_s = counted.steal_s, counted.throttled_s
     found = Disturbance(
-        others_cores=others_s / interval_s,
+        others_cores=others_cores,
         steal_share=None if steal_s is None else steal_s / (cores * interval_s),
         wait_cores=None if wait_s is None else wait_s / interval_s,
         throttled_share=None if throttled_s is None else min(throttled_s / interval_s, 1.0),
         frequency_hz=counted.frequency_hz,
-        culprits=list(_culprits(counted, hidden_s)),
+        culprits=list(_culprits(used, hidden_s)),
     )
-    return msgspec.structs.replace(found, void=list(_void(counted, found)))
+    slack_cores = OTHERS_SLACK_S * used.looks / used.interval_s
+    return msgspec.structs.replace(found, void=list(_void(counted, found, slack_cores)))
+
+
+def told_at_start(found: Disturbance, cores: int, quota_cores: float | None) -> list[str]:
+    """Return what to know before a run begins, a sentence each; empty where the machine is quiet.
+
+    Args:
+        found: What others did while nothing was measured.
+        cores: Usable cores.
+        quota_cores: CPU quota of what will be measured, None for no quota.
+    """
+    lines = [f"before the run {reason}" for reason in found.void]
+    if lines:
+        lines[-1] += (
+            ". Cells that this disturbs are void and are run again; what cannot be measured undisturbed ends "
+            "as contaminated. End what disturbs, or measure later"
+        )
+    if quota_cores is not None and quota_cores < cores:
+        lines.append(
+            f"a CPU quota of {quota_cores:g} cores holds for {cores} usable cores. A cell that reaches it "
+            "is stopped again and again, and void. Lift the quota (cpu.max of the cgroup, docker run --cpus)"
+        )
+    return lines
 
 
 def sampling_error_s(counted: Counted) -> float:
@@ -149,11 +184,12 @@ def _hidden_s(counted: Counted) -> float:
     return max(counted.busy_s - known_s - sampling_error_s(counted), 0.0)
 
 
-def _wait_s(counted: Counted, others_s: float) -> float | None:
+def _wait_s(counted: Counted, others_cores: float, own_cores: float) -> float | None:
     if counted.wait_s is None:
         return None
-    used_s = others_s + counted.own_s
-    return min(counted.wait_s * others_s / used_s, others_s) if used_s else 0.0
+    used_cores = others_cores + own_cores
+    share = others_cores / used_cores if used_cores else 0.0
+    return min(counted.wait_s * share, others_cores * counted.interval_s)
 
 
 def _culprits(counted: Counted, hidden_s: float) -> Iterator[str]:
@@ -163,17 +199,19 @@ def _culprits(counted: Counted, hidden_s: float) -> Iterator[str]:
             yield f"{name} {seconds / counted.interval_s:.2f} cores"
 
 
-def _void(counted: Counted, found: Disturbance) -> Iterator[str]:
+def _void(counted: Counted, found: Disturbance, slack_cores: float) -> Iterator[str]:
     interval_s, cores = counted.interval_s, counted.cores
     limit_cores = max(OTHERS_LIMIT * cores, LEAST_LIMIT_CORES)
     others_cores, wait_cores = found.others_cores or 0.0, found.wait_cores or 0.0
     named = f" ({', '.join(found.culprits)})" if found.culprits else ""
-    if others_cores > limit_cores + OTHERS_SLACK_S * counted.looks / interval_s:
+    if others_cores > limit_cores + slack_cores:
         usable = f"{cores} cores" if cores != 1 else "1 core"
         yield f"other programs used {others_cores:.2f} of {usable}{named}"
         named = ""
     if wait_cores > WAIT_LIMIT + WAIT_SLACK_S * counted.looks / interval_s:
-        yield f"it waited for a core for {_percent(wait_cores)} of the time because of other programs{named}"
+        waited_ms, window_ms = wait_cores * interval_s * 1e3, interval_s * 1e3
+        times = f"{waited_ms:.0f} ms for a core, in {window_ms:.0f} ms"
+        yield f"other programs made its threads wait {times}{named}"
     steal = found.steal_share or 0.0
     if steal > STEAL_LIMIT + counted.tick_s * counted.looks / interval_s:
         yield f"the hypervisor gave {_percent(steal)} of the CPU time to other machines (steal)"
