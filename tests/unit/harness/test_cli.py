@@ -183,7 +183,7 @@ def test_quiet_prints_the_verdict_and_verbose_every_workload(fedbench, suite, tm
 
 def test_a_place_that_is_no_folder_is_a_wrong_argument(fedbench, suite) -> None:
     path = suite()
-    done = fedbench("run", path, "-o", path)
+    done = fedbench("run", path, "-o", path, "-q")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"--output:\n  no folder can be made in {path}: ")
 
