@@ -16,7 +16,7 @@ What is counted has errors, and a quiet machine must never be told to be disturb
   cell itself.
 - Threads of the tree wait for each other, too. The share of others in that waiting is taken as their share
   of the CPU time. A hundred threads that wait for one core wait a hundred times as long as the work is late,
-  so no more than the CPU time of others is taken for it.
+  so no more is taken for it than the CPU time of others, divided by the cores that the tree keeps busy.
 - A window of milliseconds has no tick to sample, and the clock of a process that runs shows its last tick.
   So what others used within a short window is judged by what they used from the end of the cell before to
   its end. What the tree waited for and was throttled for is exact, and always that of the window.
@@ -189,7 +189,7 @@ def _wait_s(counted: Counted, others_cores: float, own_cores: float) -> float | 
         return None
     used_cores = others_cores + own_cores
     share = others_cores / used_cores if used_cores else 0.0
-    return min(counted.wait_s * share, others_cores * counted.interval_s)
+    return min(counted.wait_s * share, others_cores / max(own_cores, 1.0) * counted.interval_s)
 
 
 def _culprits(counted: Counted, hidden_s: float) -> Iterator[str]:

@@ -100,6 +100,13 @@ def test_waiting_because_of_a_neighbour_voids_below_the_limit_on_its_cpu() -> No
     ]
 
 
+def test_who_keeps_two_cores_busy_is_delayed_by_half_of_what_others_use() -> None:
+    crowded = counted(own_s=3.8, busy_s=4.0, wait_s=400.0, others_s={"agent (7)": 0.18})
+    found = disturbance_of(crowded)
+    assert found.wait_cores == pytest.approx(0.09 / 1.9)
+    assert found.void == []
+
+
 def test_steal_and_throttling_void() -> None:
     found = disturbance_of(counted(steal_s=0.2, throttled_s=0.9))
     assert found.void == [
