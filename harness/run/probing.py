@@ -83,7 +83,6 @@ class Probing:
         self._cost_s += (time.process_time_ns() - self._start_busy_ns) / 1e9
         sampled.cpu_s = self._cpu.stop()
         sampled.wakeups = self._wakeups.stop()
-        self._disturbance.end()
         if self._memory is not None:
             sampler, self._memory = self._memory, None
             peak_bytes = sampler.stop()
@@ -96,6 +95,7 @@ class Probing:
         sampled.log_levels = counts.by_level
         sampled.log_warnings = counts.warnings + counts.errors
         sampled.log_bytes = counts.bytes
+        self._disturbance.end()  # last, for it takes milliseconds, and a poller goes on writing
 
     def take(self) -> Sampled:
         """Return what was sampled; the next begin starts anew, even if no end came."""
