@@ -158,7 +158,7 @@ def run(
     """Run a suite, decide its criteria and write the report."""
     from harness.calibrating import rates_here
     from harness.console import create_progress, parse_duration, print_plan, print_verdict
-    from harness.invocation import Invocation, asked_for, resumed
+    from harness.invocation import Invocation, asked_for, resumed, told_before
     from harness.run.folder import Unsaved
     from harness.run.runner import Request, missing, resume_suite, run_suite
 
@@ -170,6 +170,8 @@ def run(
     if dry_run:
         print_plan(asked.suite, asked.seed, out, budget_s=budget_s, runs=missing(asked, resume))
         return
+    for line in [] if quiet else told_before():
+        out.print(f"warning: {line}", markup=False, highlight=False, soft_wrap=True)
     try:
         with create_progress(out, -1 if quiet else verbose) as progress:
             if resume is None:

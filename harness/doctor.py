@@ -1,4 +1,4 @@
-"""``fedbench doctor``: what process mode needs of this machine, and what killed runs have left."""
+"""``fedbench doctor``: who uses this machine, what process mode needs of it, what killed runs have left."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from fedbench.loop import resolve_loop
 from fedbench.tensors import segments
 from harness.acceptance.outcome import ExitCode
+from harness.probes.cpustat import usable_cores
+from harness.probes.disturbance import watch
+from harness.records.cgroup import groups_of, narrowest_quota
 from harness.run import scratch
 
 if TYPE_CHECKING:
@@ -33,6 +36,9 @@ def examine(console: Console, *, clean: bool) -> ExitCode:
     free, total = segments.room()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     line("python", f"{platform.python_version()}, loop {resolve_loop('auto')}, {os.cpu_count()} cores")
+    line("other programs", _neighbours())
+    quota = narrowest_quota(groups_of("self", "cpu"))
+    line("CPU quota", f"{quota.cores:g} cores, of {quota.group}" if quota else "none")
     line("shared memory", f"{_mib(free)} of {_mib(total)} free in {segments.FOLDER}")
     line("open files", f"{soft} of at most {hard}; a federation of processes raises it by itself")
     found, folders = segments.leftovers(), scratch.abandoned()
@@ -52,6 +58,12 @@ def examine(console: Console, *, clean: bool) -> ExitCode:
     size = _mib(sum(nbytes for _, nbytes, _ in told))
     line("leftovers", f"{what}, {size}: remove them with fedbench doctor --clean")
     return ExitCode.FAILED
+
+
+def _neighbours() -> str:
+    found, cores = watch(), len(usable_cores())
+    who = f": {', '.join(found.culprits)}" if found.culprits else ""
+    return f"use {found.others_cores or 0.0:.2f} of {_counted(cores, 'usable core')}{who}"
 
 
 def _counted(number: int, what: str) -> str:

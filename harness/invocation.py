@@ -6,6 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fedbench.errors import ConfigError, Problem
+from harness.probes.cpustat import usable_cores
+from harness.probes.disturbance import watch
+from harness.records.cgroup import groups_of, narrowest_quota
+from harness.records.disturbance import told_at_start
 from harness.run.asked import Asked, read_asked
 from harness.run.resumption import difference
 from harness.stacks.registry import check_settings, stack_names
@@ -83,6 +87,12 @@ def resumed(folder: Path, invocation: Invocation) -> Asked:
     if invocation.timeout_s is None:
         return asked
     return Asked(suite=asked.suite.limit(invocation.timeout_s), seed=asked.seed)
+
+
+def told_before() -> list[str]:
+    """Return what is known of this machine before a run, a warning each; takes half a second."""
+    quota = narrowest_quota(groups_of("self", "cpu"))
+    return told_at_start(watch(), len(usable_cores()), quota.cores if quota else None)
 
 
 def _compare(asked: Asked, now: Asked) -> None:

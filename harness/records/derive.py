@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.records.metrics import METRICS
+from harness.records.schema import Disturbance
 from harness.stats.histogram import Histogram, HistogramData
 from harness.stats.order import percentile_upper_bound
 
@@ -46,6 +47,7 @@ class Sampled(msgspec.Struct, kw_only=True):
             the marks could not be reset.
         probe_cpu_s: CPU time of the measuring process within all windows of the workload.
         probe_s: Wall time of those windows.
+        disturbance: What others did during those windows; None where there was none.
     """
 
     elapsed_s: float = 0.0
@@ -60,6 +62,7 @@ class Sampled(msgspec.Struct, kw_only=True):
     memory_hwm_bytes: int | None = None
     probe_cpu_s: float = 0.0
     probe_s: float = 0.0
+    disturbance: Disturbance | None = None
 
 
 class Outcome(msgspec.Struct, kw_only=True):

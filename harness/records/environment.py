@@ -11,6 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.records.cgroup import groups_of, memory_limit_bytes, narrowest_quota
+from harness.records.cpumodel import model_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,14 +29,17 @@ ROOT = Path(__file__).resolve().parents[2]
 def fingerprint(root: Path = ROOT) -> dict[str, Any]:
     """Return what this machine and the checkout at ``root`` are. What cannot be read is null."""
     status = _git(root, "status", "--porcelain")
+    groups = groups_of("self", "cpu")
+    quota = narrowest_quota(groups)
     return {
         "cpu_model": _cpu_model(),
         "cores": os.cpu_count(),
         "cores_usable": len(os.sched_getaffinity(0)),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "cgroup_cpu_max": _read("/sys/fs/cgroup/cpu.max"),
-        "cgroup_memory_max": _read("/sys/fs/cgroup/memory.max"),
+        "cgroup_cpu_max": quota.text if quota else "max" if groups else None,
+        "cpu_quota_cores": round(quota.cores, 3) if quota else None,
+        "cgroup_memory_max": _memory_max(),
         "kernel": platform.release(),
         "architecture": platform.machine(),
         "python": sys.version.split()[0],
@@ -59,13 +65,13 @@ def pressure() -> dict[str, Any]:
 def machine_class(environment: Mapping[str, Any]) -> str:
     """Return what machines must have in common for their numbers to be compared, as one line.
 
-    That is the model of the CPU (not its clock, which is calibrated anew at each start), usable cores,
-    architecture and the minor version of Python.
+    That is the model of the CPU as it names itself (with the clock, where that is part of the name), usable
+    cores, a CPU quota below them, architecture and the minor version of Python.
     """
     python = ".".join(str(environment.get("python") or "?").split(".")[:2])
-    model = " ".join(str(environment.get("cpu_model") or "unknown CPU").split("@")[0].split())
+    model = " ".join(str(environment.get("cpu_model") or "unknown CPU").split())
     cores, architecture = environment.get("cores_usable"), environment.get("architecture")
-    return f"{model}, {cores} cores, {architecture}, Python {python}"
+    return f"{model}, {cores} cores{_quota(environment)}, {architecture}, Python {python}"
 
 
 def short_commit(root: Path = ROOT) -> str:
@@ -74,9 +80,25 @@ def short_commit(root: Path = ROOT) -> str:
     return commit[:7] if commit else "nogit"
 
 
+def _quota(environment: Mapping[str, Any]) -> str:
+    """Return a CPU quota that is below the usable cores, as a part of a sentence, or nothing."""
+    quota, cores = environment.get("cpu_quota_cores"), environment.get("cores_usable")
+    if quota is None:  # runs made before quotas were kept have the text of cpu.max alone
+        match = re.fullmatch(r"(\d+) ([1-9]\d*)", str(environment.get("cgroup_cpu_max")))
+        quota = int(match[1]) / int(match[2]) if match else None
+    if not isinstance(quota, int | float) or (isinstance(cores, int) and quota >= cores):
+        return ""
+    return f", quota {round(quota, 2):g}"
+
+
+def _memory_max() -> str | None:
+    groups = groups_of("self", "memory")
+    limit_bytes = memory_limit_bytes(groups)
+    return str(limit_bytes) if limit_bytes is not None else "max" if groups else None
+
+
 def _cpu_model() -> str | None:
-    match = re.search(r"^(?:model name|Model)\s*:\s*(.+)", _read("/proc/cpuinfo") or "", re.MULTILINE)
-    return match[1].strip() if match else platform.processor() or None
+    return model_of(_read("/proc/cpuinfo") or "") or platform.processor() or None
 
 
 def _read(path: str) -> str | None:

@@ -169,4 +169,5 @@ def _observe(
         texts=outcome.texts,
         histograms=outcome.histograms,
         attempt=arm_run.attempt,
+        disturbance=None if sampled is None else sampled.disturbance,
     )

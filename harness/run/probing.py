@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from harness.probes.cpu import CpuProbe
+from harness.probes.disturbance import DisturbanceProbe
 from harness.probes.memory import (
     DENSE_SHARE,
     SAMPLER_SHARE,
@@ -38,6 +39,7 @@ class Probing:
         self._capture = capture
         self._cpu = CpuProbe(root_pid)
         self._wakeups = WakeupProbe(root_pid)
+        self._disturbance = DisturbanceProbe(root_pid)
         self._memory: MemorySampler | None = None
         self._high_water = False
         self._mark = 0
@@ -45,6 +47,10 @@ class Probing:
         self._sampled = Sampled()
         self._cost_s = self._watched_s = 0.0
         self.seen: set[int] = set()
+
+    def leave_aside(self, pid: int) -> None:
+        """Have a process that is no part of the tree, a profiler, not counted as a disturbance either."""
+        self._disturbance.leave_aside(pid)
 
     def begin(self, *, memory: bool, densely: bool = False) -> None:
         """Count from now; see :meth:`harness.workloads.base.Session.measured`."""
@@ -57,6 +63,7 @@ class Probing:
             sampler = MemorySampler(self._root_pid, most_share=DENSE_SHARE if densely else SAMPLER_SHARE)
             sampler.start()
             self._memory = sampler
+        self._disturbance.begin()
         self._mark = self._capture.mark()
         self._wakeups.start()
         self._cpu.start()
@@ -88,6 +95,7 @@ class Probing:
         sampled.log_levels = counts.by_level
         sampled.log_warnings = counts.warnings + counts.errors
         sampled.log_bytes = counts.bytes
+        self._disturbance.end()  # last, for it takes milliseconds, and a poller goes on writing
 
     def take(self) -> Sampled:
         """Return what was sampled; the next begin starts anew, even if no end came."""
@@ -95,6 +103,7 @@ class Probing:
         sampled, self._sampled = self._sampled, Sampled()
         sampled.probe_cpu_s, sampled.probe_s = self._cost_s, self._watched_s
         self._cost_s = self._watched_s = 0.0
+        sampled.disturbance = self._disturbance.take()
         return sampled
 
     def stop(self) -> None:

@@ -183,6 +183,8 @@ class WorkerProcess:
         """Begin once the first workload does: py-spy needs an interpreter that is up."""
         if self._profile is not None:
             self._recording, self._profile = self._profile(self._process.pid), None
+            if self._recording is not None:
+                self._probing.leave_aside(self._recording.pid)
 
     def _serve(self, event: Event, deadline: _Deadline) -> None:
         if isinstance(event, Begin):

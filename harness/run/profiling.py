@@ -99,6 +99,11 @@ class Recording:
         self._notes = notes
         self.attached = True
 
+    @property
+    def pid(self) -> int:
+        """The process id of py-spy."""
+        return self._process.pid
+
     def finish(self) -> None:
         """Wait until py-spy has drawn what it has sampled; call it once the worker has ended."""
         said, by_itself = b"", True

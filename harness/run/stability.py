@@ -7,6 +7,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from harness.acceptance.estimate import LAG_LIMIT_S
+from harness.records.disturbance import STEAL_LIMIT
 from harness.run.sittings import sittings_of
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 STALL_LIMIT = 0.25
 """Share of time that tasks waited for a core before the run."""
-STEAL_LIMIT = 0.02
-"""Share of CPU time that the hypervisor gave to others."""
 SPREAD_LIMIT = 0.10
 """Standard deviation between blocks as a share of the mean; pyperf warns from there on, too."""
 LEAST_BLOCKS = 3
@@ -59,14 +58,14 @@ def _crowded(environment: Mapping[str, Any], sittings: Sequence[Sitting]) -> Ite
     cores = environment.get("cores_usable")
     for number, sitting in enumerate(sittings):
         # Only before it: afterwards the averages still show the last worker.
-        when, who = "before the run", "something else runs here"
+        when, who = "before the run", "other programs were running"
         if number:
-            when, who = "before it was resumed", f"{who}, or what had broken off was still ending"
+            when, who = "before it was resumed", f"{who}, or the run that broke off was still ending"
         share, load = sitting.before.stall_share.get("cpu"), sitting.before.load
         if share is not None and share > STALL_LIMIT:
-            yield f"{when}, tasks waited for a core {share:.0%} of the time: {who}"
+            yield f"{when}, tasks waited for a core for {share:.0%} of the time: {who}"
         if load and cores and load[0] > cores:
-            yield f"{when}, the load was {load[0]:.1f} on {cores} cores: {who}"
+            yield f"{when}, the load average was {load[0]:.1f} on {cores} cores: {who}"
 
 
 def _stolen(sittings: Sequence[Sitting]) -> Iterator[str]:
@@ -78,7 +77,7 @@ def _stolen(sittings: Sequence[Sitting]) -> Iterator[str]:
             stolen += after["steal"] - before["steal"]
     if spent and stolen / spent > STEAL_LIMIT:
         share = stolen / spent
-        yield f"the hypervisor gave {share:.1%} of the CPU time to others (steal): another machine runs here"
+        yield f"the hypervisor gave {share:.1%} of the CPU time to other virtual machines (steal)"
 
 
 def _dirty(environment: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
+from harness import cli, invocation
 from harness.report.comparison import render_comparison
 from harness.suitefile import suite_names
 from tests.fakes.comparisons import fake_comparison
@@ -119,10 +119,21 @@ def test_a_run_ends_with_verdict_reason_and_report(fedbench, suite, tmp_path: Pa
     (folder,) = (tmp_path / "results").iterdir()
     assert done.code == 0
     assert done.last == f"PASS: 1 pass — {folder / 'report.html'}"
-    assert done.out.splitlines()[:2] == ["1 worker, about 0 s", "1/1 block 1 floors done"]
+    lines = [line for line in done.out.splitlines() if not line.startswith("warning: ")]
+    assert lines[:2] == ["1 worker, about 0 s", "1/1 block 1 floors done"]
     assert "fast" in done.out
     command = json.loads((folder / "run.json").read_bytes())["command"]
     assert command == f"fedbench run {tmp_path}/floors.yaml -o {tmp_path}/results"
+
+
+@pytest.mark.slow
+def test_what_disturbs_already_is_said_before_a_run(
+    fedbench, suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invocation, "told_before", lambda: ["somebody [red]computes"])
+    lines = fedbench("run", suite(), "-o", tmp_path).out.splitlines()
+    assert lines[:2] == ["warning: somebody [red]computes", "1 worker, about 0 s"]
+    assert "somebody" not in fedbench("run", suite(), "-o", tmp_path, "-q").out
 
 
 @pytest.mark.slow
@@ -172,7 +183,7 @@ def test_quiet_prints_the_verdict_and_verbose_every_workload(fedbench, suite, tm
 
 def test_a_place_that_is_no_folder_is_a_wrong_argument(fedbench, suite) -> None:
     path = suite()
-    done = fedbench("run", path, "-o", path)
+    done = fedbench("run", path, "-o", path, "-q")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"--output:\n  no folder can be made in {path}: ")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,8 +12,11 @@ from typer.testing import CliRunner
 
 from fedbench.tensors import segments
 from fedbench.tensors.segments import Leftover, Segment
+from harness import doctor
 from harness.cli import app
 from harness.doctor import examine
+from harness.records.cgroup import Quota
+from harness.records.schema import Disturbance
 from harness.run.scratch import MARK
 
 
@@ -70,6 +74,8 @@ def test_without_leftovers_all_is_well(monkeypatch, tmp_path):
         lines = capture.get().splitlines()
         assert [line.split("  ")[0] for line in lines] == [
             "python",
+            "other programs",
+            "CPU quota",
             "shared memory",
             "open files",
             "leftovers",
@@ -84,3 +90,18 @@ def test_what_another_sweep_has_removed_meanwhile_is_not_claimed(monkeypatch):
     with console.capture() as capture:
         examine(console, clean=True)
     assert "removed" not in capture.get()
+
+
+def test_who_uses_the_machine_and_its_quota_are_shown(monkeypatch):
+    found = Disturbance(others_cores=0.98, culprits=["make (9) 0.96 cores"])
+    monkeypatch.setattr(doctor, "watch", lambda: found)
+    monkeypatch.setattr(doctor, "usable_cores", lambda: frozenset({0, 1}))
+    monkeypatch.setattr(doctor, "narrowest_quota", lambda groups: Quota(0.5, "50000 100000", Path("/group")))
+    lines = CliRunner().invoke(app, ["doctor"]).output.splitlines()
+    assert "other programs    use 0.98 of 2 usable cores: make (9) 0.96 cores" in lines
+    assert "CPU quota         0.5 cores, of /group" in lines
+    monkeypatch.setattr(doctor, "watch", Disturbance)
+    monkeypatch.setattr(doctor, "narrowest_quota", lambda groups: None)
+    lines = CliRunner().invoke(app, ["doctor"]).output.splitlines()
+    assert "other programs    use 0.00 of 2 usable cores" in lines
+    assert "CPU quota         none" in lines

@@ -3,7 +3,10 @@ from pathlib import Path
 import pytest
 
 from fedbench.errors import ConfigError
-from harness.invocation import Invocation, asked_for, resumed
+from harness import invocation as invocation_module
+from harness.invocation import Invocation, asked_for, resumed, told_before
+from harness.records.cgroup import Quota
+from harness.records.schema import Disturbance
 from harness.run.asked import write_asked
 
 
@@ -82,3 +85,17 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         resumed(tmp_path, Invocation())
     with pytest.raises(ConfigError, match=r"--resume: .*nowhere is no folder: name the folder of a run"):
         resumed(tmp_path / "nowhere", Invocation())
+
+
+@pytest.mark.parametrize(("quota", "warnings"), [(None, 0), (Quota(0.5, "50000 100000", Path("/group")), 1)])
+def test_what_disturbs_already_is_told_before_a_run(
+    monkeypatch: pytest.MonkeyPatch, quota: Quota | None, warnings: int
+) -> None:
+    monkeypatch.setattr(invocation_module, "usable_cores", lambda: frozenset({0, 1}))
+    monkeypatch.setattr(invocation_module, "narrowest_quota", lambda groups: quota)
+    monkeypatch.setattr(invocation_module, "watch", lambda: Disturbance(void=["it was stolen"]))
+    told = told_before()
+    assert told[0].startswith("before the run it was stolen. Cells that this disturbs are void")
+    assert len(told) == 1 + warnings
+    monkeypatch.setattr(invocation_module, "watch", Disturbance)
+    assert len(told_before()) == warnings

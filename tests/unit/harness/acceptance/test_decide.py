@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.acceptance.criteria import KINDS, Criterion
-from harness.acceptance.decide import LAG_LIMIT_S, decide
+from harness.acceptance.estimate import LAG_LIMIT_S, decide
 from harness.acceptance.samples import Samples
 from harness.records.schema import CriterionRecord, Observation
 from tests.unit.harness.acceptance.cells import cell, controls, criterion, judged

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from harness.records import environment
-from harness.records.environment import PACKAGES, RESOURCES, fingerprint, pressure, short_commit
+from harness.records.cgroup import Quota
+from harness.records.environment import (
+    PACKAGES,
+    RESOURCES,
+    fingerprint,
+    machine_class,
+    pressure,
+    short_commit,
+)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -81,3 +89,52 @@ def test_the_load_is_three_averages_and_a_share_of_stalls_a_resource() -> None:
             assert 0 <= share <= 1
         else:
             assert share is None
+
+
+KNOWN = {"cpu_model": "Some CPU @ 2.60GHz", "cores_usable": 2, "architecture": "x86_64", "python": "3.11.2"}
+
+
+def test_a_class_of_machines_has_model_with_clock_cores_architecture_and_python() -> None:
+    assert machine_class(KNOWN) == "Some CPU @ 2.60GHz, 2 cores, x86_64, Python 3.11"
+    assert machine_class({**KNOWN, "cpu_model": "Some CPU @ 2.00GHz"}) != machine_class(KNOWN)
+    assert machine_class({}) == "unknown CPU, None cores, None, Python ?"
+
+
+@pytest.mark.parametrize(
+    ("quota", "told"),
+    [
+        ({"cpu_quota_cores": 0.5}, ", quota 0.5"),
+        ({"cpu_quota_cores": 0.333}, ", quota 0.33"),
+        ({"cpu_quota_cores": 2.0}, ""),
+        ({"cpu_quota_cores": 8.0}, ""),
+        ({"cpu_quota_cores": None, "cgroup_cpu_max": "max"}, ""),
+        ({"cgroup_cpu_max": "50000 100000"}, ", quota 0.5"),  # as older runs kept it
+        ({"cgroup_cpu_max": "max 100000"}, ""),
+    ],
+)
+def test_a_quota_below_the_cores_makes_another_class(quota: dict[str, object], told: str) -> None:
+    assert machine_class({**KNOWN, **quota}) == f"Some CPU @ 2.60GHz, 2 cores{told}, x86_64, Python 3.11"
+
+
+def test_the_quota_of_the_own_group_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    quota = Quota(1 / 3, "33333 100000", Path("/somewhere"))
+    monkeypatch.setattr(environment, "groups_of", lambda pid, controller: [quota.group])
+    monkeypatch.setattr(environment, "narrowest_quota", lambda groups: quota if groups else None)
+    found = fingerprint()
+    assert (found["cpu_quota_cores"], found["cgroup_cpu_max"]) == (0.333, "33333 100000")
+    monkeypatch.setattr(environment, "narrowest_quota", lambda groups: None)
+    found = fingerprint()
+    assert (found["cpu_quota_cores"], found["cgroup_cpu_max"], found["cgroup_memory_max"]) == (
+        None,
+        "max",
+        "max",
+    )
+    monkeypatch.setattr(environment, "groups_of", lambda pid, controller: [])
+    found = fingerprint()
+    assert (found["cgroup_cpu_max"], found["cgroup_memory_max"]) == (None, None)
+
+
+def test_the_kept_baseline_is_of_the_class_that_it_was_made_on() -> None:
+    record = json.loads((environment.ROOT / "results/baselines/main/run.json").read_text())
+    found = machine_class(record["environment"])
+    assert found.startswith(f"{record['environment']['cpu_model']}, ")

@@ -70,6 +70,15 @@ def test_an_arm_is_run_and_measured_from_outside(executor, arm_run, tmp_path: Pa
     assert "INFO" in log.read_text()
 
 
+def test_each_cell_tells_what_others_did_meanwhile(executor, arm_run) -> None:
+    made = list(executor.run(arm_run("push", "rpc_ping", "idle_federation", "floor"), nothing))
+    assert made[0].disturbance != made[1].disturbance
+    for observation in made[:2]:
+        assert observation.disturbance is not None
+        assert 0 <= observation.disturbance.others_cores <= len(os.sched_getaffinity(0))
+    assert made[2].disturbance is None  # it could not be measured
+
+
 def test_a_wrong_result_fails_its_workload_alone_and_keeps_the_log(executor, arm_run, tmp_path: Path) -> None:
     made = list(executor.run(arm_run("push", "digits_training", "floor", "rpc_ping"), nothing))
     assert endings(made) == [("digits_training", "failed"), ("floor", "unsupported"), ("rpc_ping", "ok")]

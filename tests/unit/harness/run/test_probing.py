@@ -164,6 +164,33 @@ def test_a_workload_that_never_ended_leaves_no_sampler_to_the_next(probing: Prob
     assert probing.take().memory_peak_bytes is None
 
 
+def test_what_others_did_is_told_of_all_windows(probing: Probing, child: Child) -> None:
+    assert probing.take().disturbance is None
+    for _ in range(2):
+        probing.begin(memory=False)
+        child.does("nap")
+        probing.end()
+    found = probing.take().disturbance
+    assert found is not None
+    assert found.others_cores is not None
+    assert not any(f"({child.process.pid})" in culprit for culprit in found.culprits)
+
+
+def test_a_profiler_is_left_aside(probing: Probing, child: Child, tmp_path: Path) -> None:
+    with LogCapture(tmp_path) as other_capture:
+        profiler = Child(other_capture)
+        probing.leave_aside(profiler.process.pid)
+        probing.begin(memory=False)
+        for _ in range(20):
+            profiler.does("spin")
+        probing.end()
+        profiler.process.kill()
+        profiler.process.communicate()
+    found = probing.take().disturbance
+    assert found is not None
+    assert not any(f"({profiler.process.pid})" in culprit for culprit in found.culprits)
+
+
 def test_it_can_be_stopped_in_the_middle_and_again(probing: Probing) -> None:
     probing.begin(memory=True)
     probing.stop()

@@ -36,11 +36,17 @@ def test_a_calm_run_warns_of_nothing() -> None:
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (environment(before={"load": [2.5, 1, 1]}), "before the run, the load was 2.5 on 2 cores: something"),
-        (environment(before={"stall_share": {"cpu": 0.5}}), "before the run, tasks waited for a core 50%"),
+        (
+            environment(before={"load": [2.5, 1, 1]}),
+            "before the run, the load average was 2.5 on 2 cores: other programs were",
+        ),
+        (
+            environment(before={"stall_share": {"cpu": 0.5}}),
+            "before the run, tasks waited for a core for 50% of the time",
+        ),
         (
             environment(after={"cpu_ticks": {"all": 2000, "steal": 55}}),
-            "the hypervisor gave 5.0% of the CPU time to others (steal)",
+            "the hypervisor gave 5.0% of the CPU time to other virtual machines (steal)",
         ),
         (environment(dirty=True), "the checkout has uncommitted changes"),
         (environment(resumed_utc="2026-01-02T03:04:05Z"), "was resumed at 2026-01-02T03:04:05Z: its blocks"),
@@ -76,10 +82,10 @@ def test_steal_between_two_sittings_and_a_reboot_disturb_nothing() -> None:
 def test_a_machine_that_is_busy_when_a_run_is_resumed_is_told() -> None:
     busy = sitting(0, 10, (0, 0), load=[9.0, 1, 1], stall_share={"cpu": 0.5})
     told = warnings_of(environment(sittings=[sitting(0, 10, (0, 0)), busy]), [])
-    who = "something else runs here, or what had broken off was still ending"
+    who = "other programs were running, or the run that broke off was still ending"
     assert told == [
-        f"before it was resumed, tasks waited for a core 50% of the time: {who}",
-        f"before it was resumed, the load was 9.0 on 2 cores: {who}",
+        f"before it was resumed, tasks waited for a core for 50% of the time: {who}",
+        f"before it was resumed, the load average was 9.0 on 2 cores: {who}",
     ]
 
 
