@@ -169,9 +169,9 @@ def _latency(histograms: Mapping[str, HistogramData]) -> dict[str, float | None]
         if name == "lag":
             continue
         metrics[f"{name}_p50_s"] = _percentile_s(histogram, 0.50)
+        bound_ns = percentile_upper_bound(histogram, 0.99)
+        metrics[f"{name}_p99_bound_s"] = None if bound_ns is None else bound_ns / 1e9
         if name == "latency":
-            bound_ns = percentile_upper_bound(histogram, 0.99)
-            metrics["latency_p99_bound_s"] = None if bound_ns is None else bound_ns / 1e9
             metrics["latency_max_s"] = _percentile_s(histogram, 1.0)
     return metrics
 
