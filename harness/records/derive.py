@@ -26,6 +26,12 @@ _OF_THE_WINDOW = (
     "wakeups_per_op",
     "wakeups_per_client_per_s",
 )
+_OF_COUNTS = {
+    "cpu": ("cpu_cores", "cpu_s_per_op", "cpu_floor_ratio"),
+    "wakeups": ("wakeups_per_s", "wakeups_per_op", "wakeups_per_client_per_s"),
+    "memory": ("memory_start_bytes", "memory_peak_bytes"),
+}
+"""Metrics that follow from a count of the probes."""
 _OF_THE_LOG = ("log_records_per_op", "log_warnings_per_op", "logger_records_per_op")
 
 
@@ -46,6 +52,7 @@ class Sampled(msgspec.Struct, kw_only=True):
             the marks could not be reset.
         probe_cpu_s: CPU time of the measuring process within all windows of the workload.
         probe_s: Wall time of those windows.
+        missing: Why a count is not known: ``cpu``, ``wakeups`` or ``memory``.
     """
 
     elapsed_s: float = 0.0
@@ -60,6 +67,7 @@ class Sampled(msgspec.Struct, kw_only=True):
     memory_hwm_bytes: int | None = None
     probe_cpu_s: float = 0.0
     probe_s: float = 0.0
+    missing: dict[str, str] = {}
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -101,12 +109,18 @@ def of_the_log(reason: str) -> dict[str, str]:
     return dict.fromkeys(_OF_THE_LOG, reason)
 
 
+def missing(sampled: Sampled, outcome: Outcome) -> dict[str, str]:
+    """Return the metrics that a cell does not measure, and why; what the workload says comes first."""
+    uncounted = {metric: reason for count, reason in sampled.missing.items() for metric in _OF_COUNTS[count]}
+    return uncounted | outcome.missing
+
+
 def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     """Return every metric that follows from one cell's counts.
 
     A metric with a name but no value (None) was asked for and could not be had: a rate over no time, a
     percentile of nothing, the 95 % bound of a p99 of fewer than 299 operations, or one that the workload
-    says is missing.
+    or a probe says is missing.
 
     Raises:
         ValueError: The workload reports the latency of no operation at all, a metric that :data:`METRICS`
@@ -137,7 +151,7 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
         if latency and latency.count >= LEAST_FOR_A_HUNDREDTH:
             metrics["gc_slow_share"] = _collected(outcome.pauses_ns, latency)
     metrics |= outcome.values
-    metrics |= {name: None for name in outcome.missing if name in metrics}
+    metrics |= {name: None for name in missing(sampled, outcome) if name in metrics}
     unknown = (metrics.keys() | outcome.missing.keys()) - METRICS.keys()
     if unknown:
         raise ValueError(f"unknown metrics {sorted(unknown)}: add them to harness.records.metrics")

@@ -19,7 +19,11 @@ from harness.probes.wakeups import WakeupProbe
 from harness.records.derive import Sampled
 
 if TYPE_CHECKING:
+    from harness.probes.accounting import CpuAccount
     from harness.probes.lognoise import LogCapture
+
+CAME_AND_WENT = "a process that ended within the window took its counts along"
+"""Why wake-ups are not known: the kernel counts them for threads that are there."""
 
 
 class Probing:
@@ -28,15 +32,16 @@ class Probing:
     Args:
         root_pid: Root of the tree.
         capture: Where the tree's output goes.
+        account: The control group of its processes, None where there is none.
 
     Attributes:
         seen: Processes that were in the tree at a begin or an end.
     """
 
-    def __init__(self, root_pid: int, capture: LogCapture) -> None:
+    def __init__(self, root_pid: int, capture: LogCapture, account: CpuAccount | None = None) -> None:
         self._root_pid = root_pid
         self._capture = capture
-        self._cpu = CpuProbe(root_pid)
+        self._cpu = CpuProbe(root_pid, account)
         self._wakeups = WakeupProbe(root_pid)
         self._memory: MemorySampler | None = None
         self._high_water = False
@@ -76,6 +81,10 @@ class Probing:
         self._cost_s += (time.process_time_ns() - self._start_busy_ns) / 1e9
         sampled.cpu_s = self._cpu.stop()
         sampled.wakeups = self._wakeups.stop()
+        if self._cpu.missing:
+            sampled.missing["cpu"] = self._cpu.missing
+        if self._cpu.came_and_went:
+            sampled.missing["wakeups"] = CAME_AND_WENT
         if self._memory is not None:
             sampler, self._memory = self._memory, None
             peak_bytes = sampler.stop()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.records.schema import Status
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 PR_SET_PTRACER = 0x59616D61
 PR_SET_PTRACER_ANY = 2**64 - 1
 ELSEWHERE = "the loggers of the clients' processes are out of reach"
@@ -91,6 +92,11 @@ def _die_with_parent(parent_pid: int) -> None:
         sys.exit("the measuring process is gone")
 
 
+def _keep_orphans() -> None:
+    """Have processes whose parent ends fall to this one, so that they stay in the tree that is measured."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
 def _let_profile() -> None:
     """Let a profiler that is no ancestor look into this process, where the kernel asks who it is (Yama)."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PTRACER, ctypes.c_ulong(PR_SET_PTRACER_ANY))
@@ -98,4 +104,5 @@ def _let_profile() -> None:
 
 if __name__ == "__main__":
     _die_with_parent(int(sys.argv[3]))
+    _keep_orphans()
     main(int(sys.argv[1]), int(sys.argv[2]))
