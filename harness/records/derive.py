@@ -29,9 +29,16 @@ _OF_THE_WINDOW = (
 _OF_COUNTS = {
     "cpu": ("cpu_cores", "cpu_s_per_op", "cpu_floor_ratio"),
     "wakeups": ("wakeups_per_s", "wakeups_per_op", "wakeups_per_client_per_s"),
-    "memory": ("memory_start_bytes", "memory_peak_bytes"),
+    "queues": ("memory_queued_bytes",),
 }
 """Metrics that follow from a count of the probes."""
+_OF_MEMORY = (
+    "memory_start_bytes",
+    "memory_peak_bytes",
+    "memory_hwm_bytes",
+    "memory_file_bytes",
+    "memory_queued_bytes",
+)
 _OF_THE_LOG = ("log_records_per_op", "log_warnings_per_op", "logger_records_per_op")
 
 
@@ -48,11 +55,13 @@ class Sampled(msgspec.Struct, kw_only=True):
         log_bytes: Bytes written to stdout and stderr.
         memory_start_bytes: Memory at the first begin, None where it was not asked for.
         memory_peak_bytes: Largest memory seen, None where it was not asked for.
+        memory_file_bytes: Pages of files at that moment, which are not in it.
+        memory_queued_bytes: What waited in pipes and sockets at that moment, which is in it.
         memory_hwm_bytes: Sum of VmHWM at the end, reset at the begin; None where memory was not asked for, or
             the marks could not be reset.
         probe_cpu_s: CPU time of the measuring process within all windows of the workload.
         probe_s: Wall time of those windows.
-        missing: Why a count is not known: ``cpu``, ``wakeups`` or ``memory``.
+        missing: Why a count is not known: ``cpu``, ``wakeups`` or ``queues``.
     """
 
     elapsed_s: float = 0.0
@@ -65,6 +74,8 @@ class Sampled(msgspec.Struct, kw_only=True):
     memory_start_bytes: int | None = None
     memory_peak_bytes: int | None = None
     memory_hwm_bytes: int | None = None
+    memory_file_bytes: int | None = None
+    memory_queued_bytes: int | None = None
     probe_cpu_s: float = 0.0
     probe_s: float = 0.0
     missing: dict[str, str] = {}
@@ -139,7 +150,7 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     if outcome.clients:
         metrics["wakeups_per_client_per_s"] = _per(sampled.wakeups / outcome.clients, sampled.elapsed_s)
     if sampled.memory_peak_bytes is not None:
-        for name in ("memory_start_bytes", "memory_peak_bytes", "memory_hwm_bytes"):
+        for name in _OF_MEMORY:
             value = getattr(sampled, name)
             metrics[name] = None if value is None else float(value)
     metrics |= _latency(outcome.histograms)

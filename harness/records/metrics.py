@@ -63,6 +63,12 @@ METRICS: dict[str, Metric] = {
         "sum of the processes' resident high-water marks while measured",
         "the high-water marks of before could not be reset",
     ),
+    "memory_file_bytes": Metric(
+        "B", "lower", "pages of files that all processes map at that peak, which are not in it"
+    ),
+    "memory_queued_bytes": Metric(
+        "B", "lower", "what waits in pipes and sockets at that peak, which is in it, as far as it is known"
+    ),
     "memory_per_client_bytes": Metric("B", "lower", "memory of all processes for each further client"),
     "uss_per_client_bytes": Metric("B", "lower", "memory that only one idle client's process uses (USS)"),
     "server_per_client_bytes": Metric(

@@ -9,8 +9,10 @@ from harness.probes.cpu import CpuProbe
 from harness.probes.memory import (
     DENSE_SHARE,
     SAMPLER_SHARE,
+    Headline,
     MemorySampler,
-    headline_bytes,
+    headline,
+    larger,
     reset_high_water,
     tree_memory,
 )
@@ -44,6 +46,7 @@ class Probing:
         self._cpu = CpuProbe(root_pid, account)
         self._wakeups = WakeupProbe(root_pid)
         self._memory: MemorySampler | None = None
+        self._held = Headline(0, 0, 0, 0, "")
         self._high_water = False
         self._mark = 0
         self._start_ns = self._start_busy_ns = 0
@@ -57,7 +60,8 @@ class Probing:
         self.seen.update(process_tree(self._root_pid))
         if memory:
             pids = process_tree(self._root_pid)
-            self._sampled.memory_start_bytes = headline_bytes(pids)
+            self._held = headline(pids)
+            self._sampled.memory_start_bytes = self._held.total_bytes
             self._high_water = reset_high_water(pids)  # an arm's process has run other workloads before
             sampler = MemorySampler(self._root_pid, most_share=DENSE_SHARE if densely else SAMPLER_SHARE)
             sampler.start()
@@ -70,8 +74,7 @@ class Probing:
 
     def sample(self) -> None:
         """Take the peak that the worker holds now."""
-        held_bytes = headline_bytes(process_tree(self._root_pid))
-        self._sampled.memory_peak_bytes = max(self._sampled.memory_peak_bytes or 0, held_bytes)
+        self._held = larger(self._held, headline(process_tree(self._root_pid)))
 
     def end(self) -> None:
         """Stop counting."""
@@ -87,8 +90,11 @@ class Probing:
             sampled.missing["wakeups"] = CAME_AND_WENT
         if self._memory is not None:
             sampler, self._memory = self._memory, None
-            peak_bytes = sampler.stop()
-            sampled.memory_peak_bytes = max(sampled.memory_peak_bytes or 0, peak_bytes)
+            peak = larger(self._held, sampler.stop())
+            sampled.memory_peak_bytes = peak.total_bytes
+            sampled.memory_file_bytes, sampled.memory_queued_bytes = peak.file_bytes, peak.queued_bytes
+            if peak.missing:
+                sampled.missing["queues"] = peak.missing
             if self._high_water:
                 sampled.memory_hwm_bytes = tree_memory(process_tree(self._root_pid)).vm_hwm_bytes
         self.seen.update(process_tree(self._root_pid))

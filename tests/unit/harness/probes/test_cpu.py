@@ -84,7 +84,7 @@ def probe_of(request: pytest.FixtureRequest):
 
 
 @pytest.mark.slow
-def test_processes_that_come_and_go_within_the_window_count(spawn, probe_of) -> None:
+def test_processes_that_come_and_go_within_the_window_count(probe_of, spawn) -> None:
     root = spawn(COMERS)
     probe = probe_of(root.pid)
     probe.start()
@@ -99,7 +99,7 @@ def test_processes_that_come_and_go_within_the_window_count(spawn, probe_of) -> 
 
 
 @pytest.mark.slow
-def test_of_a_process_that_ends_within_the_window_only_what_it_did_there_counts(spawn, probe_of) -> None:
+def test_of_a_process_that_ends_within_the_window_only_what_it_did_there_counts(probe_of, spawn) -> None:
     root = spawn("""
         import subprocess, sys
         code = "import time\\nwhile time.process_time() < 0.5: pass\\nprint('burnt', flush=True); input()"

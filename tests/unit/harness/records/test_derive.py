@@ -25,6 +25,8 @@ def test_everything_counted_outside_is_put_in_relation_to_time_and_operations() 
         memory_start_bytes=10,
         memory_peak_bytes=30,
         memory_hwm_bytes=40,
+        memory_file_bytes=50,
+        memory_queued_bytes=7,
     )
     assert derive(sampled, Outcome(operations=10, clients=4, logged=30)) == {
         "cpu_cores": 0.5,
@@ -41,6 +43,8 @@ def test_everything_counted_outside_is_put_in_relation_to_time_and_operations() 
         "memory_start_bytes": 10.0,
         "memory_peak_bytes": 30.0,
         "memory_hwm_bytes": 40.0,
+        "memory_file_bytes": 50.0,
+        "memory_queued_bytes": 7.0,
     }
 
 
