@@ -11,8 +11,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from fedbench.childlog import LineFormatter
 from fedbench.loop import LoopName, run
-from harness.probes.lognoise import FORMAT
+from harness.probes.lognoise import CONTINUATION, FORMAT
 from harness.records.derive import Outcome
 from harness.run.protocol import Cell, CellJob, Finished, Job, job_decoder
 from harness.run.session import ParentGone, RecordCounter, WorkerSession
@@ -34,7 +35,9 @@ ELSEWHERE = "the loggers of the clients' processes are out of reach"
 def main(command_fd: int, event_fd: int) -> None:
     """Read a job from one pipe, do it, and report on the other."""
     counter = RecordCounter()
-    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=[logging.StreamHandler(), counter])
+    stream = logging.StreamHandler()
+    stream.setFormatter(LineFormatter(FORMAT, CONTINUATION))
+    logging.basicConfig(level=logging.INFO, handlers=[stream, counter])
     with os.fdopen(command_fd, "rb", buffering=0) as commands:
         job = job_decoder.decode(commands.readline())
         if job.profiled:

@@ -105,7 +105,7 @@ class RpcPing(Workload):
             operations=latency.count,
             clients=clients,
             histograms={"latency": latency.to_dict()},
-            values={"latency_hops": latency.percentile(0.5) / statistics.median(hops_ns)}
+            values={"latency_hops": latency.percentile(0.5) / statistics.median_low(hops_ns)}
             | against_floor(floor_ns, latency),
             missing=of_the_window(FLOOR_WITHIN) if floor_ns else {},
             wrong=wrong,
