@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 NOT_WAITED_FOR = "a process ended whose parent did not wait for it, and took its CPU time along"
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _CMINFLT, _CUTIME, _CSTIME = 8, 13, 14  # fields of /proc/<pid>/stat behind the name, proc_pid_stat(5)
-_SKEW_NS = 5_000_000
-"""What running processes may use between a look at them and a look at their group."""
+_CORES = os.cpu_count() or 1
 
 
 def cpu_ns(pid: int) -> int | None:
@@ -94,7 +93,7 @@ class CpuProbe:
         self._root_pid = root_pid
         self._account = account
         self._before: dict[int, _Used] = {}
-        self._account_ns = 0
+        self._account_ns = self._took_ns = 0
         self.missing = ""
         self.came_and_went = False
 
@@ -104,13 +103,17 @@ class CpuProbe:
         if not pids:
             raise ProcessLookupError(f"process {self._root_pid}, the root of what is measured, is gone")
         self.missing, self.came_and_went = "", False
+        start_ns = time.monotonic_ns()
         self._before = _used(pids)
         if self._account is not None:
-            self._account_ns = self._account.used_ns()
+            self._account_ns = self._account.used_ns()  # behind their clocks, which bring it up to date
+        self._took_ns = time.monotonic_ns() - start_ns
 
     def stop(self) -> float:
         """Return the CPU time since `start` in seconds; see `missing`."""
+        start_ns = time.monotonic_ns()
         after = _used(dict.fromkeys([*process_tree(self._root_pid), *self._before]))
+        used_ns = 0 if self._account is None else self._account.used_ns() - self._account_ns
         tree_ns = sum(map(_Used.all_ns, after.values())) - sum(map(_Used.all_ns, self._before.values()))
         alive_ns = sum(used.own_ns - self._at_start(pid).own_ns for pid, used in after.items())
         waited_ns = sum(
@@ -124,8 +127,9 @@ class CpuProbe:
             if waited_ns + 2 * _TICK_NS * len(after) < gone_ns:
                 self.missing = NOT_WAITED_FOR
             return max(tree_ns, 0) / 1e9
-        used_ns = self._account.used_ns() - self._account_ns
-        self.came_and_went = self.came_and_went or used_ns > 1.01 * alive_ns + _SKEW_NS
+        # Those alive cannot have used more than this since their clocks were read, here and at the start.
+        skew_ns = (self._took_ns + time.monotonic_ns() - start_ns) * _CORES
+        self.came_and_went = self.came_and_went or used_ns > alive_ns + skew_ns
         return used_ns / 1e9
 
     def _at_start(self, pid: int) -> _Used:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -28,6 +29,7 @@ _RECEIVED, _SENT, _QUEUED = (
     5,
 )  # SK_MEMINFO_RMEM_ALLOC, _WMEM_ALLOC and _WMEM_QUEUED in linux/sock_diag.h
 _MEMINFO: Final = struct.Struct("=9I")
+_DENIALS: Final = {errno.EPERM, errno.EACCES, errno.ENOSYS}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -65,6 +67,9 @@ class Queues:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
             return
+        except OSError:
+            self.denied = True
+            return
         try:
             for fd, file in wanted.items():
                 self._add(pidfd, fd, file)
@@ -81,10 +86,8 @@ class Queues:
                     self._bytes += _waiting(own)
                 else:
                     self._add_socket(own)
-        except PermissionError:
-            self.denied = True
-        except OSError:  # EBADF, ESRCH: closed meanwhile; ENOPROTOOPT: a socket without buffers
-            return
+        except OSError as error:  # otherwise EBADF or ESRCH: closed meanwhile; or a socket without buffers
+            self.denied = self.denied or error.errno in _DENIALS
         self._seen.add(key)
 
     def _add_socket(self, fd: int) -> None:

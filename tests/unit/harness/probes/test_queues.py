@@ -1,5 +1,6 @@
 """What waits in pipes and sockets, each once; see test_memory for processes that hold much."""
 
+import errno
 import os
 import socket
 
@@ -10,42 +11,40 @@ from harness.probes.procfs import open_files
 from harness.probes.queues import Queues
 
 
-def waiting() -> int:
-    """Return what waits in all of this process."""
+def waiting(*fds: int) -> int:
+    """Return what waits in some of this process's pipes and sockets."""
     found = Queues()
-    found.add(os.getpid(), open_files(os.getpid()))
-    found.add(os.getpid(), open_files(os.getpid()))  # once
+    for _ in range(2):  # counted once
+        files = open_files(os.getpid())
+        found.add(os.getpid(), {fd: files[fd] for fd in fds})
     assert not found.denied
     return found.total_bytes()
 
 
 def test_a_pipe_counts_once_by_what_waits_in_it() -> None:
-    before = waiting()
     read, write = os.pipe()
-    again = os.dup(read)
+    fds = read, write, os.dup(read)
+    assert waiting(*fds) == 0
     os.write(write, bytes(5000))
-    assert waiting() - before == 5000
+    assert waiting(*fds) == 5000
     os.read(read, 3000)
-    assert waiting() - before == 2000
-    for fd in (read, write, again):
+    assert waiting(*fds) == 2000
+    for fd in fds:
         os.close(fd)
-    assert waiting() == before
 
 
 def test_a_socket_counts_by_the_memory_of_its_buffers_and_one_that_listens_by_none() -> None:
-    before = waiting()
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as one,
+        listener.accept()[0] as other,
     ):
-        other, _ = listener.accept()
-        with other:
-            assert waiting() == before
-            one.sendall(bytes(20_000))
-            assert 20_000 <= waiting() - before < 80_000
-            while waiting() > before:
-                other.recv(20_000)
-    assert waiting() == before
+        fds = listener.fileno(), one.fileno(), other.fileno()
+        assert waiting(*fds) == 0
+        one.sendall(bytes(20_000))
+        assert 20_000 <= waiting(*fds) < 80_000
+        while waiting(*fds):
+            other.recv(20_000)
 
 
 def test_what_is_closed_meanwhile_and_who_is_gone_have_nothing(spawn) -> None:
@@ -61,10 +60,11 @@ def test_what_is_closed_meanwhile_and_who_is_gone_have_nothing(spawn) -> None:
     assert open_files(child.pid) == {}
 
 
-def test_what_may_not_be_borrowed_is_denied(spawn, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS])
+def test_what_may_not_be_borrowed_is_denied(spawn, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     child = spawn("print('ready', flush=True); input()")
     monkeypatch.setattr(queues._libc, "syscall", lambda *arguments: -1)
-    monkeypatch.setattr(queues.ctypes, "get_errno", lambda: 1)
+    monkeypatch.setattr(queues.ctypes, "get_errno", lambda: code)
     found = Queues()
     found.add(child.pid, open_files(child.pid))
     assert found.denied
