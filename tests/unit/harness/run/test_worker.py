@@ -184,7 +184,7 @@ import os, subprocess, sys
 from harness.run.worker import _keep_orphans
 _keep_orphans()
 leave = "import subprocess; print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid)"
-orphan = int(subprocess.run([sys.executable, "-c", leave], capture_output=True).stdout)
+orphan = int(subprocess.run([sys.executable, "-c", leave], stdout=subprocess.PIPE).stdout)
 print(open(f"/proc/{orphan}/stat").read().rsplit(")", 1)[1].split()[1] == str(os.getpid()))
 os.kill(orphan, 9)
 """
