@@ -27,7 +27,7 @@ SAMPLER_SHARE = 0.005
 DENSE_SHARE = 0.1
 """The same where nothing but memory is measured."""
 
-_PRIVATE = re.compile(rb"^Private_(?:Clean|Dirty):\s+(\d+) kB$", re.MULTILINE)
+_PRIVATE = re.compile(rb"^Private_Dirty:\s+(\d+) kB$", re.MULTILINE)
 _FIELD = re.compile(rb"^(Pss_Anon|Pss_File|Pss_Shmem|VmHWM):\s+(\d+) kB$", re.MULTILINE)
 
 
@@ -81,7 +81,10 @@ def reset_high_water(pids: Iterable[int]) -> bool:
 
 
 def private_bytes(pid: int) -> int:
-    """Return the memory that only one process uses (USS), 0 when it is gone or a zombie."""
+    """Return the memory that only one process uses (USS), 0 when it is gone or a zombie.
+
+    Without clean pages of files, as the headline: whether one is private depends on what others map.
+    """
     rollup = read_bytes(f"/proc/{pid}/smaps_rollup") or b""
     return sum(map(int, _PRIVATE.findall(rollup))) * 1024
 

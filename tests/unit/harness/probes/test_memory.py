@@ -11,6 +11,7 @@ from harness.probes.memory import (
     MemorySampler,
     headline,
     headline_bytes,
+    private_bytes,
     process_memory,
     reset_high_water,
     tree_memory,
@@ -318,9 +319,10 @@ def test_who_may_not_look_into_pipes_is_told(spawn, monkeypatch: pytest.MonkeyPa
 def test_an_outsider_with_the_same_libraries_changes_nothing(spawn) -> None:
     code = "import json, decimal, ssl, sqlite3; print('ready', flush=True); input()"
     child = spawn(code)
-    before = headline([child.pid])
+    before, private = headline([child.pid]), private_bytes(child.pid)
     outsiders = [spawn(code) for _ in range(3)]
     after = headline([child.pid])
+    assert private_bytes(child.pid) == private > MIB
     assert abs(after.total_bytes - before.total_bytes) < 100_000
     assert after.file_bytes < before.file_bytes - 100_000  # why it is not in the total
     assert len(outsiders) == 3
