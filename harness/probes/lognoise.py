@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 FORMAT: Final = "%(levelname)s %(name)s %(message)s"
 """The format measured processes log in; the message begins with the node's id."""
 
+CONTINUATION: Final = "    | "
+"""What every further line of a record begins with there (:class:`fedbench.childlog.LineFormatter`)."""
+
 RAW: Final = "RAW"
 """The level of a line that is no record of Python's logging."""
 
 _RECORD = re.compile(rb"(DEBUG|INFO|WARNING|ERROR|CRITICAL) \S")
-_TRACEBACK = b"Traceback (most recent call last):"
-_BETWEEN_TRACEBACKS = (
-    b"During handling of the above exception, another exception occurred:",
-    b"The above exception was the direct cause of the following exception:",
-    b"Stack (most recent call last):",
-)
+_CONTINUATION = CONTINUATION.encode()
 _CHUNK_BYTES = 65536
 
 
@@ -102,9 +100,8 @@ class LogCapture:
     def count(self, since: int = 0, until: int | None = None) -> LogCounts:
         """Count the records in a stretch of the log.
 
-        A line that begins with the name of a level is a record. To the record before it belong: indented and
-        empty lines, tracebacks, and the sentences that join tracebacks. Any other line is a record of level
-        RAW by itself, and so is every line behind it up to the next record of logging.
+        A line that begins with the name of a level is a record. One that begins with :data:`CONTINUATION`
+        belongs to a record before it. Any other line is a record of level RAW by itself.
 
         Args:
             since: Offset in bytes from `mark`.
@@ -138,18 +135,9 @@ def _lines(file: IO[bytes], length: int) -> Iterator[bytes]:
 
 def _levels(lines: Iterator[bytes]) -> Iterator[str]:
     """Yield the level of each record."""
-    in_record = in_traceback = False
     for line in lines:
         record = _RECORD.match(line)
         if record:
-            in_record, in_traceback = True, False
             yield record[1].decode()
-        elif in_record and line[:1].isspace():
-            continue
-        elif in_record and line.startswith(_TRACEBACK):
-            in_traceback = True
-        elif in_traceback:
-            in_traceback = False  # the exception itself, the only line of a traceback that is not indented
-        elif not (in_record and line.startswith(_BETWEEN_TRACEBACKS)):
-            in_record = False
+        elif not line.startswith(_CONTINUATION):
             yield RAW

@@ -1,8 +1,9 @@
-"""Memory of other processes, shared pages divided among their owners, read from outside.
+"""Memory of other processes, read from outside.
 
-The headline is the sum of ``Pss_Anon`` and ``Pss_File`` over the tree plus the allocated blocks of the
-federation's shared-memory segments, mapped or not. ``Pss_Shmem`` is left out of it, or a mapped segment would
-count twice; it stands beside, so that shared memory of a system with other names does not go unseen.
+The headline is what would be free if they ended: their anonymous pages (``Pss_Anon``, those that a fork
+shares divided among their users), each shared segment once (:mod:`harness.probes.sharedmemory`), and
+what waits in pipes and sockets (:mod:`harness.probes.queues`). Pages of files stand beside it: they are the
+kernel's cache, and how many count for whom depends on what other programs map.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from harness.probes.procfs import read_bytes
+from harness.probes.procfs import open_files, read_bytes
+from harness.probes.queues import DENIED, Queues
+from harness.probes.sharedmemory import SharedMemory
 from harness.probes.tree import process_tree
 
 if TYPE_CHECKING:
@@ -24,11 +27,8 @@ SAMPLER_SHARE = 0.005
 DENSE_SHARE = 0.1
 """The same where nothing but memory is measured."""
 
-_PRIVATE = re.compile(rb"^Private_(?:Clean|Dirty):\s+(\d+) kB$", re.MULTILINE)
+_PRIVATE = re.compile(rb"^Private_Dirty:\s+(\d+) kB$", re.MULTILINE)
 _FIELD = re.compile(rb"^(Pss_Anon|Pss_File|Pss_Shmem|VmHWM):\s+(\d+) kB$", re.MULTILINE)
-_SEGMENT_PREFIX = "fb-"
-_SEGMENT_OWNER = re.compile(r"fb-\d+-(\d+)(-\d+)+")  # fb-<uid>-<pid>-…
-_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the filesystem's own block is
 
 
 class Memory(NamedTuple):
@@ -81,7 +81,10 @@ def reset_high_water(pids: Iterable[int]) -> bool:
 
 
 def private_bytes(pid: int) -> int:
-    """Return the memory that only one process uses (USS), 0 when it is gone or a zombie."""
+    """Return the memory that only one process uses (USS), 0 when it is gone or a zombie.
+
+    Without clean pages of files, as the headline: whether one is private depends on what others map.
+    """
     rollup = read_bytes(f"/proc/{pid}/smaps_rollup") or b""
     return sum(map(int, _PRIVATE.findall(rollup))) * 1024
 
@@ -92,39 +95,69 @@ def tree_memory(pids: Iterable[int]) -> Memory:
     return Memory(*(sum(column) for column in zip(*found, strict=True))) if found else Memory(0, 0, 0, 0)
 
 
-def segment_bytes(owner_pids: Collection[int], directory: str = "/dev/shm") -> int:
-    """Return the allocated bytes of the federation's shared-memory segments.
+class Headline(NamedTuple):
+    """Memory of a federation, by what it is.
 
-    Args:
-        owner_pids: Processes of the federation, also those that are gone: what they left behind counts. A
-            segment of another owner does not; one whose name tells no owner does, to hide nothing.
-        directory: Where the segments are.
+    Attributes:
+        anon_bytes: Anonymous pages.
+        shared_bytes: Segments of shared memory, each once.
+        queued_bytes: What waits in pipes and sockets.
+        file_bytes: Pages of files; not in the total.
+        missing: Why ``queued_bytes`` is not all, empty where it is.
     """
-    allocated = 0
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            owner = _SEGMENT_OWNER.fullmatch(entry.name)
-            if not entry.name.startswith(_SEGMENT_PREFIX) or (owner and int(owner[1]) not in owner_pids):
-                continue
-            try:
-                allocated += entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
-            except FileNotFoundError:
-                continue
-    return allocated
+
+    anon_bytes: int
+    shared_bytes: int
+    queued_bytes: int
+    file_bytes: int
+    missing: str
+
+    @property
+    def total_bytes(self) -> int:
+        """The headline itself (see the module)."""
+        return self.anon_bytes + self.shared_bytes + self.queued_bytes
+
+
+def headline(pids: Collection[int]) -> Headline:
+    """Return the memory of processes, and of the segments that they own even when they are gone."""
+    shared, queues = SharedMemory(), Queues()
+    anon_bytes = file_bytes = 0
+    mapping = []
+    for pid in pids:
+        memory = process_memory(pid)
+        if memory is None:
+            continue
+        anon_bytes += memory.pss_anon_bytes
+        file_bytes += memory.pss_file_bytes
+        if memory.pss_shmem_bytes:
+            mapping.append(pid)
+        files = open_files(pid)
+        shared.add_open(files.values())
+        queues.add(pid, files)
+    for pid in mapping:  # behind all descriptors: most that is mapped is known by then
+        shared.add_mapped(pid)
+    shared.add_named(pids)
+    return Headline(
+        anon_bytes, shared.total_bytes(), queues.total_bytes(), file_bytes, DENIED if queues.denied else ""
+    )
+
+
+def larger(one: Headline, other: Headline) -> Headline:
+    """Return that with the larger total."""
+    return one if one.total_bytes >= other.total_bytes else other
 
 
 def headline_bytes(pids: Collection[int]) -> int:
     """Return the headline (see the module) of a federation's processes and of the segments they own."""
-    memory = tree_memory(pids)
-    return memory.pss_anon_bytes + memory.pss_file_bytes + segment_bytes(pids)
+    return headline(pids).total_bytes
 
 
 class MemorySampler:
     """The peak headline of a process tree, sampled by a thread of the measuring process.
 
     Pages that come and go between two samples are missed; that is why `Memory` has ``vm_hwm_bytes``, too. A
-    sample costs about 0.1 ms per process: the pauses grow with the tree, so that the thread never takes more
-    than its share of a core. One use per object.
+    sample costs about 1 ms per process with 25 open files: the pauses grow with the tree, so that the thread
+    never takes more than its share of a core. One use per object.
 
     Args:
         root_pid: Root of the tree.
@@ -132,7 +165,7 @@ class MemorySampler:
         most_share: Most of a core that it takes.
 
     Attributes:
-        peak_bytes: The peak so far.
+        peak: The sample with the largest total so far.
     """
 
     def __init__(self, root_pid: int, interval_s: float = 0.05, *, most_share: float = SAMPLER_SHARE) -> None:
@@ -143,7 +176,7 @@ class MemorySampler:
         self._stopped = threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="memory-sampler", daemon=True)
-        self.peak_bytes = 0
+        self.peak = Headline(0, 0, 0, 0, "")
 
     def start(self) -> None:
         """Take the first sample, then sample until `stop`.
@@ -158,8 +191,8 @@ class MemorySampler:
         self._pause_s = self._pause_after(time.thread_time() - before_s)
         self._thread.start()
 
-    def stop(self) -> int:
-        """End the thread, take the last sample and return the peak in bytes; harmless when repeated.
+    def stop(self) -> Headline:
+        """End the thread, take the last sample and return the peak; harmless when repeated.
 
         Raises:
             OSError: The thread could not read something; the peak is not known then.
@@ -169,7 +202,7 @@ class MemorySampler:
         if self._failure is not None:
             raise self._failure
         self._sample()
-        return self.peak_bytes
+        return self.peak
 
     def __enter__(self) -> Self:
         self.start()
@@ -192,4 +225,4 @@ class MemorySampler:
 
     def _sample(self) -> None:
         self._seen_pids.update(process_tree(self._root_pid))
-        self.peak_bytes = max(self.peak_bytes, headline_bytes(self._seen_pids))
+        self.peak = larger(self.peak, headline(self._seen_pids))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 
@@ -20,6 +21,18 @@ def thread_ids(pid: int) -> list[int]:
         return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def open_files(pid: int) -> dict[int, os.stat_result]:
+    """Return what a process of this user has open, by descriptor; empty when it has vanished."""
+    files = {}
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                files[int(name)] = os.stat(f"/proc/{pid}/fd/{name}")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # the latter of one that is just dying
+        return {}
+    return files
 
 
 def open_descriptors(pid: int) -> int:

@@ -27,6 +27,19 @@ _OF_THE_WINDOW = (
     "wakeups_per_op",
     "wakeups_per_client_per_s",
 )
+_OF_COUNTS = {
+    "cpu": ("cpu_cores", "cpu_s_per_op", "cpu_floor_ratio"),
+    "wakeups": ("wakeups_per_s", "wakeups_per_op", "wakeups_per_client_per_s"),
+    "queues": ("memory_queued_bytes",),
+}
+"""Metrics that follow from a count of the probes."""
+_OF_MEMORY = (
+    "memory_start_bytes",
+    "memory_peak_bytes",
+    "memory_hwm_bytes",
+    "memory_file_bytes",
+    "memory_queued_bytes",
+)
 _OF_THE_LOG = ("log_records_per_op", "log_warnings_per_op", "logger_records_per_op")
 
 
@@ -43,11 +56,14 @@ class Sampled(msgspec.Struct, kw_only=True):
         log_bytes: Bytes written to stdout and stderr.
         memory_start_bytes: Memory at the first begin, None where it was not asked for.
         memory_peak_bytes: Largest memory seen, None where it was not asked for.
+        memory_file_bytes: Pages of files at that moment, which are not in it.
+        memory_queued_bytes: What waited in pipes and sockets at that moment, which is in it.
         memory_hwm_bytes: Sum of VmHWM at the end, reset at the begin; None where memory was not asked for, or
             the marks could not be reset.
         probe_cpu_s: CPU time of the measuring process within all windows of the workload.
         probe_s: Wall time of those windows.
         disturbance: What others did during those windows; None where there was none.
+        missing: Why a count is not known: ``cpu``, ``wakeups`` or ``queues``.
     """
 
     elapsed_s: float = 0.0
@@ -60,9 +76,12 @@ class Sampled(msgspec.Struct, kw_only=True):
     memory_start_bytes: int | None = None
     memory_peak_bytes: int | None = None
     memory_hwm_bytes: int | None = None
+    memory_file_bytes: int | None = None
+    memory_queued_bytes: int | None = None
     probe_cpu_s: float = 0.0
     probe_s: float = 0.0
     disturbance: Disturbance | None = None
+    missing: dict[str, str] = {}
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -104,12 +123,18 @@ def of_the_log(reason: str) -> dict[str, str]:
     return dict.fromkeys(_OF_THE_LOG, reason)
 
 
+def missing(sampled: Sampled, outcome: Outcome) -> dict[str, str]:
+    """Return the metrics that a cell does not measure, and why; what the workload says comes first."""
+    uncounted = {metric: reason for count, reason in sampled.missing.items() for metric in _OF_COUNTS[count]}
+    return uncounted | outcome.missing
+
+
 def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     """Return every metric that follows from one cell's counts.
 
     A metric with a name but no value (None) was asked for and could not be had: a rate over no time, a
     percentile of nothing, the 95 % bound of a p99 of fewer than 299 operations, or one that the workload
-    says is missing.
+    or a probe says is missing.
 
     Raises:
         ValueError: The workload reports the latency of no operation at all, a metric that :data:`METRICS`
@@ -128,7 +153,7 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
     if outcome.clients:
         metrics["wakeups_per_client_per_s"] = _per(sampled.wakeups / outcome.clients, sampled.elapsed_s)
     if sampled.memory_peak_bytes is not None:
-        for name in ("memory_start_bytes", "memory_peak_bytes", "memory_hwm_bytes"):
+        for name in _OF_MEMORY:
             value = getattr(sampled, name)
             metrics[name] = None if value is None else float(value)
     metrics |= _latency(outcome.histograms)
@@ -140,7 +165,7 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
         if latency and latency.count >= LEAST_FOR_A_HUNDREDTH:
             metrics["gc_slow_share"] = _collected(outcome.pauses_ns, latency)
     metrics |= outcome.values
-    metrics |= {name: None for name in outcome.missing if name in metrics}
+    metrics |= {name: None for name in missing(sampled, outcome) if name in metrics}
     unknown = (metrics.keys() | outcome.missing.keys()) - METRICS.keys()
     if unknown:
         raise ValueError(f"unknown metrics {sorted(unknown)}: add them to harness.records.metrics")
@@ -172,9 +197,9 @@ def _latency(histograms: Mapping[str, HistogramData]) -> dict[str, float | None]
         if name == "lag":
             continue
         metrics[f"{name}_p50_s"] = _percentile_s(histogram, 0.50)
+        bound_ns = percentile_upper_bound(histogram, 0.99)
+        metrics[f"{name}_p99_bound_s"] = None if bound_ns is None else bound_ns / 1e9
         if name == "latency":
-            bound_ns = percentile_upper_bound(histogram, 0.99)
-            metrics["latency_p99_bound_s"] = None if bound_ns is None else bound_ns / 1e9
             metrics["latency_max_s"] = _percentile_s(histogram, 1.0)
     return metrics
 

@@ -33,6 +33,12 @@ METRICS: dict[str, Metric] = {
     "latency_max_s": Metric("s", "lower", "largest latency"),
     "intended_p50_s": Metric("s", "lower", "median latency from the intended time of sending"),
     "intended_p99_s": Metric("s", "lower", "99th percentile of latency from the intended time of sending"),
+    "intended_p99_bound_s": Metric(
+        "s",
+        "lower",
+        "95 % upper bound of the 99th percentile of latency from the intended time of sending",
+        "fewer than 299 operations",
+    ),
     "lag_p99_s": Metric("s", "lower", "99th percentile of the load generator's lag"),
     "capacity_ops_per_s": Metric("op/s", "higher", "calls a second while several are open at any time"),
     "capacity_spread_share": Metric(
@@ -56,6 +62,12 @@ METRICS: dict[str, Metric] = {
         "lower",
         "sum of the processes' resident high-water marks while measured",
         "the high-water marks of before could not be reset",
+    ),
+    "memory_file_bytes": Metric(
+        "B", "lower", "pages of files that all processes map at that peak, which are not in it"
+    ),
+    "memory_queued_bytes": Metric(
+        "B", "lower", "what waits in pipes and sockets at that peak, which is in it, as far as it is known"
     ),
     "memory_per_client_bytes": Metric("B", "lower", "memory of all processes for each further client"),
     "uss_per_client_bytes": Metric("B", "lower", "memory that only one idle client's process uses (USS)"),

@@ -11,7 +11,7 @@ import msgspec
 
 from fedbench.loop import resolve_loop
 from harness.probes.lognoise import LogCapture
-from harness.records.derive import Outcome, Sampled, derive
+from harness.records.derive import Outcome, Sampled, derive, missing
 from harness.records.schema import Observation, Status
 from harness.run.process import CellTimeout, WorkerProcess, WorkerTimeout
 from harness.run.protocol import CellJob, Finished, Job
@@ -144,6 +144,7 @@ def _observe(
 ) -> Observation:
     arm, outcome = arm_run.arm, finished.outcome
     status, reasons, metrics = finished.status, finished.reasons, {}
+    lacking = missing(sampled or Sampled(), outcome)
     if sampled is not None and status == "ok":
         try:
             metrics = derive(sampled, outcome)
@@ -165,7 +166,7 @@ def _observe(
         operations=outcome.operations,
         log_levels={} if sampled is None else sampled.log_levels,
         metrics=metrics,
-        missing={name: reason for name, reason in outcome.missing.items() if name in metrics},
+        missing={name: reason for name, reason in lacking.items() if name in metrics},
         texts=outcome.texts,
         histograms=outcome.histograms,
         attempt=arm_run.attempt,

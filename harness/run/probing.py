@@ -10,8 +10,10 @@ from harness.probes.disturbance import DisturbanceProbe
 from harness.probes.memory import (
     DENSE_SHARE,
     SAMPLER_SHARE,
+    Headline,
     MemorySampler,
-    headline_bytes,
+    headline,
+    larger,
     reset_high_water,
     tree_memory,
 )
@@ -20,7 +22,11 @@ from harness.probes.wakeups import WakeupProbe
 from harness.records.derive import Sampled
 
 if TYPE_CHECKING:
+    from harness.probes.accounting import CpuAccount
     from harness.probes.lognoise import LogCapture
+
+CAME_AND_WENT = "a process that ended within the window took its counts along"
+"""Why wake-ups are not known: the kernel counts them for threads that are there."""
 
 
 class Probing:
@@ -29,18 +35,20 @@ class Probing:
     Args:
         root_pid: Root of the tree.
         capture: Where the tree's output goes.
+        account: The control group of its processes, None where there is none.
 
     Attributes:
         seen: Processes that were in the tree at a begin or an end.
     """
 
-    def __init__(self, root_pid: int, capture: LogCapture) -> None:
+    def __init__(self, root_pid: int, capture: LogCapture, account: CpuAccount | None = None) -> None:
         self._root_pid = root_pid
         self._capture = capture
-        self._cpu = CpuProbe(root_pid)
+        self._cpu = CpuProbe(root_pid, account)
         self._wakeups = WakeupProbe(root_pid)
         self._disturbance = DisturbanceProbe(root_pid)
         self._memory: MemorySampler | None = None
+        self._held = Headline(0, 0, 0, 0, "")
         self._high_water = False
         self._mark = 0
         self._start_ns = self._start_busy_ns = 0
@@ -58,7 +66,8 @@ class Probing:
         self.seen.update(process_tree(self._root_pid))
         if memory:
             pids = process_tree(self._root_pid)
-            self._sampled.memory_start_bytes = headline_bytes(pids)
+            self._held = headline(pids)
+            self._sampled.memory_start_bytes = self._held.total_bytes
             self._high_water = reset_high_water(pids)  # an arm's process has run other workloads before
             sampler = MemorySampler(self._root_pid, most_share=DENSE_SHARE if densely else SAMPLER_SHARE)
             sampler.start()
@@ -72,8 +81,7 @@ class Probing:
 
     def sample(self) -> None:
         """Take the peak that the worker holds now."""
-        held_bytes = headline_bytes(process_tree(self._root_pid))
-        self._sampled.memory_peak_bytes = max(self._sampled.memory_peak_bytes or 0, held_bytes)
+        self._held = larger(self._held, headline(process_tree(self._root_pid)))
 
     def end(self) -> None:
         """Stop counting."""
@@ -83,10 +91,17 @@ class Probing:
         self._cost_s += (time.process_time_ns() - self._start_busy_ns) / 1e9
         sampled.cpu_s = self._cpu.stop()
         sampled.wakeups = self._wakeups.stop()
+        if self._cpu.missing:
+            sampled.missing["cpu"] = self._cpu.missing
+        if self._cpu.came_and_went:
+            sampled.missing["wakeups"] = CAME_AND_WENT
         if self._memory is not None:
             sampler, self._memory = self._memory, None
-            peak_bytes = sampler.stop()
-            sampled.memory_peak_bytes = max(sampled.memory_peak_bytes or 0, peak_bytes)
+            peak = larger(self._held, sampler.stop())
+            sampled.memory_peak_bytes = peak.total_bytes
+            sampled.memory_file_bytes, sampled.memory_queued_bytes = peak.file_bytes, peak.queued_bytes
+            if peak.missing:
+                sampled.missing["queues"] = peak.missing
             if self._high_water:
                 sampled.memory_hwm_bytes = tree_memory(process_tree(self._root_pid)).vm_hwm_bytes
         self.seen.update(process_tree(self._root_pid))

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.probes.accounting import CpuAccount
 from harness.run.ending import end
 from harness.run.plan import limit_s
 from harness.run.probing import Probing
@@ -109,6 +110,9 @@ class WorkerProcess:
             # The socket of a fork server lies in a folder that only a process that ends by itself removes.
             self._scratch = Scratch()
             undo.callback(self._scratch.cleanup)
+            self._account = CpuAccount.open()
+            if self._account is not None:
+                undo.callback(self._account.close)
             arguments = (command_read, event_write, os.getpid())
             self._process = subprocess.Popen(
                 # -P: the code that is installed, not what happens to lie in the current folder
@@ -122,7 +126,9 @@ class WorkerProcess:
             )
             undo.callback(end, self._process, ())
             theirs.close()
-            self._probing = Probing(self._process.pid, capture)
+            # It has no children before it has its job, so that all that it starts is in its group.
+            counted = self._account is not None and self._account.add(self._process.pid)
+            self._probing = Probing(self._process.pid, capture, self._account if counted else None)
             self._answer(encode(job))
             undo.pop_all()  # from here on, it is for kill to undo
 
@@ -169,6 +175,8 @@ class WorkerProcess:
     def kill(self) -> None:
         """End the worker and everything it started, and remove what they would leave behind; idempotent."""
         end(self._process, self._probing.seen)
+        if self._account is not None:
+            self._account.close()
         self._scratch.cleanup()
         for fd in (self._command_fd, self._event_fd):
             if fd >= 0:

@@ -11,8 +11,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from fedbench.childlog import LineFormatter
 from fedbench.loop import LoopName, run
-from harness.probes.lognoise import FORMAT
+from harness.probes.lognoise import CONTINUATION, FORMAT
 from harness.records.derive import Outcome
 from harness.run.protocol import Cell, CellJob, Finished, Job, job_decoder
 from harness.run.session import ParentGone, RecordCounter, WorkerSession
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from harness.records.schema import Status
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 PR_SET_PTRACER = 0x59616D61
 PR_SET_PTRACER_ANY = 2**64 - 1
 ELSEWHERE = "the loggers of the clients' processes are out of reach"
@@ -33,7 +35,9 @@ ELSEWHERE = "the loggers of the clients' processes are out of reach"
 def main(command_fd: int, event_fd: int) -> None:
     """Read a job from one pipe, do it, and report on the other."""
     counter = RecordCounter()
-    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=[logging.StreamHandler(), counter])
+    stream = logging.StreamHandler()
+    stream.setFormatter(LineFormatter(FORMAT, CONTINUATION))
+    logging.basicConfig(level=logging.INFO, handlers=[stream, counter])
     with os.fdopen(command_fd, "rb", buffering=0) as commands:
         job = job_decoder.decode(commands.readline())
         if job.profiled:
@@ -91,6 +95,11 @@ def _die_with_parent(parent_pid: int) -> None:
         sys.exit("the measuring process is gone")
 
 
+def _keep_orphans() -> None:
+    """Have processes whose parent ends fall to this one, so that they stay in the tree that is measured."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
 def _let_profile() -> None:
     """Let a profiler that is no ancestor look into this process, where the kernel asks who it is (Yama)."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PTRACER, ctypes.c_ulong(PR_SET_PTRACER_ANY))
@@ -98,4 +107,5 @@ def _let_profile() -> None:
 
 if __name__ == "__main__":
     _die_with_parent(int(sys.argv[3]))
+    _keep_orphans()
     main(int(sys.argv[1]), int(sys.argv[2]))

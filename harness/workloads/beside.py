@@ -187,11 +187,14 @@ def floor_cpu_s(name: str, times_ns: Sequence[int]) -> float | None:
 def against_floor(times_ns: Sequence[int], latency: Histogram) -> dict[str, float]:
     """Return a floor's median in s, and the median of ``latency`` (ns) as a multiple of it.
 
+    Both are the lower median, as in every ``latency_p50_s``: the mean of the middle two would be another
+    number of the same times.
+
     Nothing where one of the two was never timed, because the time was up during the warm-up.
     """
     if not times_ns or not latency.count:
         return {}
-    floor_ns = statistics.median(times_ns)
+    floor_ns = statistics.median_low(times_ns)
     return {"floor_s": floor_ns / 1e9, "floor_ratio": latency.percentile(0.5) / floor_ns}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from fedbench.learning.learner import Learner
 from fedbench.tensors.model import ModelState
 from fedbench.values import ClientInfo, RoundInfo, TrainResult
 from harness.workloads.barrier import arrive
+from harness.workloads.completion import report
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class EchoLearner(Learner):
@@ -24,7 +28,7 @@ class EchoLearner(Learner):
             of equal models are exact.
 
     Attributes:
-        events: ``(handled_ns, data)`` of every event, in order of handling.
+        events: ``(begun_ns, data)`` of every event, in the order in which their handling began.
     """
 
     def __init__(self, client: ClientInfo, *, model_bytes: int = 4096) -> None:
@@ -51,6 +55,41 @@ class EchoLearner(Learner):
     async def collected(self) -> list[tuple[int, Any]]:
         """Return the events so far."""
         return self.events
+
+
+class ReportingLearner(EchoLearner):
+    """Reports when it has handled as many events as it is sent; see :mod:`harness.workloads.completion`.
+
+    Args:
+        client: Who it is.
+        model_bytes: As for :class:`EchoLearner`.
+        expected: How many events each client is sent, by its index.
+        done: Where it reports; empty for nowhere.
+        handler_s: Seconds for which the handler of an event waits, once it has noted when it began.
+    """
+
+    def __init__(
+        self,
+        client: ClientInfo,
+        *,
+        model_bytes: int = 4096,
+        expected: Sequence[int] = (),
+        done: str = "",
+        handler_s: float = 0.0,
+    ) -> None:
+        super().__init__(client, model_bytes=model_bytes)
+        self._left = expected[client.index] if expected else 0
+        self._done = done
+        self._handler_s = handler_s
+
+    async def on_event(self, event_type: str, data: Any) -> None:
+        """Remember the data and when its handling began, and report behind the last one."""
+        await super().on_event(event_type, data)
+        if self._handler_s:
+            await asyncio.sleep(self._handler_s)
+        self._left -= 1
+        if self._left == 0 and self._done:
+            report(self._done)
 
 
 class WatchingLearner(EchoLearner):

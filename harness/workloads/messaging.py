@@ -1,9 +1,7 @@
-"""Workloads of single messages: calls and notifications."""
+"""Workloads of single calls."""
 
 from __future__ import annotations
 
-import asyncio
-import random
 import statistics
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +10,6 @@ from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.stacks.floors import hops
 from harness.stats.histogram import Histogram
-from harness.workloads.arrivals import Arrivals
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, running
 from harness.workloads.beside import against_floor
 from harness.workloads.beside_process import open_trips, trips_s
@@ -108,7 +105,7 @@ class RpcPing(Workload):
             operations=latency.count,
             clients=clients,
             histograms={"latency": latency.to_dict()},
-            values={"latency_hops": latency.percentile(0.5) / statistics.median(hops_ns)}
+            values={"latency_hops": latency.percentile(0.5) / statistics.median_low(hops_ns)}
             | against_floor(floor_ns, latency),
             missing=of_the_window(FLOOR_WITHIN) if floor_ns else {},
             wrong=wrong,
@@ -171,108 +168,3 @@ class RpcPing(Workload):
             if now_ns > end_ns:
                 break
         return latency, floor_ns, wrong
-
-
-class PushNotify(Workload):
-    """Notifications to random clients at random (Poisson) times. Latency: send to handler.
-
-    Nothing but an answer of a client shows that it has handled all: what is measured ends with one call to
-    each, which brings what it has handled. That is in the CPU, the wake-ups and the rates per notification.
-    """
-
-    kind = "push_notify"
-    defaults: ClassVar[Mapping[str, Any]] = {
-        "clients": 100,
-        "operations": 400,
-        "rate_per_s": 400.0,
-        "drain_s": 30.0,
-        "seed": 11,
-    }
-
-    def expected_s(self, *, poll_s: float) -> float:
-        """Return how long the arrivals take, and a poller to handle a few in turn, under three ids each."""
-        return SETUP_S + float(self.params["operations"] / self.params["rate_per_s"]) + 9 * poll_s
-
-    async def run(self, stack: Stack, session: Session) -> Outcome:
-        """Send, wait until every notification was handled, and check that each came once, in order."""
-        clients, operations = self.params["clients"], self.params["operations"]
-        rng = random.Random(self.params["seed"])
-        arrivals = Arrivals(self.params["rate_per_s"], rng)
-        sent: dict[int, list[int]] = {client: [] for client in range(clients)}
-        async with running(stack, FederationSpec(clients, ECHO, methods=("collected",))):
-            async with session.measured():
-                for i in range(operations):
-                    intended_ns, now_ns = await arrivals.next()
-                    client = rng.randrange(clients)
-                    sent[client].append(i)
-                    stack.notify(client, [i, now_ns, intended_ns], intended_ns=intended_ns)
-                events = await _collected(stack, clients, self.params["drain_s"])
-            latency, intended, wrong = _handled(events, sent)
-        return Outcome(
-            operations=operations,
-            clients=clients,
-            histograms={
-                "latency": latency.to_dict(),
-                "intended": intended.to_dict(),
-                "lag": arrivals.lag.to_dict(),
-            },
-            wrong=wrong,
-        )
-
-
-async def _collected(stack: Stack, clients: int, timeout_s: float) -> list[Any]:
-    """Return each client's events; asked behind the notifications, they are all there.
-
-    Raises:
-        TimeoutError: Some did not answer within ``timeout_s`` seconds.
-    """
-    async with asyncio.timeout(timeout_s):
-        return await asyncio.gather(*(stack.ask(client, "collected") for client in range(clients)))
-
-
-def _handled(events: list[Any], sent: dict[int, list[int]]) -> tuple[Histogram, Histogram, list[str]]:
-    latency, intended, wrong = Histogram(), Histogram(), []
-    for client, handled in enumerate(events):
-        for handled_ns, (_, sent_ns, intended_ns) in handled:
-            latency.record(handled_ns - sent_ns)
-            intended.record(max(handled_ns - intended_ns, 0))
-        came = [data[0] for _, data in handled]
-        if came != sent[client]:
-            wrong.append(f"client {client} was sent {sent[client]} and handled {came}")
-    return latency, intended, wrong
-
-
-class Addressing(Workload):
-    """Calls and notifications to every client of a large federation; each must reach its own address only."""
-
-    kind = "addressing"
-    defaults: ClassVar[Mapping[str, Any]] = {"clients": 200, "messages": 5, "drain_s": 30.0}
-
-    def expected_s(self, *, poll_s: float) -> float:
-        """Return about how long a poller needs."""
-        return SETUP_S + (0.3 if poll_s else 0.05)
-
-    async def run(self, stack: Stack, session: Session) -> Outcome:
-        """Call and notify all clients, and count those that got exactly what was theirs."""
-        clients, messages = self.params["clients"], self.params["messages"]
-        async with running(stack, FederationSpec(clients, ECHO, methods=("collected",))):
-            async with session.measured():
-                answers = await asyncio.gather(
-                    *(stack.ping(client, f"to {client}", deadline_s=30.0) for client in range(clients))
-                )
-                for number in range(messages):
-                    for client in range(clients):
-                        stack.notify(client, [client, number], intended_ns=0)
-                events = await _collected(stack, clients, self.params["drain_s"])
-            wrong = [
-                f"client {i} answered {answers[i]!r} and handled {[data for _, data in handled]}"
-                for i, handled in enumerate(events)
-                if answers[i] != f"to {i}"
-                or [data for _, data in handled] != [[i, n] for n in range(messages)]
-            ]
-        return Outcome(
-            operations=clients * (messages + 1),
-            clients=clients,
-            values={"clients": float(clients - len(wrong))},
-            wrong=wrong,
-        )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.workloads.endurance import Soak
-from harness.workloads.messaging import Addressing, PushNotify, RpcPing
+from harness.workloads.messaging import RpcPing
+from harness.workloads.notifying import Addressing, PushNotify
 from harness.workloads.overhead import ProbeOverhead
 from harness.workloads.overload import Overload
 from harness.workloads.payloads import FaninBurst, RpcPayload

@@ -103,7 +103,6 @@ class ImportTime(Workload):
         return Outcome(
             operations=latency.count,
             histograms={"latency": latency.to_dict()},
-            missing=of_the_window("interpreters that end take their counts along"),
         )
 
     async def _import_ns(self) -> int:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fedbench.values import ClientInfo
-from harness.records.derive import Outcome, of_the_window
+from harness.records.derive import Outcome
 from harness.stacks.base import FederationSpec, Stack
 from harness.stats.histogram import Histogram
 from harness.workloads.barrier import barrier
@@ -198,7 +198,6 @@ class FaultLogs(Workload):
             operations=3,
             clients=self.params["clients"],
             values=values,
-            missing=of_the_window("a client that ends takes its counts along"),
             wrong=wrong,
         )
 

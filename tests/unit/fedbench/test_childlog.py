@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from fedbench import childlog
-from fedbench.childlog import LogSetup
+from fedbench.childlog import LineFormatter, LogSetup
 
 CODE = """
 import logging, sys
@@ -69,3 +69,21 @@ def test_a_handler_may_say_how_children_log(root):
 
     root.handlers[:] = [Sorter()]
     assert childlog.describe() == LogSetup(7, "x", "y")
+
+
+def test_further_lines_are_marked_here_and_in_children(root):
+    formatter = LineFormatter("%(levelname)s %(message)s", "+ ")
+    record = logging.LogRecord("x", logging.INFO, __file__, 1, "one\ntwo\n\nthree", None, None)
+    assert formatter.format(record) == "INFO one\n+ two\n+ \n+ three"
+    try:
+        raise ValueError("a\nb")
+    except ValueError as error:
+        record.exc_info = (ValueError, error, error.__traceback__)
+    assert all(line.startswith("+ ") for line in formatter.format(record).splitlines()[1:])
+    stream = logging.StreamHandler()
+    stream.setFormatter(formatter)
+    root.handlers[:] = [stream]
+    setup = childlog.describe()
+    assert (setup.format, setup.continuation) == ("%(levelname)s %(message)s", "+ ")
+    childlog.configure(setup, "node_7")
+    assert root.handlers[0].format(record) == formatter.format(record)

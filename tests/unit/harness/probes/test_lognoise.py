@@ -9,19 +9,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.probes.lognoise import FORMAT, RAW, LogCapture, LogCounts
+from harness.probes.lognoise import CONTINUATION, FORMAT, RAW, LogCapture, LogCounts
 
 PLAIN = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-TRACEBACK = "Traceback (most recent call last):\n  File x\n    y\nValueError: z\n"
-TAILS = ["", "  indented\n", "\n", TRACEBACK]
+TAILS = ["", f"{CONTINUATION}more\n", f"{CONTINUATION}\n{CONTINUATION}ERROR x\n"]
 entries = st.lists(st.tuples(st.sampled_from([*PLAIN, RAW]), st.sampled_from(TAILS)), max_size=20)
 
 
 def run(capture: LogCapture, code: str) -> None:
     setup = (
-        f"import logging, os\nlogging.basicConfig(level=10, format={FORMAT!r})\nlog = logging.getLogger()\n"
+        "import logging, os\nfrom fedbench import childlog\n"
+        f"childlog.configure(childlog.LogSetup(10, {FORMAT!r}, continuation={CONTINUATION!r}), 'n')\n"
+        "log = logging.getLogger()\n"
     )
-    command = [sys.executable, "-S", "-c", setup + textwrap.dedent(code)]
+    command = [sys.executable, "-c", setup + textwrap.dedent(code)]
     subprocess.run(command, stdout=capture, stderr=capture, check=False)
 
 
@@ -74,9 +75,14 @@ def test_chained_tracebacks_and_stacks_belong_to_their_record(capture: LogCaptur
             log.exception("n failed")
         log.info("n where", stack_info=True)
         log.info("n lines\\n  of one\\n\\n  record")
+        log.warning("n says\\nWARNING it is\\nE0000 one record\\n")
+        try:
+            raise ValueError("one\\ntwo\\nthree")
+        except ValueError:
+            log.exception("n failed")
         """,
     )
-    assert capture.count().by_level == {"ERROR": 1, "INFO": 2}
+    assert capture.count().by_level == {"ERROR": 2, "INFO": 2, "WARNING": 1}
 
 
 def test_native_output_is_not_free_even_behind_a_record(capture: LogCapture) -> None:
@@ -97,9 +103,18 @@ def test_uncaught_exceptions_warnings_and_look_alikes_are_raw(capture: LogCaptur
     assert capture.count().by_level == {RAW: 6}
 
 
-def test_a_second_line_of_an_exception_is_raw(capture: LogCapture) -> None:
-    write(capture, "ERROR a n\nTraceback (most recent call last):\n  File\nValueError: one\ntwo\n")
-    assert capture.count().by_level == {"ERROR": 1, RAW: 1}
+def test_native_lines_are_not_free_because_they_are_indented_or_empty(capture: LogCapture) -> None:
+    write(
+        capture, "INFO a n\n  native\n\n\ttoo\nTraceback (most recent call last):\n  File\nValueError: one\n"
+    )
+    assert capture.count().by_level == {"INFO": 1, RAW: 6}
+
+
+def test_a_record_that_began_before_the_stretch_is_none_of_it(capture: LogCapture) -> None:
+    write(capture, "INFO a n\n")
+    mark = capture.mark()
+    write(capture, f"{CONTINUATION}more\nINFO a n\n")
+    assert capture.count(mark).by_level == {"INFO": 1}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,6 +1,6 @@
 import pytest
 
-from harness.records.derive import Outcome, Sampled, derive, of_the_log, of_the_window
+from harness.records.derive import Outcome, Sampled, derive, missing, of_the_log, of_the_window
 from harness.records.metrics import METRICS
 from harness.stats.histogram import Histogram, HistogramData
 
@@ -25,6 +25,8 @@ def test_everything_counted_outside_is_put_in_relation_to_time_and_operations() 
         memory_start_bytes=10,
         memory_peak_bytes=30,
         memory_hwm_bytes=40,
+        memory_file_bytes=50,
+        memory_queued_bytes=7,
     )
     assert derive(sampled, Outcome(operations=10, clients=4, logged=30)) == {
         "cpu_cores": 0.5,
@@ -41,6 +43,8 @@ def test_everything_counted_outside_is_put_in_relation_to_time_and_operations() 
         "memory_start_bytes": 10.0,
         "memory_peak_bytes": 30.0,
         "memory_hwm_bytes": 40.0,
+        "memory_file_bytes": 50.0,
+        "memory_queued_bytes": 7.0,
     }
 
 
@@ -96,8 +100,9 @@ def test_latencies_are_percentiles_in_seconds() -> None:
         assert metrics[f"{name}_p99_s"] == pytest.approx(0.990, rel=1e-3)
     assert metrics["lag_p99_s"] == pytest.approx(0.990, rel=1e-3)
     assert metrics["latency_p99_bound_s"] == pytest.approx(0.996, rel=1e-3)
+    assert metrics["intended_p99_bound_s"] == metrics["latency_p99_bound_s"]
     assert metrics["latency_max_s"] == 1.0
-    assert not {"lag_p50_s", "intended_p99_bound_s", "intended_max_s"} & metrics.keys()
+    assert not {"lag_p50_s", "lag_p99_bound_s", "intended_max_s"} & metrics.keys()
 
 
 @pytest.mark.parametrize(("operations", "bounded"), [(298, False), (299, True)])
@@ -242,3 +247,29 @@ def test_the_probes_are_charged_only_where_their_cost_is_the_question() -> None:
     assert "probe_cpu_cores" not in derive(sampled, Outcome())
     metrics = derive(sampled, Outcome(values={"probe_latency_ratio": 1.01}))
     assert (metrics["probe_cpu_cores"], metrics["probe_latency_ratio"]) == (0.005, 1.01)
+
+
+@pytest.mark.parametrize(
+    ("count", "metrics"),
+    [
+        ("cpu", {"cpu_cores", "cpu_s_per_op", "cpu_floor_ratio"}),
+        ("wakeups", {"wakeups_per_s", "wakeups_per_op", "wakeups_per_client_per_s"}),
+        ("queues", {"memory_queued_bytes"}),
+    ],
+)
+def test_what_the_probes_could_not_count_is_null_with_the_reason(count: str, metrics: set[str]) -> None:
+    sampled = Sampled(
+        elapsed_s=1.0,
+        cpu_s=1.0,
+        wakeups=5,
+        memory_peak_bytes=9,
+        memory_queued_bytes=3,
+        missing={count: "lost"},
+    )
+    outcome = Outcome(operations=5, clients=2, floor_cpu_s=0.5)
+    derived = derive(sampled, outcome)
+    counted = {"cpu_cores", "cpu_s_per_op", "wakeups_per_op", "memory_peak_bytes", "ops_per_s"}
+    assert {name for name in counted | metrics if derived[name] is None} == metrics
+    assert missing(sampled, outcome) == dict.fromkeys(metrics, "lost")
+    outcome.missing = dict.fromkeys(metrics, "the workload knows better")
+    assert missing(sampled, outcome) == outcome.missing

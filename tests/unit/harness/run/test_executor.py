@@ -11,7 +11,7 @@ import pytest
 
 from harness.records.schema import Observation
 from harness.run import executor as executor_module
-from harness.run import process
+from harness.run import probing, process
 from harness.run.executor import Executor
 from harness.run.plan import ArmRun
 
@@ -77,6 +77,16 @@ def test_each_cell_tells_what_others_did_meanwhile(executor, arm_run) -> None:
         assert observation.disturbance is not None
         assert 0 <= observation.disturbance.others_cores <= len(os.sched_getaffinity(0))
     assert made[2].disturbance is None  # it could not be measured
+
+
+def test_processes_that_end_within_the_window_have_their_cpu_time_in_it(executor, arm_run) -> None:
+    (made,) = executor.run(arm_run("floors", "import_time"), nothing)
+    assert made.status == "ok"
+    cpu_s = made.metrics["cpu_s_per_op"]
+    assert cpu_s is not None
+    assert cpu_s > 0.02  # what a new interpreter takes at the least
+    assert made.metrics["wakeups_per_op"] is None
+    assert made.missing["wakeups_per_op"] == probing.CAME_AND_WENT
 
 
 def test_a_wrong_result_fails_its_workload_alone_and_keeps_the_log(executor, arm_run, tmp_path: Path) -> None:

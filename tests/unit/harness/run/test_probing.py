@@ -14,7 +14,7 @@ from harness.run import probing as probing_module
 from harness.run.probing import Probing
 
 CHILD = """
-import sys, time
+import subprocess, sys, time
 held = []
 for line in sys.stdin:
     if line == "spin\\n":
@@ -25,6 +25,8 @@ for line in sys.stdin:
         held.append(bytearray(b"x" * 20_000_000))
     elif line == "shrink\\n":
         held.clear()
+    elif line == "fork\\n":
+        subprocess.run(["true"])
     elif line == "log\\n":
         print("WARNING tests careful\\nINFO tests well", file=sys.stderr, flush=True)
     print("done", flush=True)
@@ -86,6 +88,14 @@ def test_what_happens_between_begin_and_end_is_counted(probing: Probing, child: 
     assert sampled.wakeups >= 1
     assert (sampled.log_records, sampled.log_warnings) == (2, 1)
     assert sampled.log_bytes == len("WARNING tests careful\nINFO tests well\n")
+
+
+def test_wake_ups_are_not_known_where_a_process_took_its_counts_along(probing: Probing, child: Child) -> None:
+    for task, missing in (("fork", {"wakeups"}), ("nap", set())):
+        probing.begin(memory=False)
+        child.does(task)
+        probing.end()
+        assert probing.take().missing.keys() == missing
 
 
 def test_memory_is_sampled_only_where_it_is_asked_for(probing: Probing, child: Child) -> None:

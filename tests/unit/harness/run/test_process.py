@@ -48,6 +48,16 @@ def test_a_worker_does_its_job_and_ends(start: Start, tmp_path: Path) -> None:
     assert not worker.ended_badly()
 
 
+def test_a_worker_leaves_no_control_group(start: Start, tmp_path: Path) -> None:
+    worker = start(tmp_path)
+    account = worker._account
+    if account is None:
+        pytest.skip("this user may not make control groups here")
+    assert account.used_ns() >= 0
+    worker.kill()
+    assert not account._directory.exists()
+
+
 @pytest.mark.parametrize(
     "script", [f"echo '{CELL}' >&$5; sleep 60", f"echo '{CELL}' >&$5; echo '{HOLD}' >&$5; sleep 60"]
 )

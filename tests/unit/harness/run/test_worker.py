@@ -1,6 +1,8 @@
 import ctypes
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,3 +177,19 @@ def test_the_kernel_is_asked_to_end_a_worker_with_its_parent(monkeypatch: pytest
             worker._die_with_parent(4711)
     finally:
         libc.prctl(worker.PR_SET_PDEATHSIG, off)
+
+
+ORPHAN = """
+import os, subprocess, sys
+from harness.run.worker import _keep_orphans
+_keep_orphans()
+leave = "import subprocess; print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid)"
+orphan = int(subprocess.run([sys.executable, "-c", leave], stdout=subprocess.PIPE).stdout)
+print(open(f"/proc/{orphan}/stat").read().rsplit(")", 1)[1].split()[1] == str(os.getpid()))
+os.kill(orphan, 9)
+"""
+
+
+def test_who_loses_its_parent_stays_below_the_worker() -> None:
+    ended = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, check=True)
+    assert ended.stdout == "True\n"

@@ -90,6 +90,14 @@ def test_the_ratio_is_of_medians() -> None:
     assert metrics["floor_ratio"] == pytest.approx(5.0, rel=0.01)
 
 
+def test_equal_times_are_one_another_s_floor_even_if_their_number_is_even() -> None:
+    times_ns = [100, 200, 1000, 2000]
+    latency = Histogram()
+    for time_ns in times_ns:
+        latency.record(time_ns)
+    assert against_floor(times_ns, latency) == {"floor_s": 200e-9, "floor_ratio": 1.0}
+
+
 def test_a_floor_is_made_by_its_name() -> None:
     assert create_beside("", 4096, 1) is None
     assert isinstance(create_beside("memcpy", 4096, 1), Memcpy)

@@ -71,7 +71,7 @@ async def test_importing_is_timed_in_new_interpreters(session) -> None:
     outcome = await workload.run(FloorStack(), session)
     assert outcome.operations == 1
     assert outcome.histograms["latency"]["min_ns"] > 1_000_000
-    assert outcome.missing.keys() == of_the_window("").keys()
+    assert outcome.missing == {}
     assert create_workload("import_time", {"operations": 4}).expected_s(poll_s=0.0) == 1.0
 
 

@@ -92,7 +92,7 @@ async def test_a_raising_handler_and_a_lost_client_are_each_reported(stack, driv
     outcome = await drive("fault_logs", stack, clients=4, deadline_s=0.3)
     assert (outcome.operations, outcome.wrong) == (3, [])
     assert outcome.values == {"faults_reported": 2.0}
-    assert outcome.missing == of_the_window("a client that ends takes its counts along")
+    assert outcome.missing == {}
 
 
 async def test_silence_about_faults_is_found(tapped, drive, session, monkeypatch: pytest.MonkeyPatch) -> None:
