@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from harness.records.schema import Change, Observation
-    from harness.regression.verdict import Key, Sides, Told
+    from harness.regression.verdict import Detectable, Key, Sides
 
 RUN_TIMEOUT_S = 1800.0
 GIT_TIMEOUT_S = 120.0
@@ -154,10 +154,10 @@ def measure(base: Revision, candidate: Revision, plan: Plan, say: Callable[[str]
     return Measured(*(stored(found[side]) for side in SIDES))
 
 
-def samples_of(batch: Measured, told: Mapping[Key, Told]) -> dict[Key, Sides]:
-    """Return what of a batch is compared, with its control, and tested by what can be told."""
+def samples_of(batch: Measured, known: Mapping[Key, Detectable]) -> dict[Key, Sides]:
+    """Return what of a batch is compared, with its control, and by the test that a calibration found best."""
     samples = controlled(paired(batch.base, batch.candidate), paired(batch.base, batch.again))
-    return {key: sides.at(told.get(key)) for key, sides in samples.items()}
+    return {key: sides.at(known.get(key)) for key, sides in samples.items()}
 
 
 def suspects_only(changes: Sequence[Change]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from harness.regression.changes import compare, key_of, suspected
+from harness.regression.changes import ALPHA, CONFIRM, compare, key_of, suspected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +36,8 @@ def confirmed(
         by: What the second batch is.
     """
     keys = {key_of(change) for change in suspected(first)}
-    tested = compare({key: sides for key, sides in second.items() if key in keys}, margins)
+    alpha = CONFIRM if by == FRESH else ALPHA
+    tested = compare({key: sides for key, sides in second.items() if key in keys}, margins, alpha=alpha)
     again = {key_of(change): change for change in tested}
     return [_confirmed(change, again.get(key_of(change)), by) for change in first]
 
@@ -71,7 +72,7 @@ def _confirmed(change: Change, again: Change | None, by: str) -> Change:
         return change
     if again is not None and again.verdict == change.verdict:
         same = f"; {by} says the same"
-        return replace(change, reason=change.reason.removesuffix(same) + same)
+        return replace(change, p=max(change.p, again.p), reason=change.reason.removesuffix(same) + same)
     said = "did not measure it" if again is None else f"says {again.verdict}"
     where = "in one batch, and a fresh one" if by == FRESH else "in all blocks, and half of them"
     return replace(change, verdict="inconclusive", reason=f"{change.verdict} {where} {said}")
