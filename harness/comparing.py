@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from harness.records.schema import ComparisonRecord
 
-AA_BLOCKS = 120
+AA_BLOCKS = 96
 """Base runs that a calibration collects, if the time allows."""
 
 app = typer.Typer()

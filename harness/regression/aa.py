@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CALIBRATIONS = Path("results") / "calibrations"
 VERSION = 5
-STORED_BLOCKS = 20
+STORED_BLOCKS = 16
 """Blocks of the stored runs that are drawn."""
 
 AGREEMENT_SHARE = 3

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from harness.regression.drawing import Pool
     from harness.regression.margins import Margin
 
-CHOICES = (8, 10, 12, 15, 20)
+CHOICES = (8, 10, 12, 16)
 """Blocks of a batch that are tried, fewest first."""
 USUAL_SHARE = 0.75
 """Share of the metrics in which twice the margin can be detected where there are enough blocks."""

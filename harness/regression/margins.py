@@ -41,7 +41,7 @@ MARGINS: dict[str, Margin] = {
     "wakeups_per_s": Margin(0.10, 0.5),
     "wakeups_per_client_per_s": Margin(0.10, 0.1),
     "memory_peak_bytes": Margin(0.05, 1 << 20),
-    "model_copies": Margin(0.05, 0.5),
+    "model_copies": Margin(0.02, 0.5),
     "leak_bytes_per_round": Margin(0.10, 2 << 10),
     "memory_per_client_bytes": Margin(0.05, 64 << 10),
     "uss_per_client_bytes": Margin(0.05, 64 << 10),

@@ -109,7 +109,15 @@ def _setup(o: Observation) -> Setup:
     return Setup(o.stack, o.mode, o.loop, o.kind, tuple(sorted((k, str(v)) for k, v in o.params.items())))
 
 
+def _copies(o: Observation) -> Iterator[tuple[str, float]]:
+    """Return by how many copies of its model a cell's memory grew; one more counts in a large process, too."""
+    start, peak = (o.metrics.get(f"memory_{moment}_bytes") for moment in ("start", "peak"))
+    size = o.params.get("model_bytes")
+    if size and start is not None and peak is not None:
+        yield "model_copies", (peak - start) / float(size)
+
+
 def _gated(o: Observation) -> Iterator[tuple[str, float]]:
-    for name, value in o.metrics.items():
+    for name, value in (*o.metrics.items(), *_copies(o)):
         if name in MARGINS and value is not None and o.metrics.get(_BOUNDS.get(name, name)) is not None:
             yield name, value

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.workloads.endurance import Soak
+from harness.workloads.growth import BroadcastGrowth
+from harness.workloads.leak import Leak
 from harness.workloads.messaging import Addressing, PushNotify, RpcPing
 from harness.workloads.overhead import ProbeOverhead
 from harness.workloads.overload import Overload
@@ -26,6 +28,7 @@ WORKLOADS: dict[str, type[Workload]] = {
         RpcPing,
         PushNotify,
         Broadcast,
+        BroadcastGrowth,
         Fetch,
         Addressing,
         FedAvgRound,
@@ -41,6 +44,7 @@ WORKLOADS: dict[str, type[Workload]] = {
         Straggler,
         SlowConsumer,
         Soak,
+        Leak,
         Overload,
         Floor,
         ImportTime,

@@ -166,8 +166,9 @@ def test_noise_is_no_threshold_but_is_told(paired: bool) -> None:
 @PAIRED
 def test_without_a_calibration_the_samples_tell_what_they_detect(paired: bool) -> None:
     """Noise of 2 % adds a multiple of its standard error to the margin, and drift all of itself."""
-    quiet, loud = one(sides(1.0, paired=paired)), one(
-        Sides([1, 1.2, 1.5, 1.9] * 4, [1.4, 1, 1.8, 1.1] * 4, paired)
+    quiet, loud = (
+        one(sides(1.0, paired=paired)),
+        one(Sides([1, 1.2, 1.5, 1.9] * 4, [1.4, 1, 1.8, 1.1] * 4, paired)),
     )
     assert 0.11 < quiet.detectable < 0.2 < 0.5 < loud.detectable
     assert one(sides(1.0, paired=paired, drift=0.5)).detectable == pytest.approx(
