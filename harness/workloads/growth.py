@@ -27,16 +27,17 @@ class BroadcastGrowth(Workload):
     """Broadcasts to ``few`` and to ``many`` clients in turn, in one process, moments apart.
 
     ``growth_ratio`` is the time of the median broadcast for each client among many, over the same among few
-    moments before or after, and of that the median over the turns: about 1 where the work for a client does not depend on how many there are, and ``many / few`` where it
-    is in proportion to them (a broadcast of O(n²)). A machine that is faster or slower cancels out. Each of
-    the ``turns`` starts a federation of either size; the first quarter of its broadcasts warms up.
+    moments before or after; of that the median over the turns. It is about 1 where the work for a client does
+    not depend on how many there are, and ``many / few`` where it is in proportion to them (a broadcast of
+    O(n²)). A machine that is faster or slower cancels out. Each of the ``turns`` starts a federation of either
+    size; the first quarter of its broadcasts warms up.
     """
 
     kind = "broadcast_growth"
     defaults: ClassVar[Mapping[str, Any]] = {
         "few": 10,
         "many": 100,
-        "turns": 7,
+        "turns": 11,
         "operations": 16,
         "model_bytes": 4096,
     }
@@ -56,7 +57,8 @@ class BroadcastGrowth(Workload):
         few, many = self.params["few"], self.params["many"]
         if not 0 < few < many:
             raise ValueError(f"few is {few} and many {many}: growth needs more of many")
-        latency, wrong, ratios = Histogram(), [], []
+        latency, ratios = Histogram(), []
+        wrong: list[str] = []
         async with session.measured():
             for turn in range(self.params["turns"]):
                 each_ns = {}
