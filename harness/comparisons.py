@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedbench.errors import ConfigError, Problem
 from harness.calibrating import FRESH_DAYS, stale
 from harness.records.environment import fingerprint, machine_class
-from harness.regression import aa, ab, baselines
+from harness.regression import aa, ab, baselines, duration, environments
 from harness.regression.changes import screened, suspected
 from harness.regression.compare import compare_stored
 from harness.regression.conclusion import Compared, Rules, concluded, powerless, short
@@ -18,7 +20,12 @@ from harness.regression.margins import overridden
 from harness.regression.matching import left_out
 from harness.regression.microbench import stored_benchmarks
 from harness.regression.runs import read_run
-from harness.suitefile import SUITES
+from harness.run.plan import expected_s
+from harness.run.plan import plan as planned
+from harness.stacks.registry import check_settings, stack_names
+from harness.suitefile import SUITES, load_suite
+from harness.workloads.beside import PACE_S, Pace
+from harness.workloads.registry import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +41,10 @@ USUAL_BLOCKS = 12
 """Blocks of a batch where nothing is calibrated: with seven a fresh batch confirms one suspicion at most."""
 
 
+PACES = 50
+"""Times that the pace is taken to see how fast a machine is: about 5 ms."""
+
+
 class Asked(NamedTuple):
     """What all comparisons are asked.
 
@@ -41,11 +52,13 @@ class Asked(NamedTuple):
         command: How it was asked for.
         thresholds: Margins that are not the usual ones, each as ``METRIC=SHARE``.
         fail_on: What counts as a failure.
+        fresh_environments: Whether revisions get environments that nobody has used.
     """
 
     command: str
     thresholds: Sequence[str]
     fail_on: FailOn
+    fresh_environments: bool = False
 
 
 def read_any(paths: Sequence[Path]) -> StoredRun:
@@ -96,7 +109,9 @@ def compare_revisions(
     rules = _rules(asked, machine, "paired", file.stem if file.parent == SUITES else str(file))
     here = aa.known(machine)
     plan = ab.Plan(file, blocks or (here.blocks if here else USUAL_BLOCKS), int(time.time()))
-    with ab.checked_out(names, say) as (base, candidate):
+    say(duration.beforehand(plan.blocks, _suite_s(file), _slowness()))
+    kept = None if asked.fresh_environments else environments.usual_root()
+    with ab.checked_out(names, say, kept=kept) as (base, candidate):
         first = ab.measure(base, candidate, plan, say)
         samples = ab.samples_of(first, rules.detectable)
         changes, failed = screened(samples, rules.margins), dict(first.candidate.failed)
@@ -164,6 +179,18 @@ def _rules(asked: Asked, machine: str, procedure: str, suite: str) -> Rules:
             "the error rates of this machine are those of the usual margins, --threshold set others"
         )
     return Rules(margins, rates, detectable, asked.fail_on, warnings)
+
+
+def _suite_s(file: Path) -> float:
+    """Return about how long one block of a suite takes, in seconds."""
+    suite = load_suite(str(file), catalogue(), stack_names(), check=check_settings)
+    return expected_s(planned(replace(suite, blocks=1), seed=0))
+
+
+def _slowness() -> float:
+    """Return how many times as long this machine takes to compute as the one that the estimates are of."""
+    pace = Pace(0, 0)
+    return statistics.median(pace.time() for _ in range(PACES)) / 1e9 / PACE_S
 
 
 def _suite_file(suite: str) -> Path:

@@ -51,7 +51,7 @@ METRICS: dict[str, Metric] = {
     "logger_records_per_op": Metric("1/op", "lower", "records the root logger counted per operation"),
     "memory_start_bytes": Metric("B", "lower", "memory of all processes before the first operation"),
     "memory_peak_bytes": Metric("B", "lower", "peak memory of all processes"),
-    "model_copies": Metric("models", "lower", "growth of memory while measured, in copies of the model"),
+    "model_copies": Metric("models", "lower", "most memory held while measured, in copies of the model"),
     "leak_bytes_per_round": Metric(
         "B/round", "lower", "slope of the memory in use over the rounds of one process"
     ),

@@ -113,7 +113,7 @@ def _copies(o: Observation) -> Iterator[tuple[str, float]]:
     """Return by how many copies of its model a cell's memory grew: one more counts in a large process too."""
     start, peak = (o.metrics.get(f"memory_{moment}_bytes") for moment in ("start", "peak"))
     size = o.params.get("model_bytes")
-    if size and start is not None and peak is not None:
+    if size and "model_copies" not in o.metrics and start is not None and peak is not None:
         yield "model_copies", (peak - start) / float(size)
 
 

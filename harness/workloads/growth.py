@@ -29,7 +29,7 @@ class BroadcastGrowth(Workload):
     ``growth_ratio`` is the time of the median broadcast for each client among many, over the same among few
     moments before or after; of that the median over the turns. It is about 1 where the work for a client does
     not depend on how many there are, and ``many / few`` where it is in proportion to them (a broadcast of
-    O(n²)). A machine that is faster or slower cancels out. Each of the ``turns`` starts a federation of either
+    O(n²)). A machine that is faster or slower cancels out. Each of ``turns`` starts a federation of either
     size; the first quarter of its broadcasts warms up.
     """
 

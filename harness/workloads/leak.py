@@ -1,11 +1,12 @@
-"""What a round leaves behind: the slope of the memory in use over many rounds of one process."""
+"""What rounds hold and leave behind: the memory in use over many rounds of one process."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import statistics
 import tracemalloc
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fedbench.values import RoundRecord
+
+_Sample = TypeVar("_Sample")
 
 ROUND_S = 3e-3
 """About how long a round takes while allocations are traced, in seconds."""
@@ -34,6 +37,10 @@ class Leak(Workload):
     over all of its arenas (``mallinfo2``), which sees what libraries allocate. ``leak_bytes_per_round`` is
     the larger of both slopes (Theil) over all but the first quarter of the rounds. What a federation keeps of
     every round on purpose, its history, is part of it.
+
+    ``model_copies`` is the most that Python and numpy held at once, in the median of the warm samples, as a
+    multiple of the model: one more copy counts as one, which resident memory does not show where it fits into
+    what an allocator has kept.
     """
 
     kind = "leak"
@@ -41,7 +48,7 @@ class Leak(Workload):
         "clients": 4,
         "rounds": 400,
         "every": 10,
-        "model_bytes": 4096,
+        "model_bytes": 1 << 18,
     }
 
     def expected_s(self, *, poll_s: float) -> float:
@@ -58,10 +65,13 @@ class Leak(Workload):
         if rounds * (1 - WARM_SHARE) < LEAST_ROUNDS:
             raise ValueError(f"rounds is {rounds}: a slope needs {LEAST_ROUNDS} beyond the first quarter")
         held: list[tuple[int, Sequence[int]]] = []
+        peaks: list[int] = []
 
         def after(record: RoundRecord) -> None:
             if record.number % self.params["every"] == 0:
+                peaks.append(tracemalloc.get_traced_memory()[1])
                 held.append((record.number, in_use()))
+                tracemalloc.reset_peak()
 
         spec = FederationSpec(
             clients,
@@ -83,7 +93,10 @@ class Leak(Workload):
         return Outcome(
             operations=len(history.rounds),
             clients=clients,
-            values={"leak_bytes_per_round": slope(held)},
+            values={
+                "leak_bytes_per_round": slope(held),
+                "model_copies": statistics.median(_warm(peaks)) / self.params["model_bytes"],
+            },
             missing=of_the_window(TRACED_WITHIN),
             wrong=wrong,
         )
@@ -95,10 +108,14 @@ def slope(held: Sequence[tuple[int, Sequence[int]]]) -> float:
     Args:
         held: Number of a round, and the bytes in use after it in each way of counting; in order.
     """
-    warm = held[int(len(held) * WARM_SHARE) :]
+    warm = _warm(held)
     numbers = [float(number) for number, _ in warm]
     ways = zip(*(counts for _, counts in warm), strict=True)
     return max(theil_slope(numbers, [float(count) for count in counts]) for counts in ways)
+
+
+def _warm(samples: Sequence[_Sample]) -> Sequence[_Sample]:
+    return samples[int(len(samples) * WARM_SHARE) :]
 
 
 def in_use() -> tuple[int, ...]:

@@ -63,6 +63,7 @@ async def test_ten_kilobytes_a_round_are_seen_and_nothing_is_told_of_what_is_fre
     slopes = [outcome.values["leak_bytes_per_round"] for outcome in (plain, leaking)]
     assert abs(slopes[0]) < 4096
     assert 9_000 < slopes[1] - slopes[0] < 12_000
+    assert plain.values["model_copies"] >= 2  # the model, and the update
     assert not tracemalloc.is_tracing()
 
 
