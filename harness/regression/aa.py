@@ -140,7 +140,7 @@ def calibrate(base: BaseRuns, margins: Mapping[str, Margin], comparisons: int, s
     Raises:
         ConfigError: They are too few.
     """
-    raw, floored = _pool(base.paired), _pool(base.floored)
+    raw, floored = pool_of(base.paired), pool_of(base.floored)
     try:
         blocks = enough_blocks(raw, margins)
         side_by_side = detectable_side_by_side(raw, margins, blocks)
@@ -209,7 +209,8 @@ def _named(pool: Pool) -> _Samples:
     return {"/".join(key): dict(values) for key, values in pool.items()}
 
 
-def _pool(samples: _Samples) -> Pool:
+def pool_of(samples: _Samples) -> Pool:
+    """Return samples by metric of a cell."""
     return {_key(name): values for name, values in samples.items()}
 
 
