@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from harness.regression.changes import ALPHA, CONFIRM, compare, key_of, suspected
+from harness.regression.changes import CONFIRM, compare, key_of, suspected
+from harness.regression.verdict import evidence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +25,6 @@ def confirmed(
     first: Sequence[Change],
     second: Mapping[Key, Sides],
     margins: Mapping[str, Margin],
-    by: str = FRESH,
 ) -> list[Change]:
     """Return the first batch's changes; suspicions that the second does not share are ``inconclusive``.
 
@@ -33,13 +33,11 @@ def confirmed(
         second: Samples of a fresh batch. Only what was suspected is tested on them, so that a suspicion is
             not held against metrics that nobody suspects.
         margins: As for the first batch.
-        by: What the second batch is.
     """
     keys = {key_of(change) for change in suspected(first)}
-    alpha = CONFIRM if by == FRESH else ALPHA
-    tested = compare({key: sides for key, sides in second.items() if key in keys}, margins, alpha=alpha)
+    tested = compare({key: sides for key, sides in second.items() if key in keys}, margins, alpha=CONFIRM)
     again = {key_of(change): change for change in tested}
-    return [_confirmed(change, again.get(key_of(change)), by) for change in first]
+    return [_confirmed(change, again.get(key_of(change)), FRESH) for change in first]
 
 
 def halved(
@@ -49,6 +47,9 @@ def halved(
     margins: Mapping[str, Margin],
 ) -> list[Change]:
     """Compare a stored run with another; each half of its blocks has to confirm what all of them say.
+
+    All blocks together are what the level is for. A half confirms by its centre, which has to lie beyond the
+    margin as well: that tells what lasted from what passed, and costs little power where blocks are few.
 
     Args:
         sides: All samples.
@@ -63,8 +64,20 @@ def halved(
 
     changes, middle = compare(sides, margins), len(steps) // 2
     for half in (steps[:middle], steps[middle:]):
-        changes = confirmed(changes, of(half), margins, HALF)
+        samples = of(half)
+        centres = {key_of(change): _centre(change, samples, margins) for change in suspected(changes)}
+        changes = [_confirmed(change, centres.get(key_of(change)), HALF) for change in changes]
     return changes
+
+
+def _centre(change: Change, samples: Mapping[Key, Sides], margins: Mapping[str, Margin]) -> Change | None:
+    """Return a change as half of the blocks show it by its centre, None if they did not measure it."""
+    key = key_of(change)
+    if key not in samples:
+        return None
+    found = evidence(key, samples[key], margins[key.metric])
+    beyond = {"regressed": found.estimate.value, "improved": -found.estimate.value}[change.verdict]
+    return change if beyond > found.beyond else replace(change, verdict="inconclusive")
 
 
 def _confirmed(change: Change, again: Change | None, by: str) -> Change:

@@ -116,23 +116,26 @@ def detectable_apart(
 ) -> dict[Key, Detectable]:
     """Return what stored runs of so many blocks can detect, by metric.
 
-    As :func:`detectable_side_by_side`, for stretches of blocks, of which each half of one has to confirm.
+    As :func:`detectable_side_by_side`, for stretches of blocks; the centre of either half has to confirm.
     What one version differs by from stretch to stretch is part of it, and the allowance for runs made apart.
     """
     rng, confidence = random.Random(seed), _confidence(pool)
     lacking: dict[Key, list[float]] = {key: [] for key in _positive(pool)}
     for _ in range(DRAWS):
         base, candidate = stretches(blocks_of(pool), blocks, rng)
-        halves = ((candidate, confidence), (candidate[: blocks // 2], 0.95), (candidate[blocks // 2 :], 0.95))
+        parts = (candidate, candidate[: blocks // 2], candidate[blocks // 2 :])
         for key, found in lacking.items():
             logs = {block: math.log(value) for block, value in pool[key].items()}
             x = [logs[b] for b in base if b in logs]
-            parts = [([logs[b] for b in part if b in logs], level) for part, level in halves]
-            if not x or not all(part for part, _ in parts):
+            whole, *halves = ([logs[b] for b in part if b in logs] for part in parts)
+            if not x or not whole or not all(halves):
                 found.append(math.inf)
                 continue
-            bounds = [rank_sum_interval(x, part, level) for part, level in parts]
-            found += [max(-bound.low for bound in bounds), max(bound.high for bound in bounds)]
+            bounds, centres = (
+                rank_sum_interval(x, whole, confidence),
+                [rank_sum_interval(x, h).value for h in halves],
+            )
+            found += [max(-bounds.low, *(-one for one in centres)), max(bounds.high, *centres)]
     for key, found in lacking.items():
         lacking[key] = [one + math.log1p(drift(key.metric)) for one in found]
     shares = {key: Detectable(share, paired=False) for key, share in _within(lacking, margins).items()}
