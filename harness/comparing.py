@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from harness.records.schema import ComparisonRecord
 
-AA_BLOCKS = 120
+AA_BLOCKS = 96
 """Base runs that a calibration collects, if the time allows."""
 
 app = typer.Typer()
@@ -81,12 +81,15 @@ def ab(
     output: AnswerFile = None,
     threshold: Thresholds = None,
     fail_on: FailOn = "inconclusive",
+    fresh_environments: Annotated[
+        bool, typer.Option("--fresh-environments", help="Make the environments anew, and keep none.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure two git revisions in turn on this machine and compare them: what CI should use."""
     from harness.comparisons import Asked, compare_revisions
 
-    asked = Asked(command_line(), threshold or [], fail_on)
+    asked = Asked(command_line(), threshold or [], fail_on, fresh_environments)
     _answer(compare_revisions((ref_a, ref_b), suite, blocks, asked, _say(quiet)), form, output)
 
 

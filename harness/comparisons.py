@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fedbench.errors import ConfigError, Problem
 from harness.calibrating import FRESH_DAYS, stale
 from harness.records.environment import fingerprint, machine_class
-from harness.regression import aa, ab, baselines
-from harness.regression.changes import compare, suspected
+from harness.regression import aa, ab, baselines, duration, environments
+from harness.regression.changes import screened, suspected
 from harness.regression.compare import compare_stored
 from harness.regression.conclusion import Compared, Rules, concluded, powerless, short
 from harness.regression.confirm import confirmed
@@ -18,7 +20,12 @@ from harness.regression.margins import overridden
 from harness.regression.matching import left_out
 from harness.regression.microbench import stored_benchmarks
 from harness.regression.runs import read_run
-from harness.suitefile import SUITES
+from harness.run.plan import expected_s
+from harness.run.plan import plan as planned
+from harness.stacks.registry import check_settings, stack_names
+from harness.suitefile import SUITES, load_suite
+from harness.workloads.beside import PACE_S, Pace
+from harness.workloads.registry import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +38,11 @@ if TYPE_CHECKING:
     from harness.regression.runs import StoredRun
 
 USUAL_BLOCKS = 12
-"""Blocks of a batch where nothing is calibrated: with ten, no change passes among all metrics of `check`."""
+"""Blocks of a batch where nothing is calibrated: with seven a fresh batch confirms one suspicion at most."""
+
+
+PACES = 50
+"""Times that the pace is taken to see how fast a machine is: about 5 ms."""
 
 
 class Asked(NamedTuple):
@@ -41,11 +52,13 @@ class Asked(NamedTuple):
         command: How it was asked for.
         thresholds: Margins that are not the usual ones, each as ``METRIC=SHARE``.
         fail_on: What counts as a failure.
+        fresh_environments: Whether revisions get environments that nobody has used.
     """
 
     command: str
     thresholds: Sequence[str]
     fail_on: FailOn
+    fresh_environments: bool = False
 
 
 def read_any(paths: Sequence[Path]) -> StoredRun:
@@ -96,10 +109,12 @@ def compare_revisions(
     rules = _rules(asked, machine, "paired", file.stem if file.parent == SUITES else str(file))
     here = aa.known(machine)
     plan = ab.Plan(file, blocks or (here.blocks if here else USUAL_BLOCKS), int(time.time()))
-    with ab.checked_out(names, say) as (base, candidate):
+    say(duration.beforehand(plan.blocks, _suite_s(file), _slowness()))
+    kept = None if asked.fresh_environments else environments.usual_root()
+    with ab.checked_out(names, say, kept=kept) as (base, candidate):
         first = ab.measure(base, candidate, plan, say)
-        samples = ab.samples_of(first, rules.told)
-        changes, failed = compare(samples, rules.margins), dict(first.candidate.failed)
+        samples = ab.samples_of(first, rules.detectable)
+        changes, failed = screened(samples, rules.margins), dict(first.candidate.failed)
         control = dict(first.again.failed)
         if suspected(changes):
             say(f"confirming {len(suspected(changes))} suspicions")
@@ -107,7 +122,7 @@ def compare_revisions(
             second = ab.measure(base, candidate, again, say)
             failed |= second.candidate.failed
             control |= second.again.failed
-            changes = confirmed(changes, ab.samples_of(second, rules.told), rules.margins)
+            changes = confirmed(changes, ab.samples_of(second, rules.detectable), rules.margins)
     warnings = [f"{' '.join(cell)}: the base, measured again, {why}" for cell, why in control.items()]
     made = Compared(
         kind="ab",
@@ -118,7 +133,7 @@ def compare_revisions(
         changes=changes,
         failed=failed,
         left_out=left_out(first.base, first.candidate),
-        warnings=[*warnings, *powerless(samples), *short(rules.rates, plan.blocks)],
+        warnings=[*warnings, *powerless(samples, paired=True), *short(rules.rates, plan.blocks)],
     )
     return concluded(made, rules, asked.command)
 
@@ -148,8 +163,8 @@ def _rules(asked: Asked, machine: str, procedure: str, suite: str) -> Rules:
     if here is None:
         return Rules(margins, fail_on=asked.fail_on)
     if here.base.suite != suite:
-        told = f"this machine is calibrated for the suite {here.base.suite}, not for {suite}"
-        return Rules(margins, fail_on=asked.fail_on, warnings=[told])
+        other = f"this machine is calibrated for the suite {here.base.suite}, not for {suite}"
+        return Rules(margins, fail_on=asked.fail_on, warnings=[other])
     warnings = []
     if stale(here.base):
         warnings.append(
@@ -157,13 +172,25 @@ def _rules(asked: Asked, machine: str, procedure: str, suite: str) -> Rules:
             "run `fedbench aa` again"
         )
     rates = here.rates_of(procedure)
+    detectable = here.detectable_of(procedure)
     if asked.thresholds:
-        rates = None
+        rates, detectable = None, {}
         warnings.append(
-            "the error rates of this machine are those of the usual margins, --threshold set others; "
-            "what can be told here still bounds what counts as a change"
+            "the error rates of this machine are those of the usual margins, --threshold set others"
         )
-    return Rules(margins, rates, here.told_of(procedure), asked.fail_on, warnings)
+    return Rules(margins, rates, detectable, asked.fail_on, warnings)
+
+
+def _suite_s(file: Path) -> float:
+    """Return about how long one block of a suite takes, in seconds."""
+    suite = load_suite(str(file), catalogue(), stack_names(), check=check_settings)
+    return expected_s(planned(replace(suite, blocks=1), seed=0))
+
+
+def _slowness() -> float:
+    """Return how many times as long this machine takes to compute as the one that the estimates are of."""
+    pace = Pace(0, 0)
+    return statistics.median(pace.time() for _ in range(PACES)) / 1e9 / PACE_S
 
 
 def _suite_file(suite: str) -> Path:

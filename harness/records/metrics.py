@@ -57,6 +57,10 @@ METRICS: dict[str, Metric] = {
     "logger_records_per_op": Metric("1/op", "lower", "records the root logger counted per operation"),
     "memory_start_bytes": Metric("B", "lower", "memory of all processes before the first operation"),
     "memory_peak_bytes": Metric("B", "lower", "peak memory of all processes"),
+    "model_copies": Metric("models", "lower", "most memory held while measured, in copies of the model"),
+    "leak_bytes_per_round": Metric(
+        "B/round", "lower", "slope of the memory in use over the rounds of one process"
+    ),
     "memory_hwm_bytes": Metric(
         "B",
         "lower",
@@ -81,6 +85,9 @@ METRICS: dict[str, Metric] = {
     "floor_ratio": Metric("times", "lower", "median latency as a multiple of that floor"),
     "cpu_floor_ratio": Metric(
         "times", "lower", "CPU time of the operations as a multiple of that of the floor between them"
+    ),
+    "growth_ratio": Metric(
+        "times", "lower", "time of a broadcast for each client, with many clients over few"
     ),
     "payload_bytes_per_s": Metric("B/s", "higher", "bytes of models per second of the median operation"),
     "spread_p50_s": Metric("s", "lower", "median time between the first and the last client of a burst"),

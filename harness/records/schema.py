@@ -220,9 +220,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         ci_high: Upper one-sided 95 % bound of the ratio, null where there is none.
         n: Samples of the side that has fewer.
         margin: Share by which it may become worse; where a sample is zero, the difference.
-        told: The same that can be told on this machine, at least the margin: a change must exceed it.
-        p: Of the stronger of both suspicions, adjusted by Holm's method over all metrics.
+        p: Of the stronger of both suspicions: in a first batch of each metric by itself, where a fresh one
+            confirmed it or the runs are stored adjusted by Holm's method.
         reason: Why, in one sentence.
+        detectable: Smallest change, as the margin is given, that nine of ten such comparisons find; null
+            where the samples are too few for any, are all the same, or in records made before it was kept.
     """
 
     arm: str
@@ -237,10 +239,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     ci_high: float | None
     n: int
     margin: float
-    told: float
     p: float
     verdict: ChangeVerdict
     reason: str = ""
+    detectable: float | None = None
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,10 +255,15 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         comparisons: A/A comparisons that were drawn.
         alarms: Those with any change that a fresh batch confirmed.
         alarms_upper: Upper 95 % bound of that rate.
-        injected: Comparisons with a slow-down in one metric, of twice what can be told of it.
+        injected: Comparisons with a slow-down in one metric, of what is detectable of it.
         detected: Those that found it, confirmed.
         detected_usual: Of as many with twice the usual margin, those that found it; null in older records.
-        detected_lower: Lower 95 % bound of that rate.
+        detected_doubled: Of as many with the metric doubled, those that found it; null in older records.
+        detected_lower: Lower 95 % bound of the rate of ``detected``.
+        agreed: Of ``pairs`` pairs of comparisons of the same two versions, those that agreed in every change
+            they confirmed; null in older records.
+        pairs: Those pairs: in half of them one metric was made worse.
+        kappa: Cohen's kappa of their answers to "did anything regress?"; null where all were the same.
         blocks: Blocks of each batch, or of each stored run.
     """
 
@@ -270,6 +277,10 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     detected: int
     detected_lower: float
     detected_usual: int | None = None
+    detected_doubled: int | None = None
+    agreed: int | None = None
+    pairs: int = 0
+    kappa: float | None = None
     blocks: int
 
 
@@ -285,6 +296,9 @@ class ComparisonRecord(msgspec.Struct, frozen=True, kw_only=True):
         not_compared: What was not, and why.
         warnings: What to know about it.
         rates: How often it errs on this class of machines, null if it was not calibrated here.
+        undecided: Metrics that are inconclusive or contaminated; null in records made before it was kept.
+        power: What would have been found in those, in a sentence; empty where everything is decided.
+        alike: What moved alike, if nearly everything did, in a sentence; else empty.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -302,6 +316,9 @@ class ComparisonRecord(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     reason: str
     exit_code: int
+    undecided: int | None = None
+    power: str = ""
+    alike: str = ""
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):

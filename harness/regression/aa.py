@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -13,27 +13,40 @@ from fedbench.errors import ConfigError, Problem
 from harness.records.environment import machine_class
 from harness.records.schema import Rates
 from harness.records.store import write_atomically
-from harness.regression.detectable import enough_blocks, told_apart, told_side_by_side
+from harness.regression.detectable import detectable_apart, detectable_side_by_side, enough_blocks
 from harness.regression.margins import MARGINS
 from harness.regression.matching import at_floor, compared, yardsticks
-from harness.regression.resampling import Apart, SideBySide, detections, false_alarms
+from harness.regression.resampling import Apart, SideBySide, agreement, detections, false_alarms
 from harness.regression.stored import stored
-from harness.regression.verdict import Key, Told
+from harness.regression.verdict import Detectable, Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.regression.drawing import Pool
     from harness.regression.margins import Margin
-    from harness.regression.resampling import Procedure, Tally
+    from harness.regression.resampling import Agreement, Procedure, Tally
     from harness.regression.runs import StoredRun
 
 CALIBRATIONS = Path("results") / "calibrations"
-VERSION = 4
-STORED_BLOCKS = 20
+VERSION = 5
+STORED_BLOCKS = 16
 """Blocks of the stored runs that are drawn."""
 
+AGREEMENT_SHARE = 3
+"""For so many comparisons of each kind one pair of comparisons is drawn, to see whether they agree."""
+
 _Samples = dict[str, dict[int, float]]
+
+
+class _Drawn(NamedTuple):
+    """What came of the comparisons of one procedure."""
+
+    alarms: Tally
+    found: Tally
+    usual: Tally
+    doubled: Tally
+    agreement: Agreement
 
 
 class BaseRuns(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +76,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         base: The runs that comparisons are drawn from.
         blocks: Blocks of a batch that find what matters side by side.
         rates: Of both procedures.
-        told: What can be told, by procedure and ``arm/workload/metric``.
+        detectable: What can be detected, by procedure and ``arm/workload/metric``.
         alarming: What was confirmed although nothing had changed: how often, by procedure and metric.
     """
 
@@ -71,7 +84,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     base: BaseRuns
     blocks: int
     rates: list[Rates]
-    told: dict[str, dict[str, Told]]
+    detectable: dict[str, dict[str, Detectable]]
     alarming: dict[str, dict[str, int]]
 
     def __post_init__(self) -> None:
@@ -80,7 +93,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: A name is that of no gated metric of a cell, or there are no blocks.
         """
-        for name in chain(self.base.paired, self.base.floored, *self.told.values()):
+        for name in chain(self.base.paired, self.base.floored, *self.detectable.values()):
             if _key(name).metric not in MARGINS:
                 raise ValueError(f"{name!r} names no metric that is compared")
         if self.blocks < 1:
@@ -90,9 +103,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         """Return the rates of ``paired`` or ``stored``."""
         return next((rates for rates in self.rates if rates.procedure == procedure), None)
 
-    def told_of(self, procedure: str) -> dict[Key, Told]:
-        """Return what can be told ``paired`` or ``stored``, by metric of a cell."""
-        return {_key(name): value for name, value in self.told.get(procedure, {}).items()}
+    def detectable_of(self, procedure: str) -> dict[Key, Detectable]:
+        """Return what can be detected ``paired`` or ``stored``, by metric of a cell."""
+        return {_key(name): value for name, value in self.detectable.get(procedure, {}).items()}
 
 
 def base_runs(run: StoredRun) -> BaseRuns:
@@ -127,20 +140,17 @@ def calibrate(base: BaseRuns, margins: Mapping[str, Margin], comparisons: int, s
     Raises:
         ConfigError: They are too few.
     """
-    raw, floored = _pool(base.paired), _pool(base.floored)
+    raw, floored = pool_of(base.paired), pool_of(base.floored)
     try:
         blocks = enough_blocks(raw, margins)
-        side_by_side, apart = told_side_by_side(raw, blocks), told_apart(floored, STORED_BLOCKS)
+        side_by_side = detectable_side_by_side(raw, margins, blocks)
+        apart = detectable_apart(floored, margins, STORED_BLOCKS)
         procedures: dict[str, tuple[Pool, Procedure, int]] = {
             "paired": (raw, SideBySide(margins, blocks, side_by_side), blocks),
             "stored": (floored, Apart(margins, STORED_BLOCKS, apart), STORED_BLOCKS),
         }
-        tallies = {
-            name: (
-                false_alarms(pool, procedure, comparisons, seed + 1),
-                detections(pool, margins, procedure, comparisons, seed + 2),
-                detections(pool, margins, procedure, comparisons, seed + 3, told=False),
-            )
+        found = {
+            name: _drawn(pool, margins, procedure, comparisons, seed)
             for name, (pool, procedure, _) in procedures.items()
         }
     except ValueError as error:
@@ -149,14 +159,14 @@ def calibrate(base: BaseRuns, margins: Mapping[str, Margin], comparisons: int, s
     return Calibration(
         base=base,
         blocks=blocks,
-        rates=[_rates(name, base, *tallies[name], blocks=n) for name, (_, _, n) in procedures.items()],
-        told={
-            name: {"/".join(key): of for key, of in procedure.told.items()}
+        rates=[_rates(name, base, found[name], blocks=n) for name, (_, _, n) in procedures.items()],
+        detectable={
+            name: {"/".join(key): of for key, of in procedure.detectable.items()}
             for name, (_, procedure, _) in procedures.items()
         },
         alarming={
-            name: {"/".join(key): count for key, count in sorted(alarms.others.items())}
-            for name, (alarms, *_) in tallies.items()
+            name: {"/".join(key): count for key, count in sorted(drawn.alarms.others.items())}
+            for name, drawn in found.items()
         },
     )
 
@@ -199,7 +209,8 @@ def _named(pool: Pool) -> _Samples:
     return {"/".join(key): dict(values) for key, values in pool.items()}
 
 
-def _pool(samples: _Samples) -> Pool:
+def pool_of(samples: _Samples) -> Pool:
+    """Return samples by metric of a cell."""
     return {_key(name): values for name, values in samples.items()}
 
 
@@ -210,19 +221,33 @@ def _key(name: str) -> Key:
     return Key(*parts)
 
 
-def _rates(
-    procedure: str, base: BaseRuns, alarms: Tally, found: Tally, usual: Tally, *, blocks: int
-) -> Rates:
+def _drawn(
+    pool: Pool, margins: Mapping[str, Margin], procedure: Procedure, comparisons: int, seed: int
+) -> _Drawn:
+    return _Drawn(
+        false_alarms(pool, procedure, comparisons, seed + 1),
+        detections(pool, margins, procedure, comparisons, seed + 2),
+        detections(pool, margins, procedure, comparisons, seed + 3, size="margins"),
+        detections(pool, margins, procedure, comparisons, seed + 4, size="doubled"),
+        agreement(pool, margins, procedure, comparisons // AGREEMENT_SHARE, seed + 5),
+    )
+
+
+def _rates(procedure: str, base: BaseRuns, drawn: _Drawn, *, blocks: int) -> Rates:
     return Rates(
         procedure="paired" if procedure == "paired" else "stored",
         machine=base.machine,
         measured_utc=base.measured_utc,
-        comparisons=alarms.comparisons,
-        alarms=alarms.hits,
-        alarms_upper=alarms.upper,
-        injected=found.comparisons,
-        detected=found.hits,
-        detected_lower=found.lower,
-        detected_usual=usual.hits,
+        comparisons=drawn.alarms.comparisons,
+        alarms=drawn.alarms.hits,
+        alarms_upper=drawn.alarms.upper,
+        injected=drawn.found.comparisons,
+        detected=drawn.found.hits,
+        detected_lower=drawn.found.lower,
+        detected_usual=drawn.usual.hits,
+        detected_doubled=drawn.doubled.hits,
+        agreed=drawn.agreement.agreed,
+        pairs=drawn.agreement.pairs,
+        kappa=drawn.agreement.kappa,
         blocks=blocks,
     )

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,7 @@ from fedbench.errors import ConfigError, FedbenchError, Problem
 from harness.acceptance.outcome import ExitCode
 from harness.records.environment import ROOT
 from harness.records.store import OBSERVATIONS, Store
+from harness.regression import duration, environments
 from harness.regression.changes import suspected
 from harness.regression.matching import controlled, paired
 from harness.regression.stored import Stored, stored
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from harness.records.schema import Change, Observation
-    from harness.regression.verdict import Key, Sides, Told
+    from harness.regression.verdict import Detectable, Key, Sides
 
 RUN_TIMEOUT_S = 1800.0
 GIT_TIMEOUT_S = 120.0
@@ -102,14 +104,19 @@ def resolve(name: str, repository: Path = ROOT) -> str:
 
 @contextlib.contextmanager
 def checked_out(
-    names: Sequence[str], say: Callable[[str], None], repository: Path = ROOT
+    names: Sequence[str],
+    say: Callable[[str], None],
+    repository: Path = ROOT,
+    *,
+    kept: Path | None = None,
 ) -> Iterator[list[Revision]]:
-    """Check revisions out into worktrees and make their environments; all is removed at the end.
+    """Check revisions out into worktrees and make their environments; the worktrees are removed at the end.
 
     Args:
         names: The revisions; two that are the same commit share a worktree.
         say: Told what is being done.
         repository: The repository.
+        kept: Where environments are kept between comparisons; None to make them anew, and keep none.
 
     Raises:
         ConfigError: One is no revision.
@@ -118,12 +125,15 @@ def checked_out(
     commits = [resolve(name, repository) for name in names]
     parent = Path(tempfile.mkdtemp(prefix="fedbench-ab-"))
     try:
-        for commit in dict.fromkeys(commits):
-            say(f"setting up {commit[:7]}")
-            _set_up(commit, parent / commit[:12], repository)
-        yield [
-            Revision(name, commit, parent / commit[:12]) for name, commit in zip(names, commits, strict=True)
-        ]
+        with contextlib.ExitStack() as places:
+            trees: dict[str, Path] = {}
+            for commit in dict.fromkeys(commits):
+                key = environments.key_of(_made_of(commit, repository))
+                place = places.enter_context(environments.place(key, kept, parent / commit[:12]))
+                _set_up(commit, place, repository, say)
+                places.callback(place.keep)
+                trees[commit] = place.tree
+            yield [Revision(name, commit, trees[commit]) for name, commit in zip(names, commits, strict=True)]
     finally:
         shutil.rmtree(parent, ignore_errors=True)
         with contextlib.suppress(RevisionFailed):  # what matters is why it came to this
@@ -141,23 +151,25 @@ def measure(base: Revision, candidate: Revision, plan: Plan, say: Callable[[str]
     rng = random.Random(plan.seed)
     found: dict[str, list[Observation]] = {side: [] for side in SIDES}
     sides = dict(zip(SIDES, (base, candidate, base), strict=True))
+    begun_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fedbench-ab-runs-") as parent:
         for block in range(1, plan.blocks + 1):
             order = list(SIDES)
             rng.shuffle(order)
             seed = rng.randrange(1 << 30)
+            left = duration.left(block - 1, plan.blocks, time.monotonic() - begun_s)
             for side in order:
-                say(f"block {block} of {plan.blocks}: {side} ({sides[side].commit[:7]})")
+                say(f"block {block} of {plan.blocks}: {side} ({sides[side].commit[:7]}){left}")
                 out = Path(parent) / f"{block} {side}"
                 made = _run(sides[side], plan, seed, out)
                 found[side] += [replace(observation, block=block) for observation in made]
     return Measured(*(stored(found[side]) for side in SIDES))
 
 
-def samples_of(batch: Measured, told: Mapping[Key, Told]) -> dict[Key, Sides]:
-    """Return what of a batch is compared, with its control, and tested by what can be told."""
+def samples_of(batch: Measured, known: Mapping[Key, Detectable]) -> dict[Key, Sides]:
+    """Return what of a batch is compared, with its control, and by the test that a calibration found best."""
     samples = controlled(paired(batch.base, batch.candidate), paired(batch.base, batch.again))
-    return {key: sides.at(told.get(key)) for key, sides in samples.items()}
+    return {key: sides.at(known.get(key)) for key, sides in samples.items()}
 
 
 def suspects_only(changes: Sequence[Change]) -> str:
@@ -166,13 +178,22 @@ def suspects_only(changes: Sequence[Change]) -> str:
     return f"^({'|'.join(map(re.escape, cells))})$"
 
 
-def _set_up(commit: str, folder: Path, repository: Path) -> None:
+def _made_of(commit: str, repository: Path) -> list[str]:
+    """Return the files that the environment of a revision follows from; those that it lacks are empty."""
+    return [_git(repository, "show", f"{commit}:{name}").stdout for name in environments.MADE_OF]
+
+
+def _set_up(commit: str, place: environments.Place, repository: Path, say: Callable[[str], None]) -> None:
+    folder = place.tree
+    _git(repository, "worktree", "prune")  # of a comparison that was killed in this place
     done = _git(repository, "worktree", "add", "--detach", str(folder), commit)
     if done.returncode:
         raise RevisionFailed(f"{commit[:7]} cannot be checked out: {_last(done.stderr)}")
     setup = folder / "scripts" / "setup"
     if not setup.is_file():
         raise RevisionFailed(f"{commit[:7]} has no scripts/setup: it is older than what can be compared")
+    there = place.bring()
+    say(f"setting up {commit[:7]}{', whose environment was kept' if there else ''}")
     made = _wait_for(["bash", "-c", 'source "$1"', "setup", str(setup)], folder, commit)
     if made.returncode:
         raise RevisionFailed(f"the environment of {commit[:7]} cannot be made: {_last(made.stderr)}")

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness.acceptance.outcome import ExitCode
 from harness.records.schema import Change, ComparisonRecord
-from harness.regression.changes import too_few
+from harness.regression.alike import alike
+from harness.regression.changes import CONFIRM, too_few
+from harness.regression.power import blind, power_text, undecided
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +21,13 @@ if TYPE_CHECKING:
     from harness.regression.margins import Margin
     from harness.regression.matching import LeftOut
     from harness.regression.stored import Cell
-    from harness.regression.verdict import Key, Sides, Told
+    from harness.regression.verdict import Detectable, Key, Sides
 
 FailOn = Literal["regressed", "inconclusive"]
+
+
+MOST_OF_A_REASON = 200
+"""Characters of a cell's failure that the reason of a comparison quotes."""
 
 
 class Rules(NamedTuple):
@@ -30,14 +36,14 @@ class Rules(NamedTuple):
     Attributes:
         margins: What matters, by metric.
         rates: How often the comparison errs on this class of machines, None if it was not calibrated.
-        told: What can be told here, by metric of a cell; empty if it was not calibrated.
+        detectable: What can be detected here, by metric of a cell; empty if it was not calibrated.
         fail_on: ``regressed`` lets what is inconclusive pass, but nothing that the candidate lacks.
         warnings: What to know about these.
     """
 
     margins: Mapping[str, Margin]
     rates: Rates | None = None
-    told: Mapping[Key, Told] = MappingProxyType({})
+    detectable: Mapping[Key, Detectable] = MappingProxyType({})
     fail_on: FailOn = "inconclusive"
     warnings: Sequence[str] = ()
 
@@ -92,41 +98,60 @@ def concluded(made: Compared, rules: Rules, command: str) -> ComparisonRecord:
         verdict=verdict,
         reason=reason,
         exit_code=int(exit_code),
+        undecided=len(undecided(made.changes)),
+        power=power_text(made.changes),
+        alike=alike(made.changes),
     )
 
 
 def conclude(made: Compared, fail_on: FailOn) -> tuple[str, str, ExitCode]:
-    """Return the verdict of a comparison, why, and what the command line exits with."""
+    """Return the verdict of a comparison, why, and what the command line exits with.
+
+    What is undecided does not fail a comparison by itself: no run decides every metric on every machine. It
+    does where a steady metric could have become twice as bad without being found (:mod:`.power`), and where
+    the candidate lacks something that the base has.
+    """
     counts = Counter(change.verdict for change in made.changes)
     summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
     if made.failed:
         first = min(made.failed)
-        reason = f"{len(made.failed)} cells of the candidate failed, first {' '.join(first)}"
+        reason = f"{len(made.failed)} cells of the candidate failed, first {' '.join(first)}: "
+        reason += _short(made.failed[first])
         return "failed", reason, ExitCode.STACK_FAILED
     if not made.changes:
         return "nothing compared", "both sides have no cell and metric in common", ExitCode.NOTHING_RAN
+    said = "; ".join(filter(None, (power_text(made.changes), alike(made.changes))))
     worst = max((c for c in made.changes if c.verdict == "regressed"), key=_severity, default=None)
     if worst is not None:
-        told = f"{summary}; worst: {worst.metric} of {worst.arm} {worst.workload}"
-        return "regressed", told, ExitCode.FAILED
+        named = f"{summary}; worst: {worst.metric} of {worst.arm} {worst.workload}"
+        return "regressed", "; ".join(filter(None, (named, said))), ExitCode.FAILED
+    summary = "; ".join(filter(None, (summary, said)))
     lacking = made.left_out.lacking
     if lacking:
         summary += f"; not compared: {lacking[0]}" + (f" and {len(lacking) - 1} more" if lacking[1:] else "")
     if lacking:
         return "inconclusive", summary, ExitCode.INCONCLUSIVE
-    if counts["inconclusive"] or counts["contaminated"]:
+    weak = blind(made.changes)
+    if weak:
+        one = f"{weak[0].metric} of {weak[0].arm} {weak[0].workload}"
+        summary += f"; {len(weak)} that decide could have doubled unseen, first {one}: run more blocks"
         code = ExitCode.OK if fail_on == "regressed" else ExitCode.INCONCLUSIVE
         return "inconclusive", summary, code
     return ("improved" if counts["improved"] else "unchanged"), summary, ExitCode.OK
 
 
-def powerless(samples: Mapping[Key, Sides]) -> list[str]:
-    """Return a warning where there are too few samples to tell any change, however large, for certain."""
-    untold = too_few(samples)
+def powerless(samples: Mapping[Key, Sides], *, paired: bool = False) -> list[str]:
+    """Return a warning where there are too few samples to tell any change, however large, for certain.
+
+    Args:
+        samples: As they are compared.
+        paired: Whether a fresh batch confirms what they make suspect: its level is the one to reach.
+    """
+    untold = too_few(samples, alpha=CONFIRM, together=False) if paired else too_few(samples)
     if not untold:
         return []
     return [
-        f"{len(untold)} of {len(samples)} metrics have too few samples to tell a change among so many, "
+        f"{len(untold)} of {len(samples)} metrics have too few samples to tell a change for certain, "
         f"first {' '.join(untold[0])}: run more blocks"
     ]
 
@@ -136,6 +161,11 @@ def short(rates: Rates | None, blocks: int) -> list[str]:
     if rates is None or blocks >= rates.blocks:
         return []
     return [f"the error rates are those of batches of {rates.blocks} blocks: {blocks} tell less"]
+
+
+def _short(text: str) -> str:
+    """Return the beginning of a reason; the whole of it stands in what was not compared."""
+    return text if len(text) <= MOST_OF_A_REASON else f"{text[:MOST_OF_A_REASON]}…"
 
 
 def _severity(change: Change) -> float:

@@ -1,4 +1,10 @@
-"""The least that comparisons can tell on a machine, drawn from base runs of one version. Pure."""
+"""The change that comparisons can detect on a machine, drawn from base runs of one version. Pure.
+
+That is a statement of power and no threshold: what counts as a change stays the margin. A change of log-ratio
+``d`` is found where the lower bound of the estimate clears the margin ``m`` and the control ``c``. With the
+bound of base runs alone, ``l``, that is ``d > m + c - l``: so ``m`` plus a high quantile of ``c - l`` over
+redrawn batches is what nearly all of them find.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.regression.changes import ALPHA
+from harness.regression.changes import ALPHA, CONFIRM
 from harness.regression.drawing import blocks_of, stretches, trios
-from harness.regression.verdict import Key, Told
+from harness.regression.margins import drift
+from harness.regression.verdict import Detectable, Key
 from harness.stats.paired import hodges_lehmann, signed_rank_interval
 from harness.stats.unpaired import rank_sum_interval
 
@@ -20,47 +27,52 @@ if TYPE_CHECKING:
     from harness.regression.drawing import Pool
     from harness.regression.margins import Margin
 
-CHOICES = (8, 10, 12, 15, 20)
+CHOICES = (8, 10, 12, 16)
 """Blocks of a batch that are tried, fewest first."""
 USUAL_SHARE = 0.75
-"""Share of the metrics that keep their usual margin where there are enough blocks."""
-DRAWS = 200
-"""Batches that are drawn to see what they can tell."""
+"""Share of the metrics in which twice the margin can be detected where there are enough blocks."""
+DRAWS = 100
+"""Batches that are drawn to see what they can detect."""
+SUSPICIONS = 4
+"""Metrics that a fresh batch usually tests: its level is shared among them."""
+BEYOND = 1.1
+"""Margins that a change of a metric is found from which is always the same."""
 LARGEST = 9.0
 """Share that stands for a metric that is noise: tenfold."""
 WITHIN = 0.95
-"""Share of them that a margin has to hold: two batches have to find a change, and draws share base runs."""
+"""Share of the batches that find it: both of two have to, which leaves nine of ten comparisons."""
 
 
 def enough_blocks(pool: Pool, margins: Mapping[str, Margin]) -> int:
-    """Return the fewest blocks of a batch with which three quarters of the metrics keep their usual margin.
+    """Return the fewest blocks of a batch that detect twice the margin in three quarters of the metrics.
 
     Where none of those that the pool allows does, the most of them.
     """
-    varying = {key: values for key, values in pool.items() if key not in _constant(pool, paired=True)}
+    varying = {
+        key: values for key, values in pool.items() if key not in _constant(pool, margins, paired=True)
+    }
     available, chosen = len(blocks_of(pool)) // 6, CHOICES[0]  # two batches of trios
     for blocks in CHOICES:
         if blocks > max(available, CHOICES[0]):
             break
         chosen = blocks
-        told = told_side_by_side(varying, blocks)
-        usual = [key for key, of in told.items() if of.share <= margins[key.metric].share]
-        if told and len(usual) >= USUAL_SHARE * len(told):
+        found = detectable_side_by_side(varying, margins, blocks)
+        usual = [key for key, of in found.items() if of.share <= 2 * margins[key.metric].share]
+        if found and len(usual) >= USUAL_SHARE * len(found):
             break
     return chosen
 
 
-def told_side_by_side(pool: Pool, blocks: int, seed: int = 0) -> dict[Key, Told]:
-    """Return what a batch of so many blocks can tell, by metric; a share of 0 of one that is constant.
+def detectable_side_by_side(
+    pool: Pool, margins: Mapping[str, Margin], blocks: int, seed: int = 0
+) -> dict[Key, Detectable]:
+    """Return what batches of so many blocks can detect, by metric; of a constant one just beyond its margin.
 
-    A change of twice a margin is found where the lower bound of the pairs' log-ratios, without a change, lies
-    less than the margin below zero, by more than its control shows of drift. So the margin is what
-    :data:`WITHIN` of redrawn batches stay within, at the confidence that Holm's method asks of the strongest
-    suspicion. It is drawn for either test, of pairs and of two samples, and the one that tells less is taken:
-    pairs take out what blocks differ by, and suffer the outliers of both sides. Metrics without such a bound,
-    and those with some zeros, have none.
+    It is drawn for either test, of pairs and of two samples, and the one that detects less is taken: pairs
+    take out what blocks differ by, and suffer the outliers of both sides. Metrics of too few samples for a
+    bound at the level of the confirmation, and those with some zeros, have none.
     """
-    rng, confidence = random.Random(seed), _confidence(pool)
+    rng, confidence = random.Random(seed), 1 - CONFIRM / SUSPICIONS
     by_pairs: dict[Key, list[float]] = {key: [] for key in _positive(pool)}
     by_samples: dict[Key, list[float]] = {key: [] for key in by_pairs}
     for _ in range(DRAWS):
@@ -71,12 +83,12 @@ def told_side_by_side(pool: Pool, blocks: int, seed: int = 0) -> dict[Key, Told]
             whole = [[logs[block] for block in trio] for trio in batch if logs.keys() >= set(trio)]
             by_pairs[key] += _lacking_in_pairs(whole, confidence)
             by_samples[key] += _lacking_in_samples(whole, confidence)
-    pairs, samples = _within(by_pairs), _within(by_samples)
-    found = _constant(pool, paired=True)
+    pairs, samples = _within(by_pairs, margins), _within(by_samples, margins)
+    found = _constant(pool, margins, paired=True)
     for key in pairs.keys() | samples.keys():
         shares = {True: pairs.get(key, math.inf), False: samples.get(key, math.inf)}
         paired = shares[True] <= shares[False]
-        found.setdefault(key, Told(shares[paired], paired))
+        found.setdefault(key, Detectable(shares[paired], paired))
     return found
 
 
@@ -99,49 +111,56 @@ def _lacking_in_samples(trios: Sequence[Sequence[float]], confidence: float) -> 
     return [apart - bounds.low, apart + bounds.high]
 
 
-def told_apart(pool: Pool, blocks: int, seed: int = 0) -> dict[Key, Told]:
-    """Return what stored runs of so many blocks can tell, by metric.
+def detectable_apart(
+    pool: Pool, margins: Mapping[str, Margin], blocks: int, seed: int = 0
+) -> dict[Key, Detectable]:
+    """Return what stored runs of so many blocks can detect, by metric.
 
-    As :func:`told_side_by_side`, for stretches of blocks, each half of one of which has to confirm: what the
-    same code differs by from one stretch to another is part of it.
+    As :func:`detectable_side_by_side`, for stretches of blocks; the centre of either half has to confirm.
+    What one version differs by from stretch to stretch is part of it, and the allowance for runs made apart.
     """
     rng, confidence = random.Random(seed), _confidence(pool)
     lacking: dict[Key, list[float]] = {key: [] for key in _positive(pool)}
     for _ in range(DRAWS):
         base, candidate = stretches(blocks_of(pool), blocks, rng)
-        halves = ((candidate, confidence), (candidate[: blocks // 2], 0.95), (candidate[blocks // 2 :], 0.95))
+        parts = (candidate, candidate[: blocks // 2], candidate[blocks // 2 :])
         for key, found in lacking.items():
             logs = {block: math.log(value) for block, value in pool[key].items()}
             x = [logs[b] for b in base if b in logs]
-            parts = [([logs[b] for b in part if b in logs], level) for part, level in halves]
-            if not x or not all(part for part, _ in parts):
+            whole, *halves = ([logs[b] for b in part if b in logs] for part in parts)
+            if not x or not whole or not all(halves):
                 found.append(math.inf)
                 continue
-            bounds = [rank_sum_interval(x, part, level) for part, level in parts]
-            found += [max(-bound.low for bound in bounds), max(bound.high for bound in bounds)]
-    shares = {key: Told(share, paired=False) for key, share in _within(lacking).items()}
-    return _constant(pool, paired=False) | shares
+            bounds, centres = (
+                rank_sum_interval(x, whole, confidence),
+                [rank_sum_interval(x, h).value for h in halves],
+            )
+            found += [max(-bounds.low, *(-one for one in centres)), max(bounds.high, *centres)]
+    for key, found in lacking.items():
+        lacking[key] = [one + math.log1p(drift(key.metric)) for one in found]
+    shares = {key: Detectable(share, paired=False) for key, share in _within(lacking, margins).items()}
+    return shares | _constant(pool, margins, paired=False)
 
 
-def _constant(pool: Pool, *, paired: bool) -> dict[Key, Told]:
-    return {key: Told(0.0, paired) for key, values in pool.items() if len(set(values.values())) == 1}
-
-
-def _within(lacking: Mapping[Key, Sequence[float]]) -> dict[Key, float]:
+def _constant(pool: Pool, margins: Mapping[str, Margin], *, paired: bool) -> dict[Key, Detectable]:
     return {
-        key: _share_within(float(np.quantile(found, WITHIN)))
+        key: Detectable(BEYOND * margins[key.metric].share, paired)
+        for key, values in pool.items()
+        if len(set(values.values())) == 1
+    }
+
+
+def _within(lacking: Mapping[Key, Sequence[float]], margins: Mapping[str, Margin]) -> dict[Key, float]:
+    return {
+        key: _share(margins[key.metric], float(np.quantile(found, WITHIN)))
         for key, found in lacking.items()
         if all(map(math.isfinite, found))
     }
 
 
-def _share_within(lacking: float) -> float:
-    """Return the share of which twice as much lies further beyond it than a bound may lack, as a log-ratio.
-
-    With ``r = exp(lacking)``, ``(1 + 2 s) / (1 + s) = r`` gives ``s = (r - 1) / (2 - r)``.
-    """
-    ratio = math.exp(max(0.0, lacking))
-    return min(LARGEST, (ratio - 1) / (2 - ratio)) if ratio < 2 else LARGEST
+def _share(margin: Margin, lacking: float) -> float:
+    """Return the share that lies so far, as a log-ratio, beyond the margin."""
+    return min(LARGEST, math.expm1(math.log1p(margin.share) + max(0.0, lacking)))
 
 
 def _positive(pool: Pool) -> list[Key]:

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import random
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from harness.records.metrics import METRICS
-from harness.regression.changes import compare, key_of, suspected
+from harness.regression.changes import key_of, screened, suspected
 from harness.regression.confirm import confirmed, halved
 from harness.regression.drawing import blocks_of, stretches, trios
-from harness.regression.verdict import Key, Sides, Told
+from harness.regression.margins import drift
+from harness.regression.verdict import Detectable, Key, Sides
 from harness.stats.rates import rate_lower, rate_upper
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class Procedure(Protocol):
     """How samples for one comparison are drawn from a pool, and compared."""
 
     @property
-    def told(self) -> Mapping[Key, Told]:
-        """What can be told, by metric."""
+    def detectable(self) -> Mapping[Key, Detectable]:
+        """What can be detected, by metric."""
         ...
 
     def changes(self, pool: Pool, factors: Factors, rng: random.Random) -> list[Change]:
@@ -56,12 +57,12 @@ class SideBySide(NamedTuple):
     Attributes:
         margins: What matters.
         blocks: Blocks of each batch.
-        told: What can be told, by metric.
+        detectable: What can be detected, by metric.
     """
 
     margins: Mapping[str, Margin]
     blocks: int
-    told: Mapping[Key, Told] = MappingProxyType({})
+    detectable: Mapping[Key, Detectable] = MappingProxyType({})
 
     def changes(self, pool: Pool, factors: Factors, rng: random.Random) -> list[Change]:
         """Return the confirmed changes of two batches of trios of neighbours."""
@@ -70,10 +71,10 @@ class SideBySide(NamedTuple):
             raise ValueError(f"{len(found)} trios of base runs are too few for two batches of {self.blocks}")
         drawn = rng.sample(found, 2 * self.blocks)
         first, second = (
-            _side_by_side(pool, batch, factors, self.told)
+            _side_by_side(pool, batch, factors, self.detectable)
             for batch in (drawn[: self.blocks], drawn[self.blocks :])
         )
-        return confirmed(compare(first, self.margins), second, self.margins)
+        return confirmed(screened(first, self.margins), second, self.margins)
 
 
 class Apart(NamedTuple):
@@ -82,12 +83,12 @@ class Apart(NamedTuple):
     Attributes:
         margins: What matters.
         blocks: Blocks of each run.
-        told: What can be told, by metric.
+        detectable: What can be detected, by metric.
     """
 
     margins: Mapping[str, Margin]
     blocks: int
-    told: Mapping[Key, Told] = MappingProxyType({})
+    detectable: Mapping[Key, Detectable] = MappingProxyType({})
 
     def changes(self, pool: Pool, factors: Factors, rng: random.Random) -> list[Change]:
         """Return the confirmed changes of two stretches of blocks that do not overlap."""
@@ -97,7 +98,8 @@ class Apart(NamedTuple):
             before = [values[b] for b in base if b in values]
             after = {b: values[b] * factors.get(key, 1.0) for b in candidate if b in values}
             if before and after:
-                sides[key] = Sides(before, [*after.values()], paired=False).at(self.told.get(key))
+                made = Sides(before, [*after.values()], paired=False, drift=drift(key.metric))
+                sides[key] = made.at(self.detectable.get(key))._replace(paired=False)
                 blocks[key] = after
         return halved(sides, blocks, candidate, self.margins)
 
@@ -141,6 +143,10 @@ def false_alarms(pool: Pool, procedure: Procedure, comparisons: int, seed: int) 
     return Tally(comparisons, hits, others)
 
 
+Size = Literal["detectable", "margins", "doubled"]
+"""How much worse a metric is made: by what is detectable of it, by two margins, or to twice as much."""
+
+
 def detections(
     pool: Pool,
     margins: Mapping[str, Margin],
@@ -148,9 +154,9 @@ def detections(
     comparisons: int,
     seed: int,
     *,
-    told: bool = True,
+    size: Size = "detectable",
 ) -> Tally:
-    """Compare a pool with itself, one metric made worse by twice its margin; each metric has its turn.
+    """Compare a pool with itself, one metric made worse; each metric has its turn.
 
     A hit is a comparison that confirms that metric as regressed.
 
@@ -160,7 +166,7 @@ def detections(
         procedure: How they are compared.
         comparisons: How many.
         seed: Of the draws.
-        told: Whether a margin is what can be told if that is more.
+        size: How much worse it is made.
 
     Raises:
         ValueError: The pool is too small, or holds nothing that can be made worse.
@@ -171,15 +177,71 @@ def detections(
         raise ValueError("no metric of the base runs is large enough to be made worse by twice its margin")
     for number in range(comparisons):
         target = keys[number % len(keys)]
-        least = procedure.told.get(target) if told else None
-        share = 1 + 2 * max(margins[target.metric].share, least.share if least else 0.0)
-        factor = share if METRICS[target.metric].direction == "lower" else 1 / share
-        found = suspected(procedure.changes(pool, {target: factor}, rng))
+        found = suspected(procedure.changes(pool, {target: _factor(target, margins, procedure, size)}, rng))
         hits += any(key_of(change) == target and change.verdict == "regressed" for change in found)
         for change in found:
             if key_of(change) != target:
                 others[key_of(change)] = others.get(key_of(change), 0) + 1
     return Tally(comparisons, hits, others)
+
+
+class Agreement(NamedTuple):
+    """Whether two comparisons of the same two versions say the same.
+
+    Attributes:
+        pairs: Pairs of comparisons.
+        agreed: Those whose confirmed changes are the same.
+        kappa: Cohen's kappa of their answers to "did anything regress?", ``(o - e) / (1 - e)`` with ``o`` the
+            share that agrees and ``e`` what agreed by chance (Cohen 1960); None where all answers are one.
+    """
+
+    pairs: int
+    agreed: int
+    kappa: float | None
+
+
+def agreement(
+    pool: Pool, margins: Mapping[str, Margin], procedure: Procedure, pairs: int, seed: int
+) -> Agreement:
+    """Compare the same two versions twice, so many times; in half of them one metric is worse by two margins.
+
+    Raises:
+        ValueError: The pool is too small.
+    """
+    rng, agreed = random.Random(seed), 0
+    answers: list[tuple[bool, bool]] = []
+    keys = injectable(pool, margins)
+    for number in range(pairs):
+        factors: Factors = {}
+        if number % 2 and keys:
+            target = keys[number // 2 % len(keys)]
+            factors = {target: _factor(target, margins, procedure, "margins")}
+        one, other = (
+            {key_of(c): c.verdict for c in suspected(procedure.changes(pool, factors, rng))} for _ in range(2)
+        )
+        agreed += one == other
+        answers.append(("regressed" in one.values(), "regressed" in other.values()))
+    return Agreement(pairs, agreed, _kappa(answers))
+
+
+def _kappa(answers: Sequence[tuple[bool, bool]]) -> float | None:
+    if not answers:
+        return None
+    observed = sum(one == other for one, other in answers) / len(answers)
+    first, second = (sum(answer) / len(answers) for answer in zip(*answers, strict=True))
+    chance = first * second + (1 - first) * (1 - second)
+    return None if chance == 1 else (observed - chance) / (1 - chance)
+
+
+def _factor(target: Key, margins: Mapping[str, Margin], procedure: Procedure, size: Size) -> float:
+    """Return what makes a metric worse."""
+    share = 2 * margins[target.metric].share
+    known = procedure.detectable.get(target)
+    if size == "doubled":
+        share = 1.0
+    elif size == "detectable" and known is not None:
+        share = known.share
+    return 1 + share if METRICS[target.metric].direction == "lower" else 1 / (1 + share)
 
 
 def injectable(pool: Pool, margins: Mapping[str, Margin]) -> list[Key]:
@@ -195,7 +257,7 @@ def injectable(pool: Pool, margins: Mapping[str, Margin]) -> list[Key]:
 
 
 def _side_by_side(
-    pool: Pool, batch: Sequence[Trio], factors: Factors, told: Mapping[Key, Told]
+    pool: Pool, batch: Sequence[Trio], factors: Factors, known: Mapping[Key, Detectable]
 ) -> dict[Key, Sides]:
     sides = {}
     for key, values in pool.items():
@@ -204,5 +266,5 @@ def _side_by_side(
             factor = factors.get(key, 1.0)
             base, candidate = [values[t.base] for t in whole], [values[t.candidate] * factor for t in whole]
             control = [(values[t.base], values[t.again]) for t in whole]
-            sides[key] = Sides(base, candidate, control=control).at(told.get(key))
+            sides[key] = Sides(base, candidate, control=control).at(known.get(key))
     return sides

@@ -55,6 +55,7 @@ class Stored(NamedTuple):
         unsupported: Cells that cannot run at all, and why.
         void: How much the load generator lagged, in seconds by block, where that is too much: that block is
             no sample.
+        disturbed: Why a cell is no sample of a block in which others used the machine, by block.
         floors: Time of every floor, by block.
         steps: Every block, in order.
     """
@@ -64,6 +65,7 @@ class Stored(NamedTuple):
     failed: dict[Cell, str]
     unsupported: dict[Cell, str]
     void: dict[Cell, Values]
+    disturbed: dict[Cell, dict[int, str]]
     floors: dict[tuple[Cell, Setup], Values]
     steps: list[int]
 
@@ -73,6 +75,10 @@ class Stored(NamedTuple):
 
     def unfit(self, cell: Cell) -> str:
         """Return why nothing of a cell can be compared; empty if it can."""
+        others = self.disturbed.get(cell, {})
+        if cell not in self.failed and len(others) > VOID_SHARE * len(self.steps):
+            why = next(iter(others.values()))
+            return f"was disturbed in {len(others)} of {len(self.steps)} blocks, which are void: {why}"
         lags = self.void.get(cell, {})
         if cell in self.failed or len(lags) <= VOID_SHARE * len(self.steps):
             return self.failed.get(cell, "")
@@ -82,18 +88,22 @@ class Stored(NamedTuple):
 
 def stored(observations: Iterable[Observation]) -> Stored:
     """Return what of a run is compared, from all of its observations."""
-    made, blocks = Stored({}, {}, {}, {}, {}, {}, []), set()
+    made, blocks = Stored({}, {}, {}, {}, {}, {}, {}, []), set()
     for o in observations:
         blocks.add(o.block)
         cell, setup = Cell(o.arm, o.workload), _setup(o)
         if o.stack in YARDSTICKS:
             value = o.metrics.get(FLOOR_METRIC)
-            if o.stack == "floors" and o.status == "ok" and value is not None and value >= LEAST_FLOOR_S:
+            if o.stack == "floors" and _sampled(o) and value is not None and value >= LEAST_FLOOR_S:
                 made.floors.setdefault((cell, setup), {})[o.block] = value
             continue
         made.setups[cell] = setup
         lag_s = o.metrics.get("lag_p99_s") or 0.0
-        if o.status == "ok" and lag_s > LAG_LIMIT_S:
+        why_void = o.disturbance.void if o.disturbance is not None else []
+        made.disturbed.setdefault(cell, {}).pop(o.block, None)  # it was run again
+        if o.status == "ok" and why_void:
+            made.disturbed[cell][o.block] = why_void[0]
+        elif o.status == "ok" and lag_s > LAG_LIMIT_S:
             made.void.setdefault(cell, {})[o.block] = lag_s
         elif o.status == "ok":
             for name, measured in _gated(o):
@@ -105,11 +115,25 @@ def stored(observations: Iterable[Observation]) -> Stored:
     return made._replace(steps=sorted(blocks))
 
 
+def _sampled(o: Observation) -> bool:
+    """Whether a cell ended well, and nobody disturbed it."""
+    return o.status == "ok" and (o.disturbance is None or not o.disturbance.void)
+
+
 def _setup(o: Observation) -> Setup:
     return Setup(o.stack, o.mode, o.loop, o.kind, tuple(sorted((k, str(v)) for k, v in o.params.items())))
 
 
+def _copies(o: Observation) -> Iterator[tuple[str, float]]:
+    """Return by how many copies of its model a cell's memory grew: one more counts in a large process too."""
+    start, peak = (o.metrics.get(f"memory_{moment}_bytes") for moment in ("start", "peak"))
+    size = o.params.get("model_bytes")
+    if size and "model_copies" not in o.metrics and start is not None and peak is not None:
+        yield "model_copies", (peak - start) / float(size)
+
+
 def _gated(o: Observation) -> Iterator[tuple[str, float]]:
+    yield from _copies(o)
     for name, value in o.metrics.items():
         if name in MARGINS and value is not None and o.metrics.get(_BOUNDS.get(name, name)) is not None:
             yield name, value

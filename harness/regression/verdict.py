@@ -2,6 +2,13 @@
 
 Values are turned so that more is worse. Where every sample is above zero logarithms are compared, and limits
 are shares; elsewhere differences are, and limits are in the metric's unit.
+
+Theory of operation. A change must exceed the margin and the absolute floor; nothing else raises that
+threshold. A noisy machine therefore never redefines what a change is: it only makes the test less likely to
+find one, and how likely is told beside the verdict as the detectable change (:func:`detectable`). Three
+guards keep false alarms rare instead: the A/A control of the same blocks, whose centre has to lie between the
+margin and the bound; for runs made apart, which can have no control, an allowance for what sessions of one
+version differ by; and a confirmation on other samples (:mod:`harness.regression.confirm`).
 """
 
 from __future__ import annotations
@@ -29,6 +36,14 @@ ROUNDING = 1e-9
 """Share by which a change of exactly a limit may seem to exceed it."""
 CONTROLLED = 0.9
 """Share of the blocks that a control must have, to be one."""
+ONE_SIDED_95 = 1.645
+"""Standard errors from a normal estimate to its one-sided 95 % bound."""
+MULTIPLE = 5.5
+"""Standard errors beyond the threshold of a change that nine of ten comparisons find.
+
+2.3 for the level of the confirmation, 1.6 for the power of either batch, the rest for the control's own noise
+and for samples that are few: drawn comparisons of made-up pools hold it.
+"""
 
 
 class Key(NamedTuple):
@@ -39,11 +54,11 @@ class Key(NamedTuple):
     metric: str
 
 
-class Told(NamedTuple):
-    """What of a metric can be told on a machine.
+class Detectable(NamedTuple):
+    """What of a metric can be detected on a machine, from its calibration.
 
     Attributes:
-        share: A change has to exceed it.
+        share: Smallest share by which it may become worse that nine of ten comparisons find.
         paired: Whether it is tested in pairs; as two samples where that tells less noise from a change.
     """
 
@@ -59,8 +74,8 @@ class Sides(NamedTuple):
         candidate: Likewise; of the same blocks if ``paired``.
         paired: Whether they are tested one by one. Two samples of the same blocks may be tested as such:
             their order was drawn within each block, so what blocks differ by only makes that test cautious.
-        least: Least share that can be told here, from a calibration: what is no further is no change.
-        further: How many more times that a change must exceed it, for what runs made apart may differ by.
+        detectable: Share that can be detected, from a calibration; None to estimate it from these samples.
+        drift: Share by which runs of one version may differ because they were made apart.
         control: What the base measured, and measured again, in blocks of the same batch; None where no
             control was planned. One that lacks more than a tenth of the blocks has come to nothing.
     """
@@ -68,13 +83,13 @@ class Sides(NamedTuple):
     base: Sequence[float]
     candidate: Sequence[float]
     paired: bool = True
-    least: float = 0.0
-    further: float = 0.0
+    detectable: float | None = None
+    drift: float = 0.0
     control: Sequence[tuple[float, float]] | None = None
 
-    def at(self, told: Told | None) -> Sides:
-        """Return the same, tested by what can be told; as they are for None."""
-        return self if told is None else self._replace(least=told.share, paired=told.paired)
+    def at(self, known: Detectable | None) -> Sides:
+        """Return the same, tested as a calibration found best; as they are for None."""
+        return self if known is None else self._replace(detectable=known.share, paired=known.paired)
 
     @property
     def identical(self) -> bool:
@@ -89,7 +104,7 @@ class Sides(NamedTuple):
         return 1 / math.comb(len(self.base) + len(self.candidate), len(self.base))
 
 
-class Shown(NamedTuple):
+class Evidence(NamedTuple):
     """What the samples of one metric show.
 
     Attributes:
@@ -97,9 +112,8 @@ class Shown(NamedTuple):
         sides: Its samples.
         relative: Whether logarithms were compared.
         margin: What matters, as a share, or in the unit.
-        told: What can be told here, at least the margin.
         within: The margin on the scale of the estimate: a change is none if it is certainly within.
-        beyond: Likewise what can be told: a change counts if it is certainly beyond.
+        beyond: Likewise, by a rounding error more: a change counts if it is certainly beyond.
         apart: How far the same code lay apart; None where a control was planned and came to nothing.
         estimate: Of the change, with one-sided bounds.
         difference: The same in the metric's unit.
@@ -107,7 +121,7 @@ class Shown(NamedTuple):
             a few blocks only. 0 for times, whose outliers may be the machine's.
         means: The same on the scale of the estimate.
         floor: Difference in the unit below which nothing is said.
-        p_worse: One-sided p-value of a change for the worse beyond what can be told.
+        p_worse: One-sided p-value of a change for the worse beyond the margin.
         p_better: The same for the better.
     """
 
@@ -115,7 +129,6 @@ class Shown(NamedTuple):
     sides: Sides
     relative: bool
     margin: float
-    told: float
     within: float
     beyond: float
     apart: float | None
@@ -128,7 +141,7 @@ class Shown(NamedTuple):
     p_better: float
 
 
-def shown(key: Key, sides: Sides, margin: Margin) -> Shown:
+def evidence(key: Key, sides: Sides, margin: Margin) -> Evidence:
     """Return what the samples of a metric show.
 
     Raises:
@@ -142,35 +155,56 @@ def shown(key: Key, sides: Sides, margin: Margin) -> Shown:
     def turned(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return sign * (np.log(values) if relative else values)
 
-    usual = float(np.median(np.abs(base)))
-    share, told = margin.share, max(margin.share, sides.least)
-    if not relative:
-        share, told = (max(margin.floor, limit * usual) for limit in (share, told))
-    within, beyond = (math.log1p(limit) if relative else limit for limit in (share, told))
-    beyond *= 1 + ROUNDING  # what lies exactly there is not beyond
+    def scaled(share: float) -> float:
+        return math.log1p(share) if relative else share * float(np.median(np.abs(base)))
+
+    limit = margin.share if relative else max(margin.floor, scaled(margin.share))
+    within = math.log1p(limit) if relative else limit
+    beyond = within * (1 + ROUNDING)  # what lies exactly there is not beyond
     x, y = turned(base), turned(candidate)
     p_worse, p_better = (_p(one, other, beyond, sides.paired) for one, other in ((x, y), (y, x)))
     estimate = _estimate(x, y, sides.paired)
-    difference = _estimate(sign * base, sign * candidate, sides.paired) if relative else estimate
-    return Shown(
-        key,
-        sides,
-        relative,
-        share,
-        told,
-        within,
-        beyond,
-        _apart(sides, turned(control[:, 0]), turned(control[:, 1]), beyond),
-        estimate,
-        difference,
-        *_means(key, base, candidate, relative),
-        margin.floor,
-        p_worse,
-        p_better,
+    apart: float | None = scaled(sides.drift)
+    if sides.control is not None:
+        apart = _apart(sides, turned(control[:, 0]), turned(control[:, 1]))
+    mean, means = _means(key, base, candidate, relative)
+    return Evidence(
+        key=key,
+        sides=sides,
+        relative=relative,
+        margin=limit,
+        within=within,
+        beyond=beyond,
+        apart=apart,
+        estimate=estimate,
+        difference=_estimate(sign * base, sign * candidate, sides.paired) if relative else estimate,
+        mean=mean,
+        means=means,
+        floor=margin.floor,
+        p_worse=p_worse,
+        p_better=p_better,
     )
 
 
-def verdict(found: Shown, p_worse: float, p_better: float, alpha: float) -> tuple[ChangeVerdict, str]:
+def detectable(found: Evidence) -> float | None:
+    """Return the change that nine of ten such comparisons find, as the margin is given.
+
+    From a calibration where there is one. Otherwise the minimum detectable effect is a multiple of the
+    standard error beyond what a change has to exceed (Bloom 1995, "Minimum detectable effects"); the standard
+    error is that of the estimate's bounds, which lie 1.645 of it to either side. None where the samples are
+    too few for bounds: no change, however large, would have been found.
+    """
+    if found.sides.detectable is not None and found.relative:
+        return max(found.margin, found.sides.detectable)
+    width = found.estimate.high - found.estimate.low
+    if not math.isfinite(width):
+        return None
+    error = width / (2 * ONE_SIDED_95)
+    least = found.within + (found.apart or 0.0 if found.sides.control is None else 0.0) + MULTIPLE * error
+    return math.expm1(least) if found.relative else max(least, found.floor)
+
+
+def verdict(found: Evidence, p_worse: float, p_better: float, alpha: float) -> tuple[ChangeVerdict, str]:
     """Return the verdict on a metric, and why.
 
     Args:
@@ -196,16 +230,16 @@ def verdict(found: Shown, p_worse: float, p_better: float, alpha: float) -> tupl
     return "inconclusive", _unsure(found, min(p_worse, p_better))
 
 
-def _change(found: Shown, p: float, name: ChangeVerdict, toward: float) -> tuple[ChangeVerdict, str]:
+def _change(found: Evidence, p: float, name: ChangeVerdict, toward: float) -> tuple[ChangeVerdict, str]:
     """Return a change that passed its test, unless what the same code differs by could explain it."""
     if found.apart is None:
         return "inconclusive", f"{name}, but the base was not measured again: drift could explain it"
     if toward > found.beyond + found.apart:
-        return name, f"beyond the margin, p = {p:.2g} (Holm)"
+        return name, f"beyond the margin, p = {p:.2g}"
     if found.sides.control is None:
         return (
             "contaminated",
-            "runs made apart may differ as much: `fedbench aa` has not told how much they do",
+            "runs of one version made apart may differ as much: measure both by `fedbench ab`",
         )
     lay = (
         f"a factor {math.exp(found.apart):.2f}"
@@ -230,26 +264,19 @@ def _means(
     return apart, abs(math.log(after / before)) if relative else apart
 
 
-def _unsure(found: Shown, p: float) -> str:
+def _unsure(found: Evidence, p: float) -> str:
     low, high, n = found.estimate.low, found.estimate.high, found.estimate.n
     if not math.isfinite(low):
         return f"{n} samples are too few for a bound"
     if low > found.beyond or high < -found.beyond:
-        return f"beyond the margin, but not sure among so many metrics: p = {p:.2g} (Holm)"
-    if low > found.within or high < -found.within:
-        return "beyond the margin, but no further than what can be told on this machine"
+        return f"beyond the margin, but not sure among so many metrics: p = {p:.2g}"
     if -found.within <= low and high <= found.within:
         return f"the interval of {n} samples lies within the margin, the mean does not: some blocks differ"
-    if -found.beyond <= low and high <= found.beyond:
-        return "within what can be told on this machine, which is more than the margin"
     return f"the interval of {n} samples spans the margin"
 
 
-def _apart(
-    sides: Sides, base: NDArray[np.float64], again: NDArray[np.float64], beyond: float
-) -> float | None:
-    if sides.control is None:
-        return sides.further * beyond
+def _apart(sides: Sides, base: NDArray[np.float64], again: NDArray[np.float64]) -> float | None:
+    """Return how far the centre of the control lies from none, None if it lacks too many blocks."""
     if len(base) < CONTROLLED * len(sides.base):
         return None
     return abs(_estimate(base, again, sides.paired).value)

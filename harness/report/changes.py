@@ -83,11 +83,12 @@ def bounds(change: Change) -> str:
 def margin(change: Change) -> str:
     """Return by how much it may become worse: ``10 %``, or a difference where a sample is zero.
 
-    Where less cannot be told on this machine, that stands behind: ``10 % (told: 60 %)``.
+    Where nothing was decided, what would have been found stands behind: ``10 % (detectable: 60 %)``.
     """
     unit = "share" if change.ratio is not None else change.unit
-    told = f" (told: {compact(change.told, unit)})" if change.told > change.margin else ""
-    return f"{compact(change.margin, unit)}{told}"
+    open_one = change.verdict in ("inconclusive", "contaminated") and change.detectable is not None
+    found = f" (detectable: {compact(change.detectable or 0.0, unit)})" if open_one else ""
+    return f"{compact(change.margin, unit)}{found}"
 
 
 def summary(change: Change) -> str:
@@ -124,7 +125,7 @@ def reliability(rates: Rates | None) -> str:
     return (
         f"{rates.alarms} of {rates.comparisons} comparisons of the same code raised a false alarm (at most "
         f"{_share(rates.alarms_upper)} at 95 % confidence); {rates.detected} of {rates.injected} slow-downs "
-        f"of twice what can be told were found (at least {_share(rates.detected_lower)}){usual(rates)}; "
+        f"of the detectable size were found (at least {_share(rates.detected_lower)}){usual(rates)}; "
         f"batches of {rates.blocks} blocks, {clean(rates.machine)}, measured {clean(rates.measured_utc)}"
     )
 

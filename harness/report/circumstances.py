@@ -115,8 +115,12 @@ def _collections(run: RunRecord) -> Sequence[Part]:
 
 def usual(rates: Rates) -> str:
     """Return how many slow-downs of twice the usual margin are found, as the end of a sentence."""
-    found = rates.detected_usual
-    return "" if found is None else f", and {found} of {rates.injected} of twice the usual margin"
+    found, doubled = rates.detected_usual, rates.detected_doubled
+    text = "" if found is None else f", and {found} of {rates.injected} of twice the usual margin"
+    text += "" if doubled is None else f", {doubled} of {rates.injected} of +100 %"
+    return text + (
+        "" if rates.agreed is None else f"; two comparisons agreed in {rates.agreed} of {rates.pairs} pairs"
+    )
 
 
 def _errs(rates: Rates | None) -> Part:
@@ -126,7 +130,7 @@ def _errs(rates: Rates | None) -> Part:
         f"Error rates of the comparison on {rates.machine}, {rates.blocks} blocks a batch, measured "
         f"{rates.measured_utc}: {rates.alarms} false alarms in {rates.comparisons} comparisons of the same "
         f"code with itself (at most {_share(rates.alarms_upper)}); {rates.detected} of {rates.injected} "
-        f"slow-downs of twice what can be told found (at least {_share(rates.detected_lower)}){usual(rates)}"
+        f"slow-downs of the detectable size found (at least {_share(rates.detected_lower)}){usual(rates)}"
         ". The bounds are exact at 95 %."
     )
 

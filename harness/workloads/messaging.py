@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +12,7 @@ from harness.stats.histogram import Histogram
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, running
 from harness.workloads.beside import against_floor
 from harness.workloads.beside_process import open_trips, trips_s
+from harness.workloads.in_turn import HopsInTurn, in_hops
 from harness.workloads.openloop import (
     CAPACITY_WINDOWS,
     GENERATOR_WITHIN,
@@ -33,18 +33,20 @@ DEADLINE_S = 10.0
 CALL_S = 150e-6
 """About how long a call takes to another process or over a network, in seconds; in memory it is a tenth."""
 HOPS = 3000
-"""Hops timed on either side of the calls."""
+"""Hops timed on either side of the calls where a floor takes their turn."""
 CHUNK = 50
-"""Calls in a row, and as many round trips of the floor before them; so many of both warm up."""
+"""Calls in a row, and as many hops or round trips of the floor before them; so many of both warm up."""
 
 
 class RpcPing(Workload):
     """Calls in a closed loop, one at a time, to every client in turn. Latency: call to answer.
 
-    The loop's own hop is timed right before and after, so that a call can be told in hops of the same moment.
+    The loop's own hop is timed in turn with the calls, 50 hops before 50 calls, so that a call can be told in
+    hops of the same moment; what CPU time they take is known and taken off.
+
     The ``floor``, if it names one, is a round trip over a bare ``queue`` or WebSocket (``ws_echo``) to
-    another process, which lives as long as the clients do. It is timed in turn with the calls: 50 of them, 50
-    calls, again and again. With ``two_cores`` the other ends of both have a core of their own.
+    another process, which lives as long as the clients do. It takes the turn of the hops, which are then
+    timed before and after. With ``two_cores`` the other ends of both have a core of their own.
 
     With a ``load`` the loop is open: ``callers`` calls at any time tell the capacity, once warm, twice for
     ``capacity_s``. The larger counts; then calls begin at random (Poisson) times at that share of it.
@@ -88,7 +90,7 @@ class RpcPing(Workload):
         if self.params["load"]:
             return await self._open_loop(stack, session)
         clients = self.params["clients"]
-        floor = open_trips(self.params["floor"])
+        floor, beside = open_trips(self.params["floor"]), bool(self.params["floor"])
         async with running(stack, FederationSpec(clients, ECHO)), floor as trips:
             warm_until_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 0.3e9)
             for i in range(self.params["warmup"]):
@@ -96,18 +98,21 @@ class RpcPing(Workload):
                 if time.perf_counter_ns() > warm_until_ns:
                     break
             with two_cores(wanted=self.params["two_cores"]):
+                hops_ns = await hops(HOPS if beside else CHUNK)
                 await trips(CHUNK)
-                hops_ns = await hops(HOPS)
+                turn = HopsInTurn()
                 async with session.measured():
-                    latency, floor_ns, wrong = await self._calls(stack, trips, behind)
-                hops_ns += await hops(HOPS)
+                    latency, floor_ns, wrong = await self._calls(stack, trips if beside else turn, behind)
+                if beside:
+                    hops_ns += await hops(HOPS)
         return Outcome(
             operations=latency.count,
             clients=clients,
             histograms={"latency": latency.to_dict()},
-            values={"latency_hops": latency.percentile(0.5) / statistics.median_low(hops_ns)}
-            | against_floor(floor_ns, latency),
-            missing=of_the_window(FLOOR_WITHIN) if floor_ns else {},
+            values=in_hops(latency, turn.times_ns or hops_ns)
+            | (against_floor(floor_ns, latency) if beside else {}),
+            missing=of_the_window(FLOOR_WITHIN) if beside else turn.missing(),
+            floor_cpu_s=turn.cpu_s,
             wrong=wrong,
         )
 

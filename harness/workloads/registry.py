@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.workloads.endurance import Soak
+from harness.workloads.growth import BroadcastGrowth
+from harness.workloads.leak import Leak
 from harness.workloads.messaging import RpcPing
 from harness.workloads.notifying import Addressing, PushNotify
 from harness.workloads.overhead import ProbeOverhead
@@ -27,6 +29,7 @@ WORKLOADS: dict[str, type[Workload]] = {
         RpcPing,
         PushNotify,
         Broadcast,
+        BroadcastGrowth,
         Fetch,
         Addressing,
         FedAvgRound,
@@ -42,6 +45,7 @@ WORKLOADS: dict[str, type[Workload]] = {
         Straggler,
         SlowConsumer,
         Soak,
+        Leak,
         Overload,
         Floor,
         ImportTime,

@@ -74,7 +74,7 @@ class Broadcast(Workload):
             once = partial(self._broadcast, stack, transfers, wrong)
             done = await repeated(once, self.params, session.measured())
             for client in range(clients):
-                wrong += await (_misapplied if watched else _unheld)(stack, client, done.last)
+                wrong += await (misapplied if watched else _unheld)(stack, client, done.last)
         outcome = _outcome(done, clients, spoilt_by(self.params["floor"]), wrong)
         outcome.floor_cpu_s = floor_cpu_s(self.params["floor"], done.floor_ns)
         return outcome
@@ -140,7 +140,7 @@ class Fetch(Workload):
         return Once(taken_ns, beside_ns)
 
 
-async def _misapplied(stack: Stack, client: int, last: int) -> list[str]:
+async def misapplied(stack: Stack, client: int, last: int) -> list[str]:
     """Return what tells the models that a client has looked at from versions 1 to ``last``."""
     versions = list(range(1, last + 1))
     found = await stack.ask(client, "applied")

@@ -40,7 +40,7 @@ def fake_change(metric: str = "latency_p50_s", verdict: str = "regressed", **cha
         "reason": "beyond the margin, p = 0.0021 (Holm)",
     }
     made = {**known, **changes}
-    return Change(metric=metric, verdict=verdict, **{"told": made["margin"], **made})
+    return Change(metric=metric, verdict=verdict, **made)
 
 
 CHANGES = [

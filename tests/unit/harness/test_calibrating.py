@@ -12,9 +12,10 @@ def test_rates_are_drawn_from_base_runs_kept_and_quoted(runs, fedbench):
     write(runs / "many", many, environment=fingerprint(), ended="budget", started_utc=now, suite="check")
     done = fedbench("aa", "--run", "many", "--comparisons", "30")
     assert done.code == 0
-    found = "of 30 slow-downs of twice what can be told 30 were confirmed (at least 90.5%)"
+    found = "of 30 slow-downs of the detectable size 30 were confirmed (at least 90.5%)"
     assert f"paired: 0 of 30 A/A comparisons alarmed (at most 9.5% at 95 %); {found}" in done.out
-    assert "of as many of twice the usual margin 30" in done.out
+    assert "of as many of twice the usual margin 30, of +100 % 30; two comparisons of the same" in done.out
+    assert "agreed in every change in 10 of 10 pairs (kappa 1.00)" in done.out
     again = fedbench("aa", "--comparisons", "40")
     assert f"drawing from the base runs of {now}" in again.out
     assert "0 of 40" in again.out

@@ -12,6 +12,8 @@ UNITS = {
     "_bytes_per_min": "B/min",
     "_per_min": "1/min",
     "_s_per_op": "s/op",
+    "_bytes_per_round": "B/round",
+    "_copies": "models",
     "_bytes": "B",
     "ops_per_s": "op/s",
     "_per_s": "1/s",

@@ -120,6 +120,34 @@ def test_the_same_revision_twice_shares_a_worktree_and_is_unchanged(repository, 
     assert suspected(changes) == []
 
 
+def test_environments_are_kept_and_set_up_once_only_where_they_are_the_same(repository, plan, tmp_path):
+    """The set-up of this repository makes `.venv` anew each time; here it tells whether one was there."""
+    git(repository, "checkout", "-q", "fast")
+    (repository / "scripts" / "setup").write_text(
+        SETUP + 'ls "$(dirname "${BASH_SOURCE[0]}")/../.venv" >> "$PWD/there"; touch .venv/kept\n'
+    )
+    git(repository, "commit", "-qam", "telling")
+    said, kept = [], tmp_path / "kept"
+    for _ in range(2):
+        with checked_out(("HEAD", "HEAD"), said.append, repository, kept=kept) as (base, _):
+            measure(base, base, plan._replace(blocks=1), said.append)
+            there = (base.folder / "there").read_text().split()
+        assert not base.folder.exists()
+        assert git(repository, "worktree", "list").count("\n") == 0
+    assert there == ["bin", "kept"]
+    setting_up = [line for line in said if line.startswith("setting up")]
+    assert [line.endswith("whose environment was kept") for line in setting_up] == [False, True]
+    with checked_out(("HEAD",), said.append, repository) as (base,):
+        assert (base.folder / "there").read_text().split() == ["bin"]
+
+
+def test_the_time_left_is_told_from_the_second_block_on(repository, plan):
+    said = []
+    with checked_out(("fast",), SAID.append, repository) as (base,):
+        measure(base, base, plan._replace(blocks=2), said.append)
+    assert [line.endswith("left") for line in said] == [False] * 3 + [True] * 3
+
+
 def test_what_is_no_revision_is_named(repository):
     with pytest.raises(ConfigError, match="nonsense"):
         resolve("nonsense", repository)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.regression.changes import compare, key_of, too_few
+from harness.regression.changes import compare, key_of, screened, too_few
 from harness.regression.margins import Margin
 from harness.regression.verdict import Key, Sides
 from tests.unit.harness.regression.made import KEY, MARGINS, sides
@@ -31,8 +31,18 @@ def test_many_metrics_are_held_to_one_error_rate() -> None:
     assert [change.verdict for change in alone] == ["regressed"]
     assert [change.verdict for change in two] == ["inconclusive", "unchanged"]
     assert two[0].p == 2 / 32
-    assert two[0].reason == "beyond the margin, but not sure among so many metrics: p = 0.062 (Holm)"
+    assert two[0].reason == "beyond the margin, but not sure among so many metrics: p = 0.062"
     assert compare({KEY: sides(2.0)}, MARGINS, alpha=1 / 2048)[0].verdict == "inconclusive"
+
+
+def test_a_first_batch_screens_each_metric_by_itself() -> None:
+    """What a fresh batch will test again need not be sure among all of them."""
+    samples = {KEY._replace(arm=str(number)): sides(2.0 if number == 7 else 1.0) for number in range(60)}
+    assert {change.verdict for change in compare(samples, MARGINS)} == {"unchanged", "inconclusive"}
+    found = screened(samples, MARGINS)
+    assert [key_of(c).arm for c in found if c.verdict == "regressed"] == ["7"]
+    assert too_few({KEY: sides(n=6)}, alpha=0.01, together=False) == [KEY]
+    assert too_few({KEY._replace(arm=a): sides(n=7) for a in "abc"}, alpha=0.01, together=False) == []
 
 
 def test_the_order_is_kept_and_what_has_no_margin_is_left_out() -> None:
@@ -49,7 +59,7 @@ MIRROR = {"regressed": "improved", "improved": "regressed"}
 
 @st.composite
 def several(draw) -> dict[Key, Sides]:
-    """A few metrics of random samples, changed by up to a factor 2, some with zeros, drift or a least."""
+    """A few metrics of random samples, changed by up to a factor 2, some with zeros or drift."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     paired, zeros = draw(st.booleans()), draw(st.booleans())
     found = {}
@@ -60,9 +70,9 @@ def several(draw) -> dict[Key, Sides]:
         if zeros:
             base[0] = candidate[-1] = 0
         metric = draw(st.sampled_from(sorted(MARGINS)))
-        samples = Sides(base.tolist(), candidate.tolist(), paired, draw(st.sampled_from([0.0, 0.3])))
+        samples = Sides(base.tolist(), candidate.tolist(), paired, draw(st.sampled_from([None, 0.3])))
         if draw(st.booleans()):
-            samples = samples._replace(further=1.0)
+            samples = samples._replace(drift=0.2)
         elif draw(st.booleans()):
             samples = samples._replace(control=[(1.0, draw(st.sampled_from([1.0, 1.2])))] * n)
         found[Key(f"arm{number}", "w", metric)] = samples
@@ -112,11 +122,11 @@ def test_a_verdict_never_contradicts_its_interval(samples: dict[Key, Sides]) -> 
         low, high = (math.log(r) if r is not None else None for r in (change.ci_low, change.ci_high))
         if change.direction == "higher" and low is not None:
             low, high = -high, -low
-        margin, told = math.log1p(change.margin), math.log1p(change.told)
-        assert margin <= told
+        margin = math.log1p(change.margin)
+        assert change.detectable is None or change.detectable >= change.margin - 1e-12
         if change.verdict == "regressed":
-            assert low > told - 1e-12
+            assert low > margin - 1e-12
         elif change.verdict == "improved":
-            assert high < -told + 1e-12
+            assert high < -margin + 1e-12
         elif change.verdict == "unchanged":
             assert -margin - 1e-12 < low <= high < margin + 1e-12

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from harness.records.schema import Disturbance
 from harness.regression.stored import Cell, Setup, stored
 from harness.regression.verdict import Key
 from tests.fakes.stored import CELLS, observations
@@ -65,3 +66,37 @@ def test_a_block_whose_load_came_late_is_no_sample_and_many_leave_no_cell():
         "lagged behind its load in 3 of 20 blocks, 20.0 ms at p99 at worst: they are void"
     )
     assert many.unfit(Cell("push", "round")) == ""
+
+
+def test_a_block_in_which_others_used_the_machine_is_no_sample_unless_it_was_run_again():
+    disturbance = Disturbance(void=["others used 0.98 cores: make (71)"])
+
+    def run(blocks, again=()):
+        made = []
+        for o in observations(10):
+            if o.workload == "rpc" and o.block in blocks:
+                made.append(replace(o, disturbance=disturbance))
+            if o.workload != "rpc" or o.block not in blocks or o.block in again:
+                made.append(replace(o, attempt=2 if o.block in again else 1, disturbance=Disturbance()))
+        return stored(made)
+
+    hops = Key(*RPC, "latency_hops")
+    assert run({3}).values[hops].keys() == {*range(1, 11)} - {3}
+    assert (run({3}).unfit(Cell(*RPC)), run({3, 4}, again={3, 4}).unfit(Cell(*RPC))) == ("", "")
+    assert run({3, 4}, again={3, 4}).values[hops].keys() == {*range(1, 11)}
+    assert run({3, 4}).unfit(Cell(*RPC)) == (
+        "was disturbed in 2 of 10 blocks, which are void: others used 0.98 cores: make (71)"
+    )
+
+
+def test_one_more_copy_of_a_model_is_one_more_whatever_the_process_holds():
+    memory = {"memory_start_bytes": 300e6, "memory_peak_bytes": 300e6 + 5 * 4e6}
+    made = [
+        replace(o, metrics={**o.metrics, **memory}, params={**o.params, "model_bytes": 4_000_000})
+        for o in observations(2)
+        if o.workload == "memory"
+    ]
+    cell = ("push_process", "memory", "model_copies")
+    assert stored(made).values[Key(*cell)] == {1: 5.0, 2: 5.0}
+    told = [replace(o, metrics={**o.metrics, "model_copies": 8.2}) for o in made]
+    assert stored(told).values[Key(*cell)] == {1: 8.2, 2: 8.2}  # as the workload counted them

@@ -69,7 +69,7 @@ def test_a_sentence_tells_both_values_the_change_and_why():
 def test_rates_are_told_with_their_bounds_or_as_missing():
     text = reliability(RATES)
     assert "0 of 300 comparisons of the same code raised a false alarm (at most 0.994 %" in text
-    found = "290 of 300 slow-downs of twice what can be told were found (at least 94.4 %), and 210 of 300 of"
+    found = "290 of 300 slow-downs of the detectable size were found (at least 94.4 %), and 210 of 300 of"
     assert f"{found} twice the usual margin" in text
     assert reliability(None).startswith(NOT_CALIBRATED)
 

@@ -123,7 +123,7 @@ def test_error_rates_are_quoted_with_their_bounds_or_said_to_be_unknown():
     assert validity(bare_run(), Material(rates=RATES)).parts[-1].text == (
         "Error rates of the comparison on Example Processor 3.0 GHz, 2 cores, x86_64, Python 3.11, 12 blocks "
         "a batch, measured 2025-01-01T00:00:00Z: 1 false alarms in 300 comparisons of the same code with "
-        "itself (at most 1.6 %); 196 of 200 slow-downs of twice what can be told found (at least 95.5 %). "
+        "itself (at most 1.6 %); 196 of 200 slow-downs of the detectable size found (at least 95.5 %). "
         "The bounds are exact at 95 %."
     )
 

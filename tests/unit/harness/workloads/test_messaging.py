@@ -9,7 +9,7 @@ import pytest
 from harness.records.derive import of_the_window
 from harness.stacks.federation import FederationStack
 from harness.stats.histogram import Histogram
-from harness.workloads import beside_process, messaging
+from harness.workloads import beside_process, in_turn, messaging
 from harness.workloads.registry import create_workload
 
 pytestmark = pytest.mark.slow
@@ -145,9 +145,29 @@ async def test_an_unknown_floor_is_refused_before_anything_starts(tapped, drive)
     assert stack.stops == 0
 
 
-async def test_calls_without_a_floor_beside_them_have_cpu_of_their_own(drive) -> None:
-    outcome = await drive("rpc_ping", FederationStack("push", "memory", {}), clients=1, operations=3)
-    assert (outcome.missing, outcome.values.keys()) == ({}, {"latency_hops"})
+async def test_calls_without_a_floor_are_timed_in_turn_with_hops_whose_cpu_time_is_known(
+    tapped, drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    class Noting(tapped):
+        async def ping(self, client: int, payload: Any, *, deadline_s: float) -> Any:
+            done.append("call")
+            return await super().ping(client, payload, deadline_s=deadline_s)
+
+    async def noted(self: in_turn.HopsInTurn, count: int) -> list[int]:
+        done.append(f"{count} hops")
+        return await timed(self, count)
+
+    timed = in_turn.HopsInTurn.__call__
+    monkeypatch.setattr(in_turn.HopsInTurn, "__call__", noted)
+    monkeypatch.setattr(messaging, "CHUNK", 3)
+    outcome = await drive("rpc_ping", Noting(), clients=1, operations=7, warmup=1)
+    turns = [(text, len(list(group))) for text, group in groupby(done)]
+    assert turns == [("call", 1), *[("3 hops", 1), ("call", 3)] * 2, ("3 hops", 1), ("call", 1)]
+    assert outcome.values.keys() == {"latency_hops"}
+    assert outcome.missing.keys() == {name for name in of_the_window("") if not name.endswith("_per_op")}
+    assert outcome.floor_cpu_s > 0
 
 
 async def test_a_payload_that_cannot_tell_calls_apart_is_refused(tapped, drive) -> None:
