@@ -231,7 +231,7 @@ class Federation:
                 count=len(self.config.clients),
                 seed=self.config.seed,
                 evaluate=self._evaluate,
-                publish=self.broadcast if self.config.architecture == "polling" else self._publish,
+                publish=self._publish,
                 on_round=on_round,
             )
             await asyncio.gather(*self._publishing)

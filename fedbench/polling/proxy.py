@@ -39,19 +39,38 @@ class PollingProxy:
         self._interval_s = config.poll_interval_s
         self._last_id = 0
         self._turn = asyncio.Lock()
+        self._owed: ModelState | None = None
 
     async def train(
         self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
     ) -> TrainResult:
         """Have the learner train on ``model`` and return its update. Raises as :meth:`call`."""
-        answer = await self.call(Kind.RPC_REQUEST, "train", round_to_body(round_info), model, deadline_s)
-        return result_from_body(answer.body, answer.tensors)
+        return await self.begin_train(model, round_info, deadline_s=deadline_s)
 
     def begin_train(
         self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
     ) -> Awaitable[TrainResult]:
-        """Do as :meth:`train`."""
-        return self.train(model, round_info, deadline_s=deadline_s)
+        """Do as :meth:`train`.
+
+        A model that is still to be handed out (:meth:`owe`) is handed out with the call.
+        """
+        body = round_to_body(round_info, pushed=self.take_owed(model))
+        return self._train(body, model, deadline_s)
+
+    async def _train(self, body: Any, model: ModelState, deadline_s: float | None) -> TrainResult:
+        answer = await self.call(Kind.RPC_REQUEST, "train", body, model, deadline_s)
+        return result_from_body(answer.body, answer.tensors)
+
+    def owe(self, model: ModelState) -> None:
+        """Leave it to the next ``train`` that carries ``model`` to hand it out."""
+        self._owed = model
+
+    def take_owed(self, model: ModelState) -> bool:
+        """Return whether ``model`` is still to be handed out; from now on it is not."""
+        if self._owed is not model:
+            return False
+        self._owed = None
+        return True
 
     async def evaluate(self, model: ModelState, *, deadline_s: float | None = None) -> dict[str, float]:
         """Have the learner evaluate ``model`` and return its metrics by name. Raises as :meth:`call`."""

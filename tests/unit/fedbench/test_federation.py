@@ -302,3 +302,24 @@ def test_a_file_is_read_by_path(tmp_path):
     path = tmp_path / "f.yaml"
     path.write_text("clients: {count: 2}\n")
     assert len(Federation.from_yaml(path).learner_instances) == 2
+
+
+@pytest.mark.parametrize("architecture", ["push", "polling"])
+async def test_both_architectures_send_a_model_once_a_round(architecture, caplog):
+    """Counted: clients x rounds calls with the model, and pushes of the last model, which no call follows."""
+    clients, rounds = 3, 4
+    federation = Federation.from_mapping(
+        {
+            "architecture": architecture,
+            "server": {"trainer": {"args": {"rounds": rounds}}},
+            "polling": {"warn_on_timeout": False},
+            "clients": {"count": clients, "learner": {"type": "harness.workloads.learners:EchoLearner"}},
+        }
+    )
+    caplog.set_level(logging.DEBUG, "fedbench")
+    async with federation:
+        await federation.run()
+    sent = [r.getMessage() for r in caplog.records if " -> " in r.getMessage()]
+    from_server = [text for text in sent if "yaml_fed_server -> " in text]
+    assert sum("rpc_request" in text for text in from_server) == clients * rounds
+    assert sum("model_push" in text for text in from_server) == clients

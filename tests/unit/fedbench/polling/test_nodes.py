@@ -67,6 +67,35 @@ async def test_a_lost_client_stays_and_can_only_time_out(nodes, model):
         nodes.lose("nobody")
 
 
+def messages_of(caplog):
+    return [r.getMessage().partition(": ")[2] for r in caplog.records if " -> " in r.getMessage()]
+
+
+async def test_a_published_model_comes_with_the_call_that_follows_at_once(nodes, model, caplog):
+    caplog.set_level(logging.DEBUG, "fedbench.polling")
+    first, _ = nodes.learners()
+    new = model(1)
+    publishing = nodes.publish(new)
+    training = asyncio.ensure_future(first.begin_train(new, RoundInfo(1, 1, 0)))
+    assert await publishing == {"yaml_client_2": None}
+    assert (await training).model["w"].tolist() == [1, 2, 3, 4]
+    assert [learner(nodes, n).versions for n in (1, 2)] == [[1], [1]]
+    sent = [text for text in messages_of(caplog) if not text.startswith(("rpc_response", "push_ack"))]
+    assert sorted(sent) == ["model_push model", "rpc_request train"]
+
+
+async def test_a_client_that_does_not_take_the_model_of_its_call_warns_and_trains_on(nodes, model, caplog):
+    learner(nodes, 1).refuse = OSError("disk full")
+    new = model(1)
+    publishing = nodes.publish(new)
+    results = await asyncio.gather(*(p.begin_train(new, RoundInfo(1, 1, 0)) for p in nodes.learners()))
+    assert await publishing == {}
+    assert len(results) == 2
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert warnings == ["yaml_client_1: a model from hub raised OSError: disk full"]
+    assert [learner(nodes, n).versions for n in (1, 2)] == [[], [1]]
+
+
 async def test_every_message_leaves_a_debug_record(nodes, caplog):
     caplog.set_level(logging.DEBUG, "fedbench.polling")
     await nodes.learners()[0].ping()
