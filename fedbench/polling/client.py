@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 import traceback
@@ -48,10 +49,14 @@ class PollingClient:
         One from which none can ever come costs no time: nobody waits for it.
         """
         self._mail.put(Message(Kind.REGISTER, self.client_id, server_id))
+        self.dispatcher.learner.server_notifier = functools.partial(self._notify, server_id)
         servers = [each for each in self._config.server_ids if self._mail.may_come(self.client_id, each)]
         while True:
             for candidate in servers:
                 await self._look(candidate)
+
+    def _notify(self, server_id: str, event_type: str, data: Any) -> None:
+        self._mail.put(Message(Kind.CLIENT_NOTIFY, self.client_id, server_id, event_type, data))
 
     async def _look(self, server_id: str) -> None:
         config = self._config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedbench.errors import FedbenchError, RegistrationError
 from fedbench.ids import current_node
@@ -14,10 +14,11 @@ from fedbench.polling.mailbox import Mailboxes
 from fedbench.polling.proxy import PollingProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fedbench.config import FederationConfig
     from fedbench.learning.dispatch import LearnerDispatcher
+    from fedbench.messages import Message
     from fedbench.polling.mail import Mail
     from fedbench.tensors.model import ModelState
 
@@ -47,6 +48,8 @@ class PollingServer:
         self.indices = {client.client_id: index for index, client in enumerate(config.clients)}
         self.proxies: dict[str, PollingProxy] = {}
         self._polling = config.polling
+        self._handlers: list[Callable[[str, Any], Awaitable[None] | None]] = []
+        self._listening: asyncio.Task[None] | None = None
 
     async def await_registrations(self) -> None:
         """Look until every client has registered.
@@ -67,6 +70,41 @@ class PollingServer:
     def learners(self) -> list[PollingProxy]:
         """Return the registered clients in the order of the configuration."""
         return list(self.proxies.values())
+
+    def on_notify(self, handler: Callable[[str, Any], Awaitable[None] | None]) -> None:
+        """Call ``handler(event_type, data)`` with every notification from a client.
+
+        From the first call on, the server looks into each client's mailbox at its interval, until
+        :meth:`end_listening`.
+        """
+        self._handlers.append(handler)
+        for proxy in self.learners():
+            proxy.on_notify = self._notified
+        if self._listening is None:
+            self._listening = asyncio.get_running_loop().create_task(self._listen())
+
+    async def end_listening(self) -> None:
+        """Look for notifications no more; idempotent."""
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        while True:
+            for proxy in self.learners():
+                await proxy.look()
+            await asyncio.sleep(self._polling.poll_interval_s)
+
+    async def _notified(self, message: Message) -> None:
+        for handler in self._handlers:
+            try:
+                result = handler(message.method, message.body)
+                if result is not None:
+                    await result
+            except Exception as error:
+                kind, source = type(error).__name__, message.source
+                log.warning("a handler of a notification from %s raised %s: %s", source, kind, error)
 
     def hold(self, model: ModelState) -> None:
         """Do nothing: a polling server is asked for no model."""
@@ -148,6 +186,7 @@ class PollingNodes(PollingServer):
 
     async def stop(self) -> None:
         """Stop every loop, wait until the learners have ended and drop their mail; idempotent."""
+        await self.end_listening()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -13,7 +13,7 @@ from fedbench.polling.client import ERROR
 from fedbench.values import RoundInfo, TrainResult, result_from_body, round_to_body
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from fedbench.config import PollingConfig
     from fedbench.polling.mail import Mail
@@ -29,6 +29,9 @@ class PollingProxy:
         index: Its position in the configuration, from 0.
         mail: Where messages are put and looked for.
         config: How the server polls.
+
+    Attributes:
+        on_notify: Called with every notification from the client that the server finds.
     """
 
     def __init__(self, server_id: str, client_id: str, index: int, mail: Mail, config: PollingConfig) -> None:
@@ -40,6 +43,7 @@ class PollingProxy:
         self._last_id = 0
         self._turn = asyncio.Lock()
         self._owed: ModelState | None = None
+        self.on_notify: Callable[[Message], Awaitable[None]] = _ignore
 
     async def train(
         self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
@@ -132,11 +136,22 @@ class PollingProxy:
             ) from None
         return self._unpack(answer)
 
+    async def look(self) -> None:
+        """Take every notification that has come, unless a call is open: that one finds them."""
+        if self._turn.locked():
+            return
+        async with self._turn:
+            while (message := self._mail.look(self._server_id, self.client_id)) is not None:
+                if message.kind is Kind.CLIENT_NOTIFY:
+                    await self.on_notify(message)
+
     async def _answer(self) -> Message:
         try:
             while True:
                 answer = await self._mail.receive(self._server_id, self.client_id, math.inf, self._interval_s)
-                if answer.correlation_id == self._last_id:
+                if answer.kind is Kind.CLIENT_NOTIFY:
+                    await self.on_notify(answer)
+                elif answer.correlation_id == self._last_id:
                     return answer  # an answer to an earlier call came too late: its caller has gone
         except asyncio.CancelledError:  # the deadline, or the caller has gone
             self._mail.withdraw(self.client_id, self._server_id, self._last_id)
@@ -147,3 +162,7 @@ class PollingProxy:
             error = answer.body
             raise RemoteError(self.client_id, error["type"], error["message"], error["traceback"])
         return answer
+
+
+async def _ignore(message: Message) -> None:
+    """Drop a notification: nobody asked for any."""

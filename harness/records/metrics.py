@@ -91,7 +91,7 @@ METRICS: dict[str, Metric] = {
     "knee_share": Metric("share", "higher", "highest share of capacity that is served in time"),
     "refused_share": Metric("share", "lower", "calls refused at the highest load"),
     "late_share": Metric("share", "lower", "calls answered late, or never, at the highest load"),
-    "recovery_s": Metric("s", "lower", "first call after the overload until its answer"),
+    "recovery_s": Metric("s", "lower", "end of an overload or a cut until the last client has answered"),
     "memory_growth_bytes_per_min": Metric("B/min", "lower", "slope of the memory of all processes"),
     "fds_growth_per_min": Metric("1/min", "lower", "slope of the open descriptors of all processes"),
     "threads_growth_per_min": Metric("1/min", "lower", "slope of the threads of all processes"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness.workloads.client_notify import ClientNotify
 from harness.workloads.endurance import Soak
+from harness.workloads.link_cut import LinkCut
 from harness.workloads.messaging import Addressing, PushNotify, RpcPing
 from harness.workloads.overhead import ProbeOverhead
 from harness.workloads.overload import Overload
@@ -25,9 +27,11 @@ WORKLOADS: dict[str, type[Workload]] = {
     for workload in (
         RpcPing,
         PushNotify,
+        ClientNotify,
         Broadcast,
         Fetch,
         Addressing,
+        LinkCut,
         FedAvgRound,
         DigitsTraining,
         MemoryRound,

@@ -5,9 +5,12 @@ import threading
 import pytest
 
 from fedbench.errors import DeadlineExceeded, RegistrationError, RemoteError
+from fedbench.messages import Kind
 from fedbench.values import RoundInfo
 from tests.fakes.federations import until
 from tests.leaks import pending_tasks
+
+ARGS = {"args": [], "kwargs": {}}
 
 
 def learner_threads():
@@ -150,3 +153,27 @@ async def test_stop_ends_a_learner_in_mid_call(build):
 
 async def test_nodes_that_were_never_started_can_be_stopped(build):
     await build().stop()
+
+
+async def test_a_polling_server_looks_for_notifications_once_somebody_wants_them(nodes, caplog):
+    heard = []
+    learner(nodes, 1).notify_server("early", 1)
+    await nodes.learners()[0].ping()
+    nodes.on_notify(lambda event, data: heard.append((event, data)))
+    learner(nodes, 2).notify_server("late", {"n": 2})
+    await until(lambda: heard)
+    assert heard == [("late", {"n": 2})], "what came before was dropped by the call that found it"
+
+    async def raising(event, data):
+        raise ZeroDivisionError("no")
+
+    nodes.on_notify(raising)
+    calling = asyncio.create_task(nodes.learners()[0].call(Kind.RPC_REQUEST, "hold", ARGS, None, None))
+    await learner(nodes, 1).holding.wait()
+    learner(nodes, 1).notify_server("during", 3)
+    await until(lambda: len(heard) == 2)
+    learner(nodes, 1).go.set()
+    assert (await calling).body == "held", "a call that waits for its answer finds notifications, too"
+    await until(lambda: "raised ZeroDivisionError: no" in caplog.text)
+    await nodes.stop()
+    assert pending_tasks() == []
