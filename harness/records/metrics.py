@@ -67,6 +67,13 @@ METRICS: dict[str, Metric] = {
     "benchmark_s": Metric("s", "lower", "median time of a micro-benchmark"),
     "floor_s": Metric("s", "lower", "median of the floor timed beside the operation"),
     "floor_ratio": Metric("times", "lower", "median latency as a multiple of that floor"),
+    "overhead_s": Metric("s", "lower", "median latency above that floor"),
+    "overhead_refs": Metric(
+        "refs", "lower", "median latency above that floor, in units of a CPU reference timed in turn"
+    ),
+    "reference_s": Metric(
+        "s", "lower", "median CPU time of that reference: 0.1 ms of the interpreter's work"
+    ),
     "cpu_floor_ratio": Metric(
         "times", "lower", "CPU time of the operations as a multiple of that of the floor between them"
     ),

@@ -14,7 +14,7 @@ from harness.stacks.floors import hops
 from harness.stats.histogram import Histogram
 from harness.workloads.arrivals import Arrivals
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, running
-from harness.workloads.beside import against_floor
+from harness.workloads.beside import against_floor, create_reference
 from harness.workloads.beside_process import open_trips, trips_s
 from harness.workloads.openloop import (
     CAPACITY_WINDOWS,
@@ -102,14 +102,14 @@ class RpcPing(Workload):
                 await trips(CHUNK)
                 hops_ns = await hops(HOPS)
                 async with session.measured():
-                    latency, floor_ns, wrong = await self._calls(stack, trips, behind)
+                    latency, floor_ns, reference_ns, wrong = await self._calls(stack, trips, behind)
                 hops_ns += await hops(HOPS)
         return Outcome(
             operations=latency.count,
             clients=clients,
             histograms={"latency": latency.to_dict()},
             values={"latency_hops": latency.percentile(0.5) / statistics.median(hops_ns)}
-            | against_floor(floor_ns, latency),
+            | against_floor(floor_ns, latency, reference_ns),
             missing=of_the_window(FLOOR_WITHIN) if floor_ns else {},
             wrong=wrong,
         )
@@ -149,17 +149,20 @@ class RpcPing(Workload):
 
     async def _calls(
         self, stack: Stack, trips: Timed, behind: bytes
-    ) -> tuple[Histogram, list[int], list[str]]:
-        """Return the latency of the calls, the times of the trips between them, and what was wrong.
+    ) -> tuple[Histogram, list[int], list[int], list[str]]:
+        """Return the latency of the calls, times of trips and CPU reference between them, what was wrong.
 
-        The trips take nothing of the calls' duration.
+        Trips and reference take nothing of the calls' duration.
         """
-        latency, floor_ns, wrong = Histogram(), [], []
+        reference = create_reference(self.params["floor"])
+        latency, floor_ns, reference_ns, wrong = Histogram(), [], [], []
         end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
         for i in range(self.params["operations"]):
             if i % CHUNK == 0:
                 away_ns = time.perf_counter_ns()
                 floor_ns += await trips(CHUNK)
+                if reference is not None:
+                    reference_ns.append(reference.time())
                 end_ns += time.perf_counter_ns() - away_ns
             client, payload = i % self.params["clients"], i.to_bytes(NUMBER_BYTES, "little") + behind
             start_ns = time.perf_counter_ns()
@@ -170,7 +173,7 @@ class RpcPing(Workload):
                 wrong.append(f"ping {i} was answered with {answer!r}")
             if now_ns > end_ns:
                 break
-        return latency, floor_ns, wrong
+        return latency, floor_ns, reference_ns, wrong
 
 
 class PushNotify(Workload):

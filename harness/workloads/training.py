@@ -13,7 +13,14 @@ from harness.stacks.base import FederationSpec, Stack
 from harness.stats.histogram import Histogram
 from harness.workloads.barrier import barrier
 from harness.workloads.base import LEARNERS, SETUP_S, Session, Workload, digest, running
-from harness.workloads.beside import against_floor, beside_s, create_beside, floor_cpu_s, spoilt_by
+from harness.workloads.beside import (
+    against_floor,
+    beside_s,
+    create_beside,
+    create_reference,
+    floor_cpu_s,
+    spoilt_by,
+)
 from harness.workloads.learners import DraftLearner
 
 if TYPE_CHECKING:
@@ -65,7 +72,8 @@ class FedAvgRound(Workload):
         """Run the rounds; every client must take part, and the average of their updates be exact."""
         clients, rounds = self.params["clients"], self.params["rounds"]
         beside = create_beside(self.params["floor"], self.params["model_bytes"], clients)
-        latency, floor_ns = Histogram(), []
+        reference = create_reference(self.params["floor"])
+        latency, floor_ns, reference_ns = Histogram(), [], []
         resumed_ns, unmeasured = 0, max(self.params["warmup"], 1)
 
         def after(record: RoundRecord) -> None:
@@ -75,6 +83,8 @@ class FedAvgRound(Workload):
                 latency.record(now_ns - resumed_ns)
             if beside is not None:
                 floor_ns.append(beside.time())
+            if reference is not None and record.number > unmeasured:
+                reference_ns.append(reference.time())
             resumed_ns = time.perf_counter_ns()
 
         spec = FederationSpec(
@@ -95,7 +105,7 @@ class FedAvgRound(Workload):
         if latency.count:
             outcome.histograms["latency"] = latency.to_dict()
             outcome.values["round_client_s"] = latency.percentile(0.5) / 1e9 / clients
-            outcome.values |= against_floor(floor_ns[unmeasured:], latency)
+            outcome.values |= against_floor(floor_ns[unmeasured:], latency, reference_ns)
         return outcome
 
 
