@@ -24,7 +24,7 @@ STORES: tuple[StoreName, ...] = get_args(StoreName)
 DEFAULT_SERVER_ID = "yaml_fed_server"
 MAX_CLIENTS = 100_000
 MAX_DEADLINE_S = 1e9
-LEGACY_SERVER_IDS = ("memory_server", "yaml_fed_server", "fed_server")
+LEGACY_SERVER_IDS = ("yaml_fed_server", "memory_server", "server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +74,21 @@ class PollingConfig:
     """How the polling architecture polls.
 
     Attributes:
-        server_ids: Ids under which each client looks for its server; the real one is among them.
+        server_ids: Ids under which each client looks for its server; the real one is among them. By default
+            the real one, ``memory_server`` and ``server``, as the legacy clients did.
         poll_interval_s: Sleep between two looks into a mailbox, in seconds: by default 1 ms in memory mode,
             10 ms between processes and by HTTP.
         receive_timeout_s: How long one receive looks before it gives up, in seconds.
         warn_on_timeout: Whether a receive that gave up leaves a WARNING.
+        copy: Whether memory mode copies every message, its arrays too, as the legacy did; other modes always
+            encode what they send.
     """
 
     server_ids: tuple[str, ...]
     poll_interval_s: float = 0.001
     receive_timeout_s: float = 0.010
     warn_on_timeout: bool = True
+    copy: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +227,7 @@ def _fleet(root: Section, mode: Mode) -> FleetSettings:
 
 def _polling(section: Section, server_id: str, mode: Mode) -> PollingConfig:
     others = [other for other in LEGACY_SERVER_IDS if other != server_id]
-    server_ids = section.strings("server_ids", (*others[:2], server_id))
+    server_ids = section.strings("server_ids", (server_id, *others[-2:]))
     if server_id not in server_ids:
         section.problem(
             "server_ids", f"the server's own id {server_id!r} is missing: no client would find it"
@@ -233,7 +237,10 @@ def _polling(section: Section, server_id: str, mode: Mode) -> PollingConfig:
         section.number("poll_interval_s", 0.001 if mode == "memory" else 0.010, above=0.0),
         section.number("receive_timeout_s", 0.010, above=0.0),
         section.boolean("warn_on_timeout", default=True),
+        section.boolean("copy", default=True),
     )
+    if not config.copy and mode != "memory":
+        section.problem("copy", f"{mode} mode cannot send by reference: remove it, or use memory mode")
     section.finish()
     return config
 

@@ -62,6 +62,10 @@ class Nodes(Protocol):
         """Do as :meth:`broadcast`, but leave it to calls with the model that begin before it is awaited."""
         ...
 
+    def on_notify(self, handler: Callable[[str, Any], Awaitable[None] | None]) -> None:
+        """Call ``handler(event_type, data)`` with every notification from a client, from now on."""
+        ...
+
     def lose(self, client_id: str) -> None:
         """End a client as a crash would."""
         ...
@@ -160,6 +164,13 @@ class Federation:
         """Return the registered clients in the order of the configuration."""
         return self.nodes.learners()
 
+    def on_notify(self, handler: Callable[[str, Any], Awaitable[None] | None]) -> None:
+        """Call ``handler(event_type, data)`` with every notification from a client (``notify_server``).
+
+        A polling server looks for them at its interval from then on. Call it once the federation runs.
+        """
+        self.nodes.on_notify(handler)
+
     async def broadcast(self, model: ModelState) -> dict[str, Exception | None]:
         """Make ``model`` the global one and hand it to every client.
 
@@ -231,7 +242,7 @@ class Federation:
                 count=len(self.config.clients),
                 seed=self.config.seed,
                 evaluate=self._evaluate,
-                publish=self.broadcast if self.config.architecture == "polling" else self._publish,
+                publish=self._publish,
                 on_round=on_round,
             )
             await asyncio.gather(*self._publishing)

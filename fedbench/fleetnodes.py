@@ -53,6 +53,7 @@ class FleetNodes(ABC):
         self.side = PushServer(config, transport, on_subscribed=self._subscribed)
         self.learners, self.hold = self.side.learners, self.side.hold
         self.broadcast, self.publish = self.side.broadcast, self.side.publish
+        self.on_notify = self.side.global_model.on_notify
         self.fleet = Fleet(
             client_main, config.fleet, on_exit=self._exited, preload=(type(transport).__module__,)
         )

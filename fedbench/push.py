@@ -136,6 +136,7 @@ class PushClient:
         await self.comm.start()
         await self.comm.register_client(server_id)
         await RpcEndpoint.of(self.comm).call(server_id, "subscribe", MODEL_EVENT)
+        self._dispatcher.learner.server_notifier = LearnerProxy(self.comm, server_id).notify
 
     async def stop(self) -> None:
         """Unregister, close the node and wait until the learner has ended; idempotent."""
@@ -163,6 +164,7 @@ class PushNodes:
         self.side = PushServer(config, MemoryTransport(server_id, hub, role="server"))
         self.learners, self.hold = self.side.learners, self.side.hold
         self.broadcast, self.publish = self.side.broadcast, self.side.publish
+        self.on_notify = self.side.global_model.on_notify
         self.clients: dict[str, PushClient] = {}
         for client, dispatcher in zip(config.clients, dispatchers, strict=True):
             transport = MemoryTransport(client.client_id, hub, role="client")

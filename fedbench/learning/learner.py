@@ -7,8 +7,10 @@ import inspect
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from fedbench.errors import LocalProtocolError
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from fedbench.tensors.model import ModelState
     from fedbench.values import ClientInfo, RoundInfo, TrainResult
@@ -32,10 +34,13 @@ class Learner(ABC):
 
     Attributes:
         client: As given.
+        server_notifier: Sends a notification to the server; set by the node, None before it has joined.
 
     Raises:
         TypeError: There is an argument that the learner does not take.
     """
+
+    server_notifier: Callable[[str, Any], object] | None = None
 
     def __init__(self, client: ClientInfo, **args: Any) -> None:
         if args:
@@ -68,6 +73,17 @@ class Learner(ABC):
     def on_event(self, event_type: str, data: Any) -> Awaitable[None] | None:
         """Take a notification from the server; by default nothing happens."""
         return None
+
+    def notify_server(self, event_type: str, data: Any = None) -> None:
+        """Send plain data to the server's handlers of notifications; do not wait. Call it in the event loop.
+
+        Raises:
+            LocalProtocolError: The client has not joined a federation, or ``data`` is not plain data.
+            TransportError: It cannot be sent now.
+        """
+        if self.server_notifier is None:
+            raise LocalProtocolError(f"{self.client.id} has not joined its server yet: notify it later")
+        self.server_notifier(event_type, data)
 
 
 def resolve_learner(name: str) -> type[Learner]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
 from fedbench.messages import Kind, Message
+from fedbench.values import is_pushed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,10 +49,14 @@ class PollingClient:
         One from which none can ever come costs no time: nobody waits for it.
         """
         self._mail.put(Message(Kind.REGISTER, self.client_id, server_id))
+        self.dispatcher.learner.server_notifier = functools.partial(self._notify, server_id)
         servers = [each for each in self._config.server_ids if self._mail.may_come(self.client_id, each)]
         while True:
             for candidate in servers:
                 await self._look(candidate)
+
+    def _notify(self, server_id: str, event_type: str, data: Any) -> None:
+        self._mail.put(Message(Kind.CLIENT_NOTIFY, self.client_id, server_id, event_type, data))
 
     async def _look(self, server_id: str) -> None:
         config = self._config
@@ -95,6 +101,8 @@ class PollingClient:
 
     async def _dispatch(self, message: Message) -> tuple[Any, ModelState | None]:
         if message.kind is Kind.RPC_REQUEST:
+            if message.method == "train" and message.tensors is not None and is_pushed(message.body):
+                await self._hand_out(message, message.tensors)
             return await self.dispatcher.call(message.method, message.body, message.tensors)
         if message.kind is Kind.MODEL_PUSH and message.method == "model":
             assert message.tensors is not None
@@ -106,6 +114,21 @@ class PollingClient:
                 message.method, message.body if message.tensors is None else message.tensors
             )
         return None, None
+
+    async def _hand_out(self, message: Message, model: ModelState) -> None:
+        """Take the model that a call hands out, as one pushed before it."""
+        try:
+            taking = self.dispatcher.model_update(model)
+            if taking is not None:
+                await taking
+        except Exception as error:
+            log.warning(
+                "%s: a model from %s raised %s: %s",
+                self.client_id,
+                message.source,
+                type(error).__name__,
+                error,
+            )
 
 
 def _describe(error: BaseException) -> Mapping[str, str]:

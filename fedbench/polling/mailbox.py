@@ -18,9 +18,13 @@ class Mailboxes(Mail):
     """The mailboxes of one memory federation, one for each target and source. FIFO.
 
     Every message is copied on its way, its arrays too, and logged at DEBUG.
+
+    Args:
+        copy: False passes arrays by reference instead. They are read-only, so nobody can change another's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, copy: bool = True) -> None:
+        self._copy = copy
         self._boxes: dict[tuple[str, str], deque[Message]] = {}
         self._gone: set[str] = set()
 
@@ -33,9 +37,10 @@ class Mailboxes(Mail):
         if message.target in self._gone:
             return
         tensors = message.tensors
-        copied = None if tensors is None else ModelState.from_arrays(tensors, tensors.version)
+        if tensors is not None and self._copy:
+            tensors = ModelState.from_arrays(tensors, tensors.version)
         box = self._boxes.setdefault((message.target, message.source), deque())
-        box.append(replace(message, body=snapshot(message.body), tensors=copied))
+        box.append(replace(message, body=snapshot(message.body), tensors=tensors))
         log.debug("%s -> %s: %s %s", message.source, message.target, message.kind.value, message.method)
 
     def look(self, target: str, source: str) -> Message | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fedbench.errors import FedbenchError, RegistrationError
 from fedbench.ids import current_node
@@ -14,16 +14,18 @@ from fedbench.polling.mailbox import Mailboxes
 from fedbench.polling.proxy import PollingProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fedbench.config import FederationConfig
     from fedbench.learning.dispatch import LearnerDispatcher
+    from fedbench.messages import Message
     from fedbench.polling.mail import Mail
     from fedbench.tensors.model import ModelState
 
 log = logging.getLogger("fedbench.polling")
 
-REGISTRATION_TIMEOUT_S = 10.0
+REGISTRATION_TIMEOUT_S = 60.0
+"""A slow machine starts a hundred processes in half a minute; only one that never comes is a fault."""
 
 
 class PollingServer:
@@ -46,12 +48,14 @@ class PollingServer:
         self.indices = {client.client_id: index for index, client in enumerate(config.clients)}
         self.proxies: dict[str, PollingProxy] = {}
         self._polling = config.polling
+        self._handlers: list[Callable[[str, Any], Awaitable[None] | None]] = []
+        self._listening: asyncio.Task[None] | None = None
 
     async def await_registrations(self) -> None:
         """Look until every client has registered.
 
         Raises:
-            RegistrationError: A client did not register within 10 seconds.
+            RegistrationError: A client did not register within 60 seconds.
         """
         for client_id, index in self.indices.items():
             try:
@@ -66,6 +70,41 @@ class PollingServer:
     def learners(self) -> list[PollingProxy]:
         """Return the registered clients in the order of the configuration."""
         return list(self.proxies.values())
+
+    def on_notify(self, handler: Callable[[str, Any], Awaitable[None] | None]) -> None:
+        """Call ``handler(event_type, data)`` with every notification from a client.
+
+        From the first call on, the server looks into each client's mailbox at its interval, until
+        :meth:`end_listening`.
+        """
+        self._handlers.append(handler)
+        for proxy in self.learners():
+            proxy.on_notify = self._notified
+        if self._listening is None:
+            self._listening = asyncio.get_running_loop().create_task(self._listen())
+
+    async def end_listening(self) -> None:
+        """Look for notifications no more; idempotent."""
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        while True:
+            for proxy in self.learners():
+                await proxy.look()
+            await asyncio.sleep(self._polling.poll_interval_s)
+
+    async def _notified(self, message: Message) -> None:
+        for handler in self._handlers:
+            try:
+                result = handler(message.method, message.body)
+                if result is not None:
+                    await result
+            except Exception as error:
+                kind, source = type(error).__name__, message.source
+                log.warning("a handler of a notification from %s raised %s: %s", source, kind, error)
 
     def hold(self, model: ModelState) -> None:
         """Do nothing: a polling server is asked for no model."""
@@ -82,11 +121,27 @@ class PollingServer:
             await asyncio.gather(*(self._push(proxy, model, deadline_s) for proxy in self.learners()))
         )
 
-    async def publish(
+    def publish(
         self, model: ModelState, *, deadline_s: float | None = None
+    ) -> Awaitable[dict[str, Exception | None]]:
+        """Hand the model to every client once, as :meth:`PushServer.publish` does.
+
+        A client that is called with the model before the result is awaited gets it by that call, the others
+        by a message of its own.
+
+        Returns:
+            When awaited, as :meth:`broadcast`, of those that got a message of its own.
+        """
+        proxies = self.learners()
+        for proxy in proxies:
+            proxy.owe(model)
+        return self._push_rest(proxies, model, deadline_s)
+
+    async def _push_rest(
+        self, proxies: Sequence[PollingProxy], model: ModelState, deadline_s: float | None
     ) -> dict[str, Exception | None]:
-        """Do as :meth:`broadcast`."""
-        return await self.broadcast(model, deadline_s=deadline_s)
+        rest = [proxy for proxy in proxies if proxy.take_owed(model)]
+        return dict(await asyncio.gather(*(self._push(proxy, model, deadline_s) for proxy in rest)))
 
     @staticmethod
     async def _push(
@@ -108,7 +163,7 @@ class PollingNodes(PollingServer):
     """
 
     def __init__(self, config: FederationConfig, dispatchers: Sequence[LearnerDispatcher]) -> None:
-        super().__init__(config, Mailboxes())
+        super().__init__(config, Mailboxes(copy=config.polling.copy))
         self._clients = {
             client.client_id: PollingClient(dispatcher, client.client_id, self.mail, config.polling)
             for client, dispatcher in zip(config.clients, dispatchers, strict=True)
@@ -119,7 +174,7 @@ class PollingNodes(PollingServer):
         """Start every client's loop and look until each has registered.
 
         Raises:
-            RegistrationError: A client did not register within 10 seconds.
+            RegistrationError: A client did not register within 60 seconds.
         """
         for client_id, client in self._clients.items():
             context = contextvars.copy_context()
@@ -131,6 +186,7 @@ class PollingNodes(PollingServer):
 
     async def stop(self) -> None:
         """Stop every loop, wait until the learners have ended and drop their mail; idempotent."""
+        await self.end_listening()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)

@@ -44,6 +44,7 @@ class PollingProcessNodes(PollingServer):
 
     async def stop(self) -> None:
         """End every process, and drop the mail; idempotent."""
+        await self.end_listening()
         self.proxies.clear()
         await self._fleet.stop(grace_s=0, warn=False)
         await in_thread(self._forget)

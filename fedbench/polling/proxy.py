@@ -13,7 +13,7 @@ from fedbench.polling.client import ERROR
 from fedbench.values import RoundInfo, TrainResult, result_from_body, round_to_body
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from fedbench.config import PollingConfig
     from fedbench.polling.mail import Mail
@@ -29,6 +29,9 @@ class PollingProxy:
         index: Its position in the configuration, from 0.
         mail: Where messages are put and looked for.
         config: How the server polls.
+
+    Attributes:
+        on_notify: Called with every notification from the client that the server finds.
     """
 
     def __init__(self, server_id: str, client_id: str, index: int, mail: Mail, config: PollingConfig) -> None:
@@ -39,19 +42,39 @@ class PollingProxy:
         self._interval_s = config.poll_interval_s
         self._last_id = 0
         self._turn = asyncio.Lock()
+        self._owed: ModelState | None = None
+        self.on_notify: Callable[[Message], Awaitable[None]] = _ignore
 
     async def train(
         self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
     ) -> TrainResult:
         """Have the learner train on ``model`` and return its update. Raises as :meth:`call`."""
-        answer = await self.call(Kind.RPC_REQUEST, "train", round_to_body(round_info), model, deadline_s)
-        return result_from_body(answer.body, answer.tensors)
+        return await self.begin_train(model, round_info, deadline_s=deadline_s)
 
     def begin_train(
         self, model: ModelState, round_info: RoundInfo, *, deadline_s: float | None = None
     ) -> Awaitable[TrainResult]:
-        """Do as :meth:`train`."""
-        return self.train(model, round_info, deadline_s=deadline_s)
+        """Do as :meth:`train`.
+
+        A model that is still to be handed out (:meth:`owe`) is handed out with the call.
+        """
+        body = round_to_body(round_info, pushed=self.take_owed(model))
+        return self._train(body, model, deadline_s)
+
+    async def _train(self, body: Any, model: ModelState, deadline_s: float | None) -> TrainResult:
+        answer = await self.call(Kind.RPC_REQUEST, "train", body, model, deadline_s)
+        return result_from_body(answer.body, answer.tensors)
+
+    def owe(self, model: ModelState) -> None:
+        """Leave it to the next ``train`` that carries ``model`` to hand it out."""
+        self._owed = model
+
+    def take_owed(self, model: ModelState) -> bool:
+        """Return whether ``model`` is still to be handed out; from now on it is not."""
+        if self._owed is not model:
+            return False
+        self._owed = None
+        return True
 
     async def evaluate(self, model: ModelState, *, deadline_s: float | None = None) -> dict[str, float]:
         """Have the learner evaluate ``model`` and return its metrics by name. Raises as :meth:`call`."""
@@ -113,11 +136,22 @@ class PollingProxy:
             ) from None
         return self._unpack(answer)
 
+    async def look(self) -> None:
+        """Take every notification that has come, unless a call is open: that one finds them."""
+        if self._turn.locked():
+            return
+        async with self._turn:
+            while (message := self._mail.look(self._server_id, self.client_id)) is not None:
+                if message.kind is Kind.CLIENT_NOTIFY:
+                    await self.on_notify(message)
+
     async def _answer(self) -> Message:
         try:
             while True:
                 answer = await self._mail.receive(self._server_id, self.client_id, math.inf, self._interval_s)
-                if answer.correlation_id == self._last_id:
+                if answer.kind is Kind.CLIENT_NOTIFY:
+                    await self.on_notify(answer)
+                elif answer.correlation_id == self._last_id:
                     return answer  # an answer to an earlier call came too late: its caller has gone
         except asyncio.CancelledError:  # the deadline, or the caller has gone
             self._mail.withdraw(self.client_id, self._server_id, self._last_id)
@@ -128,3 +162,7 @@ class PollingProxy:
             error = answer.body
             raise RemoteError(self.client_id, error["type"], error["message"], error["traceback"])
         return answer
+
+
+async def _ignore(message: Message) -> None:
+    """Drop a notification: nobody asked for any."""

@@ -83,6 +83,13 @@ METRICS: dict[str, Metric] = {
     "benchmark_s": Metric("s", "lower", "median time of a micro-benchmark"),
     "floor_s": Metric("s", "lower", "median of the floor timed beside the operation"),
     "floor_ratio": Metric("times", "lower", "median latency as a multiple of that floor"),
+    "overhead_s": Metric("s", "lower", "median latency above that floor"),
+    "overhead_refs": Metric(
+        "refs", "lower", "median latency above that floor, in units of a CPU reference timed in turn"
+    ),
+    "reference_s": Metric(
+        "s", "lower", "median CPU time of that reference: 0.1 ms of the interpreter's work"
+    ),
     "cpu_floor_ratio": Metric(
         "times", "lower", "CPU time of the operations as a multiple of that of the floor between them"
     ),
@@ -110,7 +117,7 @@ METRICS: dict[str, Metric] = {
     "knee_share": Metric("share", "higher", "highest share of capacity that is served in time"),
     "refused_share": Metric("share", "lower", "calls refused at the highest load"),
     "late_share": Metric("share", "lower", "calls answered late, or never, at the highest load"),
-    "recovery_s": Metric("s", "lower", "first call after the overload until its answer"),
+    "recovery_s": Metric("s", "lower", "end of an overload or a cut until the last client has answered"),
     "memory_growth_bytes_per_min": Metric("B/min", "lower", "slope of the memory of all processes"),
     "fds_growth_per_min": Metric("1/min", "lower", "slope of the open descriptors of all processes"),
     "threads_growth_per_min": Metric("1/min", "lower", "slope of the threads of all processes"),

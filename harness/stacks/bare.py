@@ -45,6 +45,10 @@ class BareStack:
         """Unsupported."""
         raise self._unsupported()
 
+    def on_notify(self, handler: Callable[[str, Any], None]) -> None:
+        """Unsupported."""
+        raise self._unsupported()
+
     async def place(self, model: ModelState) -> ModelState:
         """Unsupported."""
         raise self._unsupported()
@@ -63,6 +67,10 @@ class BareStack:
         raise self._unsupported()
 
     def lose(self, client: int) -> None:
+        """Unsupported."""
+        raise self._unsupported()
+
+    async def cut(self, for_s: float) -> int:
         """Unsupported."""
         raise self._unsupported()
 

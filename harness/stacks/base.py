@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from fedbench.tensors.model import ModelState
     from fedbench.values import History, RoundRecord
+    from harness.stacks.link import Link
 
 
 ASK_DEADLINE_S = 60.0
@@ -33,6 +34,7 @@ class FederationSpec:
         seed: Seed of the federation.
         per_process: Clients that share a process where clients have processes.
         heartbeat_s: Heartbeat of the server in seconds, where there is one; 0 for the usual one.
+        link: What lies between clients and server in network mode, None for nothing.
 
     Raises:
         ValueError: There is no client in a process.
@@ -46,6 +48,7 @@ class FederationSpec:
     methods: tuple[str, ...] = ()
     per_process: int = 1
     heartbeat_s: float = 0.0
+    link: Link | None = None
 
     def __post_init__(self) -> None:
         if self.per_process < 1:
@@ -92,6 +95,10 @@ class Stack(Protocol):
         """Hand plain data to the ``client``-th client's ``on_event``; do not wait."""
         ...
 
+    def on_notify(self, handler: Callable[[str, Any], None]) -> None:
+        """Call ``handler(event_type, data)`` on the server's side with every notification from a client."""
+        ...
+
     async def place(self, model: ModelState) -> ModelState:
         """Return a model where the server's models lie, so that handing it out copies nothing."""
         ...
@@ -111,6 +118,13 @@ class Stack(Protocol):
 
     def lose(self, client: int) -> None:
         """End the ``client``-th client as a crash would."""
+        ...
+
+    async def cut(self, for_s: float) -> int:
+        """Cut the link of every client for so many seconds; return how many connections that ended.
+
+        Needs a specification with a ``link``.
+        """
         ...
 
     async def floor(self, operation: str, count: int) -> list[int]:

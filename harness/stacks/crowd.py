@@ -65,11 +65,18 @@ class CrowdedFederation(Federation):
     Args:
         config: The federation, in network mode.
         per_process: Clients in each process.
+        through: Called with the server's port; returns the one that clients are to use in its place.
     """
 
-    def __init__(self, config: FederationConfig, per_process: int) -> None:
+    def __init__(
+        self,
+        config: FederationConfig,
+        per_process: int,
+        through: Callable[[int], Awaitable[int]] | None = None,
+    ) -> None:
         super().__init__(config, by_hand=self._told)
         self._per_process = per_process
+        self._through = through
         self._listens: asyncio.Future[Any]
         self._ended: asyncio.Future[Any]
         self._fleet = Fleet(_main, config.fleet, on_exit=self._exited, preload=(NetworkTransport.__module__,))
@@ -87,7 +94,11 @@ class CrowdedFederation(Federation):
         try:
             await asyncio.wait({begun, self._listens}, return_when=asyncio.FIRST_COMPLETED)
             if not begun.done():
-                await self._fleet.start(self._specs())
+                assert isinstance(self.nodes, NetworkNodes)
+                port = self.nodes.transport.port
+                if self._through is not None:
+                    port = await self._through(port)
+                await self._fleet.start(self._specs(port))
                 await asyncio.wait({begun, self._ended}, return_when=asyncio.FIRST_COMPLETED)
             if not begun.done():
                 raise RegistrationError(f"{self._ended.result()} before its clients had registered")
@@ -110,9 +121,8 @@ class CrowdedFederation(Federation):
         if not self._ended.done():
             self._ended.set_result(f"{name} ended (exit code {end.exitcode})")
 
-    def _specs(self) -> dict[str, CrowdSpec]:
-        assert isinstance(self.nodes, NetworkNodes)
-        port, count = self.nodes.transport.port, len(self.config.clients)
+    def _specs(self, port: int) -> dict[str, CrowdSpec]:
+        count = len(self.config.clients)
         setup = childlog.describe()
         parts = [
             range(first, min(first + self._per_process, count))

@@ -12,10 +12,12 @@ from fedbench.messages import Kind
 from fedbench.polling.proxy import PollingProxy
 from fedbench.rpc.proxy import LearnerProxy
 from harness.stacks.base import ASK_DEADLINE_S, FederationSpec, Unsupported
+from harness.stacks.link import Link, LinkProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from fedbench.config import FederationConfig
     from fedbench.tensors.model import ModelState
     from fedbench.values import History, RoundRecord
 
@@ -26,18 +28,21 @@ class FederationStack:
     Args:
         name: ``push`` or ``polling``.
         mode: How its nodes are joined.
-        settings: Settings of the polling architecture (``poll_interval_s`` …).
+        settings: In network mode ``link_delay_s`` and ``link_loss``: a link of the harness before the
+            server. All others are settings of the polling architecture (``poll_interval_s`` …).
 
     Raises:
-        ValueError: Settings for an architecture that has none.
+        ValueError: Settings for an architecture or a mode that has none, or one that is out of its range.
     """
 
     def __init__(self, name: str, mode: str, settings: Mapping[str, Any]) -> None:
-        if settings and name != "polling":
-            raise ValueError(f"the stack {name!r} has no settings, found {', '.join(settings)}")
         self.name = name
         self._mode = mode
         self._settings = dict(settings)
+        self._own_link = _link(self._settings) if mode == "network" else None
+        if self._settings and name != "polling":
+            raise ValueError(f"the stack {name!r} has no settings, found {', '.join(self._settings)}")
+        self._link: LinkProcess | None = None
         self._federation: Federation | None = None
         self._proxies: list[LearnerProxy | PollingProxy] = []
 
@@ -49,7 +54,11 @@ class FederationStack:
             Unsupported: Clients are to share processes, and cannot.
         """
         self._federation = self._made(spec)
-        await self._federation.start()
+        try:
+            await self._federation.start()
+        except BaseException:
+            await self.stop()
+            raise
         for proxy in self._federation.learners():
             assert isinstance(proxy, LearnerProxy | PollingProxy)
             self._proxies.append(proxy)
@@ -64,6 +73,9 @@ class FederationStack:
             federation, self._federation = self._federation, None
             self._proxies.clear()
             await federation.stop()
+        if self._link is not None:
+            link, self._link = self._link, None
+            await link.stop()
 
     async def ask(
         self, client: int, method: str, *, model: ModelState | None = None, deadline_s: float = ASK_DEADLINE_S
@@ -95,6 +107,10 @@ class FederationStack:
         else:
             proxy.notify("bench", data)
 
+    def on_notify(self, handler: Callable[[str, Any], None]) -> None:
+        """Call ``handler(event_type, data)`` on the server's side with every notification from a client."""
+        self._running.on_notify(handler)
+
     async def place(self, model: ModelState) -> ModelState:
         """Return a model where the server's models lie."""
         return await in_thread(self._running.store.adopt, model)
@@ -115,6 +131,18 @@ class FederationStack:
     def lose(self, client: int) -> None:
         """End a client as a crash would."""
         self._running.nodes.lose(self._proxy(client).client_id)
+
+    async def cut(self, for_s: float) -> int:
+        """Cut the link of every client for so many seconds; return how many connections that ended.
+
+        Raises:
+            Unsupported: There is no link, or a cut would end the clients.
+        """
+        if self._link is None:
+            raise Unsupported(f"{self.name} has no link that could be cut: give its specification one")
+        if self.name == "polling":
+            raise Unsupported("a polling client ends when its server cannot be reached")
+        return await self._link.cut(for_s)
 
     async def floor(self, operation: str, count: int) -> list[int]:
         """Floors are another stack's.
@@ -137,6 +165,9 @@ class FederationStack:
 
     def _made(self, spec: FederationSpec) -> Federation:
         mapping, source = self._mapping(spec), f"stack {self.name}"
+        link = spec.link or self._own_link
+        if link is not None:
+            return self._made_behind(link, from_mapping(mapping, source=source), spec.per_process)
         if spec.per_process == 1:
             return Federation.from_mapping(mapping, source=source)
         if (self.name, self._mode) != ("push", "network"):
@@ -146,6 +177,14 @@ class FederationStack:
         from harness.stacks.crowd import CrowdedFederation  # only for those who ask: aiohttp takes memory
 
         return CrowdedFederation(from_mapping(mapping, source=source), spec.per_process)
+
+    def _made_behind(self, link: Link, config: FederationConfig, per_process: int) -> Federation:
+        if self._mode != "network":
+            raise Unsupported(f"there is no link to put anything on in {self._mode} mode: use network mode")
+        from harness.stacks.linked import linked  # only for those who ask: aiohttp takes memory
+
+        self._link = LinkProcess(link)
+        return linked(config, self._link, per_process)
 
     def _mapping(self, spec: FederationSpec) -> dict[str, Any]:
         return {
@@ -171,3 +210,20 @@ class FederationStack:
         if isinstance(interval_s, int | float) and "receive_timeout_s" not in settings:
             settings["receive_timeout_s"] = max(0.010, float(interval_s))
         return settings
+
+
+def _link(settings: dict[str, Any]) -> Link | None:
+    """Take the settings of a link out of others; return it, None where there are none.
+
+    Raises:
+        ValueError: One is no number, or out of its range.
+    """
+    given = {
+        key.removeprefix("link_"): settings.pop(key)
+        for key in ("link_delay_s", "link_loss")
+        if key in settings
+    }
+    for key, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"link_{key} is {value!r}: a number is needed")
+    return Link(**given) if given else None

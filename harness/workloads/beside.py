@@ -184,18 +184,42 @@ def floor_cpu_s(name: str, times_ns: Sequence[int]) -> float | None:
     return sum(times_ns) / 1e9 if name == PACE else None
 
 
-def against_floor(times_ns: Sequence[int], latency: Histogram) -> dict[str, float]:
-    """Return a floor's median in s, and the median of ``latency`` (ns) as a multiple of it.
+def against_floor(
+    times_ns: Sequence[int], latency: Histogram, reference_ns: Sequence[int] = ()
+) -> dict[str, float]:
+    """Return a floor's median in s, and how far the median of ``latency`` (ns) lies above it.
+
+    A latency is the floor plus what our code takes, so their ratio depends on how fast the machine does the
+    one and the other. The difference (``overhead_s``) in units of a CPU reference that was timed in turn in
+    the same process (``overhead_refs``) carries over further. Both are negative where the floor is slower.
 
     Both are the lower median, as in every ``latency_p50_s``: the mean of the middle two would be another
     number of the same times.
 
     Nothing where one of the two was never timed, because the time was up during the warm-up.
+
+    Args:
+        times_ns: The timings of the floor.
+        latency: Of the operations.
+        reference_ns: The timings of the CPU reference, :class:`Pace`; none where the floor is one itself.
     """
     if not times_ns or not latency.count:
         return {}
-    floor_ns = statistics.median_low(times_ns)
-    return {"floor_s": floor_ns / 1e9, "floor_ratio": latency.percentile(0.5) / floor_ns}
+    floor_ns, median_ns = statistics.median_low(times_ns), latency.percentile(0.5)
+    values = {"floor_s": floor_ns / 1e9, "floor_ratio": median_ns / floor_ns}
+    if reference_ns:
+        over_ns, unit_ns = median_ns - floor_ns, statistics.median_low(reference_ns)
+        values |= {
+            "overhead_s": over_ns / 1e9,
+            "overhead_refs": over_ns / unit_ns,
+            "reference_s": unit_ns / 1e9,
+        }
+    return values
+
+
+def create_reference(floor: str) -> Pace | None:
+    """Return the CPU reference that is timed in turn with a floor; None without one, or where it is that."""
+    return Pace(0, 0) if floor and floor != PACE else None
 
 
 def create_beside(name: str, model_bytes: int, clients: int) -> Beside | None:

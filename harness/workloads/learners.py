@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from fedbench.learning.learner import Learner
 from fedbench.tensors.model import ModelState
 from fedbench.values import ClientInfo, RoundInfo, TrainResult
+from harness.workloads.arrivals import Arrivals
 from harness.workloads.barrier import arrive
 from harness.workloads.completion import report
 
@@ -246,6 +248,41 @@ class CountingLearner(EchoLearner):
         return [self._events, self._models, self._strange]
 
 
+class NotifyingLearner(EchoLearner):
+    """Sends notifications to its server at random (Poisson) times of its own."""
+
+    def __init__(self, client: ClientInfo) -> None:
+        super().__init__(client)
+        self._reporting: asyncio.Task[None] | None = None
+
+    async def report(self, model: ModelState) -> None:
+        """Begin to notify the server, and return.
+
+        Args:
+            model: ``rate_per_s``, ``count`` and ``seed`` as arrays of one value each.
+        """
+        rate_per_s, count, seed = (float(model[name][0]) for name in ("rate_per_s", "count", "seed"))
+        rng = random.Random(int(seed) + self.client.index)
+        self._reporting = asyncio.create_task(self._report(Arrivals(rate_per_s, rng), int(count)))
+
+    async def _report(self, arrivals: Arrivals, count: int) -> None:
+        """Send ``[client, number, sent_ns, intended_ns]`` for every arrival, times on the monotonic clock."""
+        for number in range(count):
+            intended_ns, now_ns = await arrivals.next()
+            self.notify_server("report", [self.client.index, number, now_ns, intended_ns])
+
+    async def reported(self) -> bool:
+        """Return whether all notifications have been sent.
+
+        Raises:
+            Exception: Whatever sending one raised.
+        """
+        if self._reporting is None or not self._reporting.done():
+            return False
+        self._reporting.result()
+        return True
+
+
 class DraftLearner(EchoLearner):
     """Builds its update in a draft: the model plus its number, from 1. Next to zero compute.
 
@@ -255,14 +292,21 @@ class DraftLearner(EchoLearner):
         client: Who it is.
         model_bytes: As for :class:`EchoLearner`.
         barrier: Folder of a barrier at which every update waits for those of the others; empty for none.
+        train_s: Seconds to wait, without computing, before the update is built: a client whose training runs
+            on a device of its own. In a real federation this is most of a round.
     """
 
-    def __init__(self, client: ClientInfo, *, model_bytes: int = 4096, barrier: str = "") -> None:
+    def __init__(
+        self, client: ClientInfo, *, model_bytes: int = 4096, barrier: str = "", train_s: float = 0.0
+    ) -> None:
         super().__init__(client, model_bytes=model_bytes)
         self._barrier = barrier
+        self._train_s = train_s
 
     async def train(self, model: ModelState, round_info: RoundInfo) -> TrainResult:
         """Return the model plus the client's number, built in a draft, weight 1."""
+        if self._train_s:
+            await asyncio.sleep(self._train_s)
         draft = model.draft()
         for name, array in model.items():
             np.add(array, self.client.index + 1, out=draft[name])

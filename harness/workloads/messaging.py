@@ -10,7 +10,7 @@ from harness.stacks.base import FederationSpec, Stack
 from harness.stacks.floors import hops
 from harness.stats.histogram import Histogram
 from harness.workloads.base import FLOOR_WITHIN, LEARNERS, SETUP_S, Session, Workload, running
-from harness.workloads.beside import against_floor
+from harness.workloads.beside import against_floor, create_reference
 from harness.workloads.beside_process import open_trips, trips_s
 from harness.workloads.in_turn import HopsInTurn, in_hops
 from harness.workloads.openloop import (
@@ -102,7 +102,9 @@ class RpcPing(Workload):
                 await trips(CHUNK)
                 turn = HopsInTurn()
                 async with session.measured():
-                    latency, floor_ns, wrong = await self._calls(stack, trips if beside else turn, behind)
+                    latency, floor_ns, reference_ns, wrong = await self._calls(
+                        stack, trips if beside else turn, behind
+                    )
                 if beside:
                     hops_ns += await hops(HOPS)
         return Outcome(
@@ -110,7 +112,7 @@ class RpcPing(Workload):
             clients=clients,
             histograms={"latency": latency.to_dict()},
             values=in_hops(latency, turn.times_ns or hops_ns)
-            | (against_floor(floor_ns, latency) if beside else {}),
+            | (against_floor(floor_ns, latency, reference_ns) if beside else {}),
             missing=of_the_window(FLOOR_WITHIN) if beside else turn.missing(),
             floor_cpu_s=turn.cpu_s,
             wrong=wrong,
@@ -151,17 +153,20 @@ class RpcPing(Workload):
 
     async def _calls(
         self, stack: Stack, trips: Timed, behind: bytes
-    ) -> tuple[Histogram, list[int], list[str]]:
-        """Return the latency of the calls, the times of the trips between them, and what was wrong.
+    ) -> tuple[Histogram, list[int], list[int], list[str]]:
+        """Return the latency of the calls, times of trips and CPU reference between them, what was wrong.
 
-        The trips take nothing of the calls' duration.
+        Trips and reference take nothing of the calls' duration.
         """
-        latency, floor_ns, wrong = Histogram(), [], []
+        reference = create_reference(self.params["floor"])
+        latency, floor_ns, reference_ns, wrong = Histogram(), [], [], []
         end_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 1e9)
         for i in range(self.params["operations"]):
             if i % CHUNK == 0:
                 away_ns = time.perf_counter_ns()
                 floor_ns += await trips(CHUNK)
+                if reference is not None:
+                    reference_ns.append(reference.time())
                 end_ns += time.perf_counter_ns() - away_ns
             client, payload = i % self.params["clients"], i.to_bytes(NUMBER_BYTES, "little") + behind
             start_ns = time.perf_counter_ns()
@@ -172,4 +177,4 @@ class RpcPing(Workload):
                 wrong.append(f"ping {i} was answered with {answer!r}")
             if now_ns > end_ns:
                 break
-        return latency, floor_ns, wrong
+        return latency, floor_ns, reference_ns, wrong

@@ -72,7 +72,7 @@ class RpcPayload(Workload):
             down, up = [await floors.enter_async_context(way) for way in ways]
             once = partial(self._call, stack, down, up, wrong)
             done = await repeated(once, self.params, session.measured())
-        values = against_floor(done.floor_ns, done.latency)
+        values = against_floor(done.floor_ns, done.latency, done.reference_ns)
         values["payload_bytes_per_s"] = WAYS * model_bytes / (done.latency.percentile(0.5) / 1e9)
         return Outcome(
             operations=done.latency.count,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness.workloads.client_notify import ClientNotify
 from harness.workloads.endurance import Soak
 from harness.workloads.growth import BroadcastGrowth
 from harness.workloads.leak import Leak
+from harness.workloads.link_cut import LinkCut
 from harness.workloads.messaging import RpcPing
 from harness.workloads.notifying import Addressing, PushNotify
 from harness.workloads.overhead import ProbeOverhead
@@ -28,10 +30,12 @@ WORKLOADS: dict[str, type[Workload]] = {
     for workload in (
         RpcPing,
         PushNotify,
+        ClientNotify,
         Broadcast,
         BroadcastGrowth,
         Fetch,
         Addressing,
+        LinkCut,
         FedAvgRound,
         DigitsTraining,
         MemoryRound,

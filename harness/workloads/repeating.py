@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.stats.histogram import Histogram
+from harness.workloads.beside import create_reference
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -31,11 +32,13 @@ class Repeated(NamedTuple):
         latency: Of the operations, in ns.
         floor_ns: The timings of the floor before them.
         last: The number of the last operation.
+        reference_ns: The timings of the CPU reference after them, if there is one.
     """
 
     latency: Histogram
     floor_ns: list[int]
     last: int
+    reference_ns: list[int]
 
 
 async def repeated(
@@ -52,7 +55,8 @@ async def repeated(
         params: Values for the three.
         measured: Entered for what counts.
     """
-    latency, floor_ns, number = Histogram(), [], 0
+    reference = create_reference(params.get("floor", ""))
+    latency, floor_ns, reference_ns, number = Histogram(), [], [], 0
     end_ns = time.perf_counter_ns() + int(params["duration_s"] * 1e9)
     while number < params["warmup"] and time.perf_counter_ns() <= end_ns:
         number += 1
@@ -63,6 +67,8 @@ async def repeated(
             taken_ns, beside_ns = await once(number)
             latency.record(taken_ns)
             floor_ns += beside_ns
+            if reference is not None:
+                reference_ns.append(reference.time())
             if time.perf_counter_ns() > end_ns:
                 break
-    return Repeated(latency, floor_ns, number)
+    return Repeated(latency, floor_ns, number, reference_ns)

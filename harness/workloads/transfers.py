@@ -172,7 +172,7 @@ def _outcome(done: Repeated, clients: int, missing: dict[str, str], wrong: list[
         operations=done.latency.count,
         clients=clients,
         histograms={"latency": done.latency.to_dict()},
-        values=against_floor(done.floor_ns, done.latency),
+        values=against_floor(done.floor_ns, done.latency, done.reference_ns),
         missing=missing,
         wrong=wrong,
     )

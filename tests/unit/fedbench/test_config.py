@@ -86,7 +86,7 @@ def test_everything_but_the_clients_has_a_default():
         loop="auto",
         server=ServerConfig("yaml_fed_server", ComponentConfig("FedAvgTrainer", TRAINER)),
         clients=(ClientConfig("yaml_client_1"),),
-        polling=PollingConfig(("memory_server", "fed_server", "yaml_fed_server"), 0.001, 0.010, True),
+        polling=PollingConfig(("yaml_fed_server", "memory_server", "server"), 0.001, 0.010, True, True),
     )
 
 
@@ -362,11 +362,12 @@ def test_learners_are_checked_by_whoever_knows_them():
 @pytest.mark.parametrize(
     ("server_id", "expected"),
     [
-        ("yaml_fed_server", ("memory_server", "fed_server", "yaml_fed_server")),
-        ("memory_server", ("yaml_fed_server", "fed_server", "memory_server")),
-        ("mine", ("memory_server", "yaml_fed_server", "mine")),
+        ("yaml_fed_server", ("yaml_fed_server", "memory_server", "server")),
+        ("memory_server", ("memory_server", "yaml_fed_server", "server")),
+        ("server", ("server", "yaml_fed_server", "memory_server")),
+        ("mine", ("mine", "memory_server", "server")),
     ],
 )
-def test_by_default_three_ids_are_polled_and_the_real_one_last(server_id, expected):
+def test_by_default_three_ids_are_polled_and_the_real_one_first(server_id, expected):
     config = from_mapping({"server": {"server_id": server_id}, "clients": [{}]})
     assert config.polling.server_ids == expected

@@ -12,7 +12,7 @@ from fedbench.ids import MODES
 KEYS_OF = """
     seed mode architecture loop server clients polling server_id transport trainer type args rounds fraction
     quorum deadline_s client_id learner rpc allowed_methods count server_ids poll_interval_s receive_timeout_s
-    warn_on_timeout host port tls cert token_file insecure heartbeat_s resume_window_s
+    warn_on_timeout copy host port tls cert token_file insecure heartbeat_s resume_window_s
 """
 VALUES = "memory process network push auto FedAvgTrainer SimpleLearner yaml_client_1"
 WORDS = st.sampled_from(f"{KEYS_OF} {VALUES}".split())

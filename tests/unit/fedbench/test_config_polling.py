@@ -49,3 +49,11 @@ def test_its_server_is_kept_to_this_machine(host):
 def test_only_a_network_has_an_address():
     data = {"server": {"transport": {"type": "memory", "port": 1}}, "clients": [{}]}
     assert problems_of(data) == ["server.transport.port: unknown key; known: type"]
+
+
+@pytest.mark.parametrize("mode", ["process", "network"])
+def test_messages_are_passed_by_reference_in_memory_mode_alone(mode):
+    assert not from_mapping({"clients": [{}], "polling": {"copy": False}}).polling.copy
+    problem = f"polling.copy: {mode} mode cannot send by reference: remove it, or use memory mode"
+    assert problems_of({"mode": mode, "clients": [{}], "polling": {"copy": False}}) == [problem]
+    assert from_mapping({"mode": mode, "clients": [{}], "polling": {"copy": True}}).polling.copy

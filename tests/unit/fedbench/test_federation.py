@@ -302,3 +302,39 @@ def test_a_file_is_read_by_path(tmp_path):
     path = tmp_path / "f.yaml"
     path.write_text("clients: {count: 2}\n")
     assert len(Federation.from_yaml(path).learner_instances) == 2
+
+
+@pytest.mark.parametrize("architecture", ["push", "polling"])
+async def test_both_architectures_send_a_model_once_a_round(architecture, caplog):
+    """Counted: clients x rounds calls with the model, and pushes of the last model, which no call follows."""
+    clients, rounds = 3, 4
+    federation = Federation.from_mapping(
+        {
+            "architecture": architecture,
+            "server": {"trainer": {"args": {"rounds": rounds}}},
+            "polling": {"warn_on_timeout": False},
+            "clients": {"count": clients, "learner": {"type": "harness.workloads.learners:EchoLearner"}},
+        }
+    )
+    caplog.set_level(logging.DEBUG, "fedbench")
+    async with federation:
+        await federation.run()
+    sent = [r.getMessage() for r in caplog.records if " -> " in r.getMessage()]
+    from_server = [text for text in sent if "yaml_fed_server -> " in text]
+    assert sum("rpc_request" in text for text in from_server) == clients * rounds
+    assert sum("model_push" in text for text in from_server) == clients
+
+
+async def test_a_learner_notifies_its_server(make):
+    heard = []
+    federation = make(clients=2)
+    with pytest.raises(LocalProtocolError, match="yaml_client_1 has not joined its server yet"):
+        federation.learner_instances[0].notify_server("early")
+    async with federation:
+        federation.on_notify(lambda event, data: heard.append((event, data)))
+        for number in range(2):
+            federation.learner_instances[1].notify_server("phase", {"n": number})
+        async with asyncio.timeout(20):
+            while len(heard) < 2:
+                await asyncio.sleep(0.001)
+    assert heard == [("phase", {"n": 0}), ("phase", {"n": 1})]

@@ -42,6 +42,15 @@ def test_what_is_put_is_copied(model):
     assert not found.tensors["w"].flags.writeable
 
 
+def test_arrays_are_passed_by_reference_where_that_is_asked_for(model):
+    boxes, body, sent = Mailboxes(copy=False), {"list": [1, 2]}, model(3)
+    boxes.put(data("a", "b", body, sent))
+    body["list"].append(3)
+    found = boxes.look("b", "a")
+    assert found.tensors is sent
+    assert found.body == {"list": [1, 2]}, "plain data can be changed, so it is copied all the same"
+
+
 def test_a_body_that_is_not_plain_is_refused_and_nothing_is_left():
     boxes = Mailboxes()
     with pytest.raises(LocalProtocolError):

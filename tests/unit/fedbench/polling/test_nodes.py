@@ -5,9 +5,12 @@ import threading
 import pytest
 
 from fedbench.errors import DeadlineExceeded, RegistrationError, RemoteError
+from fedbench.messages import Kind
 from fedbench.values import RoundInfo
 from tests.fakes.federations import until
 from tests.leaks import pending_tasks
+
+ARGS = {"args": [], "kwargs": {}}
 
 
 def learner_threads():
@@ -67,6 +70,35 @@ async def test_a_lost_client_stays_and_can_only_time_out(nodes, model):
         nodes.lose("nobody")
 
 
+def messages_of(caplog):
+    return [r.getMessage().partition(": ")[2] for r in caplog.records if " -> " in r.getMessage()]
+
+
+async def test_a_published_model_comes_with_the_call_that_follows_at_once(nodes, model, caplog):
+    caplog.set_level(logging.DEBUG, "fedbench.polling")
+    first, _ = nodes.learners()
+    new = model(1)
+    publishing = nodes.publish(new)
+    training = asyncio.ensure_future(first.begin_train(new, RoundInfo(1, 1, 0)))
+    assert await publishing == {"yaml_client_2": None}
+    assert (await training).model["w"].tolist() == [1, 2, 3, 4]
+    assert [learner(nodes, n).versions for n in (1, 2)] == [[1], [1]]
+    sent = [text for text in messages_of(caplog) if not text.startswith(("rpc_response", "push_ack"))]
+    assert sorted(sent) == ["model_push model", "rpc_request train"]
+
+
+async def test_a_client_that_does_not_take_the_model_of_its_call_warns_and_trains_on(nodes, model, caplog):
+    learner(nodes, 1).refuse = OSError("disk full")
+    new = model(1)
+    publishing = nodes.publish(new)
+    results = await asyncio.gather(*(p.begin_train(new, RoundInfo(1, 1, 0)) for p in nodes.learners()))
+    assert await publishing == {}
+    assert len(results) == 2
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert warnings == ["yaml_client_1: a model from hub raised OSError: disk full"]
+    assert [learner(nodes, n).versions for n in (1, 2)] == [[], [1]]
+
+
 async def test_every_message_leaves_a_debug_record(nodes, caplog):
     caplog.set_level(logging.DEBUG, "fedbench.polling")
     await nodes.learners()[0].ping()
@@ -121,3 +153,27 @@ async def test_stop_ends_a_learner_in_mid_call(build):
 
 async def test_nodes_that_were_never_started_can_be_stopped(build):
     await build().stop()
+
+
+async def test_a_polling_server_looks_for_notifications_once_somebody_wants_them(nodes, caplog):
+    heard = []
+    learner(nodes, 1).notify_server("early", 1)
+    await nodes.learners()[0].ping()
+    nodes.on_notify(lambda event, data: heard.append((event, data)))
+    learner(nodes, 2).notify_server("late", {"n": 2})
+    await until(lambda: heard)
+    assert heard == [("late", {"n": 2})], "what came before was dropped by the call that found it"
+
+    async def raising(event, data):
+        raise ZeroDivisionError("no")
+
+    nodes.on_notify(raising)
+    calling = asyncio.create_task(nodes.learners()[0].call(Kind.RPC_REQUEST, "hold", ARGS, None, None))
+    await learner(nodes, 1).holding.wait()
+    learner(nodes, 1).notify_server("during", 3)
+    await until(lambda: len(heard) == 2)
+    learner(nodes, 1).go.set()
+    assert (await calling).body == "held", "a call that waits for its answer finds notifications, too"
+    await until(lambda: "raised ZeroDivisionError: no" in caplog.text)
+    await nodes.stop()
+    assert pending_tasks() == []

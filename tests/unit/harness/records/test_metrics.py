@@ -18,6 +18,7 @@ UNITS = {
     "ops_per_s": "op/s",
     "_per_s": "1/s",
     "_per_op": "1/op",
+    "_refs": "refs",
     "_s": "s",
     "accuracy": "share",
     "faults_reported": "faults",

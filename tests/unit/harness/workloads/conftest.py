@@ -106,9 +106,9 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many timings of a floor count: one number for each workload that is driven."""
     counts: list[int] = []
 
-    def against(times_ns: list[int], latency: Histogram) -> dict[str, float]:
+    def against(times_ns: list[int], latency: Histogram, reference_ns: list[int]) -> dict[str, float]:
         counts.append(len(times_ns))
-        return against_floor(times_ns, latency)
+        return against_floor(times_ns, latency, reference_ns)
 
     for module in (transfers, training):
         monkeypatch.setattr(module, "against_floor", against)

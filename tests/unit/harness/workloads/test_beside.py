@@ -16,6 +16,7 @@ from harness.workloads.beside import (
     against_floor,
     beside_s,
     create_beside,
+    create_reference,
     floor_cpu_s,
     spoilt_by,
 )
@@ -96,6 +97,24 @@ def test_equal_times_are_one_another_s_floor_even_if_their_number_is_even() -> N
     for time_ns in times_ns:
         latency.record(time_ns)
     assert against_floor(times_ns, latency) == {"floor_s": 200e-9, "floor_ratio": 1.0}
+
+
+def test_the_overhead_is_the_difference_in_units_of_the_reference() -> None:
+    latency = Histogram()
+    for value_ns in (1000, 2000, 9000):
+        latency.record(value_ns)
+    metrics = against_floor([100, 400, 1000], latency, [10, 80, 90])
+    assert metrics["overhead_s"] == pytest.approx(1600e-9, rel=0.01)
+    assert metrics["overhead_refs"] == pytest.approx(20.0, rel=0.01)
+    assert metrics["reference_s"] == pytest.approx(80e-9)
+    assert against_floor([4000], latency, [100])["overhead_refs"] == pytest.approx(-20.0, rel=0.01)
+    assert "overhead_refs" not in against_floor([100], latency)
+
+
+def test_only_a_floor_that_is_no_reference_itself_has_one_beside_it() -> None:
+    assert isinstance(create_reference("memcpy"), Pace)
+    assert create_reference("") is None
+    assert create_reference("pace") is None
 
 
 def test_a_floor_is_made_by_its_name() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -146,3 +147,13 @@ async def test_a_counting_learner_keeps_numbers_only_and_sees_what_is_out_of_ord
     await learner.on_model_update(model, 3)
     assert await learner.counts() == [3, 1, 2]
     assert learner.events == []
+
+
+async def test_a_draft_learner_waits_as_long_as_its_training_takes() -> None:
+    learner = DraftLearner(info(1), model_bytes=16, train_s=0.05)
+    model = await learner.initial_model()
+    start_s, start_cpu_s = time.monotonic(), time.thread_time()
+    result = await learner.train(model, ROUND)
+    assert time.monotonic() - start_s >= 0.05
+    assert time.thread_time() - start_cpu_s < 0.05, "it waits, it does not compute"
+    assert result.model["values"].tolist() == [2, 3, 4, 5]

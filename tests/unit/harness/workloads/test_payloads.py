@@ -65,9 +65,9 @@ async def test_the_floor_is_both_ways_and_its_warm_up_does_not_count(
 ) -> None:
     timed: list[list[int]] = []
 
-    def against(times_ns: list[int], latency: Histogram) -> dict[str, float]:
+    def against(times_ns: list[int], latency: Histogram, reference_ns: list[int]) -> dict[str, float]:
         timed.append(times_ns)
-        return against_floor(times_ns, latency)
+        return against_floor(times_ns, latency, reference_ns)
 
     monkeypatch.setattr(payloads, "against_floor", against)
     outcome = await drive("rpc_payload", push(mode), **BRIEF | {"clients": 1, "floor": floor})

@@ -1,12 +1,16 @@
+import asyncio
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from fedbench.values import History, RoundRecord
+from fedbench.tensors.model import ModelState
+from fedbench.values import ClientInfo, History, RoundInfo, RoundRecord, TrainResult
 from harness.records.derive import of_the_window
+from harness.stacks.base import FederationSpec
 from harness.stacks.federation import FederationStack
 from harness.workloads.beside import Pace
+from harness.workloads.learners import FaultyLearner
 from harness.workloads.registry import create_workload
 
 pytestmark = pytest.mark.slow
@@ -154,3 +158,39 @@ async def test_the_first_round_has_no_end_before_it(stack, drive) -> None:
     outcome = await drive("fedavg_round", stack, clients=2, rounds=1)
     assert "latency" not in outcome.histograms
     assert "round_client_s" not in outcome.values
+
+
+async def test_a_round_whose_clients_train_elsewhere_takes_as_long_as_they_do(stack, drive) -> None:
+    outcome = await drive("fedavg_round", stack, clients=3, rounds=2, model_bytes=64, train_s=0.1)
+    assert outcome.wrong == []
+    assert outcome.values["round_s"] >= 0.1
+    assert create_workload("fedavg_round", {"rounds": 2, "train_s": 0.5}).expected_s(poll_s=0.0) > 1.0
+
+
+async def test_faults_are_told_on_a_machine_too_slow_for_the_deadline(drive) -> None:
+    """The first rounds of the first attempt miss their deadline; a longer one is tried."""
+
+    class Slow(FederationStack):
+        deadlines: ClassVar[list[float]] = []
+
+        async def start(self, spec: FederationSpec) -> None:
+            deadline_s = spec.trainer_args["deadline_s"]
+            self.deadlines.append(deadline_s)
+            late = {"slow_s": 0.05} if len(self.deadlines) == 1 else {}
+            await super().start(
+                dataclasses.replace(spec, learner=f"{__name__}:LateFaulty", learner_args=late)
+            )
+
+    outcome = await drive("fault_logs", Slow("push", "memory", {}), clients=4, deadline_s=0.02)
+    assert outcome.wrong == []
+    assert Slow.deadlines == [0.02, 0.08]
+
+
+class LateFaulty(FaultyLearner):
+    def __init__(self, client: ClientInfo, *, slow_s: float = 0.0) -> None:
+        super().__init__(client)
+        self._slow_s = slow_s
+
+    async def train(self, model: ModelState, round_info: RoundInfo) -> TrainResult:
+        await asyncio.sleep(self._slow_s)
+        return await super().train(model, round_info)
