@@ -157,8 +157,10 @@ def run(
 ) -> None:
     """Run a suite, decide its criteria and write the report."""
     from harness.calibrating import rates_here
-    from harness.console import create_progress, parse_duration, print_plan, print_verdict
+    from harness.console import parse_duration, print_plan, print_verdict
     from harness.invocation import Invocation, asked_for, resumed
+    from harness.progress import create_progress
+    from harness.report.firsts import watched
     from harness.run.folder import Unsaved
     from harness.run.runner import Request, missing, resume_suite, run_suite
 
@@ -171,7 +173,7 @@ def run(
         print_plan(asked.suite, asked.seed, out, budget_s=budget_s, runs=missing(asked, resume))
         return
     try:
-        with create_progress(out, -1 if quiet else verbose) as progress:
+        with create_progress(out, -1 if quiet else verbose, watched(asked.suite)) as progress:
             if resume is None:
                 request = Request(
                     asked.suite, asked.seed, output, command_line(), budget_s, profile, rates_here()

@@ -34,6 +34,7 @@ class Criterion:
         workload2: Second workload of ``frontier``.
         metric2: Second metric of ``frontier``.
         valid_if: Workload of injected faults that must have ended well in both arms: silence must not win.
+        promise: Which of the promises it decides, such as ``cpu-idle``; empty for none.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Criterion:
     workload2: str = ""
     metric2: str = ""
     valid_if: str = ""
+    promise: str = ""
 
     @property
     def other_workload(self) -> str:
