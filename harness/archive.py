@@ -11,7 +11,15 @@ from harness.prune import choose, remove, stored_runs
 from harness.records.format import clean, quantity
 from harness.report.missing import not_run
 from harness.report.sections import summary
-from harness.report.text import cells_table, criteria_table, verdict_line
+from harness.report.text import (
+    Line,
+    cells_table,
+    opening,
+    print_criteria,
+    print_lines,
+    print_table,
+    verdict_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +36,10 @@ PAGE = "report.html"
 
 def print_run(record: RunRecord, folder: Path, console: Console) -> None:
     """Print cells, criteria, what is missing, what to beware of, and as the last line the verdict."""
-    console.print(Text(clean(summary(record))), style="bold", highlight=False)
+    print_lines(console, [Line(Text(clean(summary(record)), style="bold")), *opening(record)])
     if record.cells:
-        console.print(cells_table(record))
-    if record.criteria:
-        console.print(criteria_table(record))
+        print_table(console, cells_table(record))
+    print_criteria(console, record)
     for label, lines in (("not measured", not_run(record)), ("warning", record.warnings)):
         for line in lines:
             _print_line(console, f"{label}: {clean(line)}")

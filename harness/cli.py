@@ -157,8 +157,10 @@ def run(
 ) -> None:
     """Run a suite, decide its criteria and write the report."""
     from harness.calibrating import rates_here
-    from harness.console import create_progress, parse_duration, print_plan, print_verdict
+    from harness.console import parse_duration, print_plan, print_verdict
     from harness.invocation import Invocation, asked_for, resumed, told_before
+    from harness.progress import create_progress
+    from harness.report.firsts import watched
     from harness.run.folder import Unsaved
     from harness.run.runner import Request, missing, resume_suite, run_suite
 
@@ -173,7 +175,9 @@ def run(
     for line in [] if quiet else told_before():
         out.print(f"warning: {line}", markup=False, highlight=False, soft_wrap=True)
     try:
-        with create_progress(out, -1 if quiet else verbose) as progress:
+        with create_progress(
+            out, -1 if quiet else verbose, watched(asked.suite), limit_s=asked.suite.time_s
+        ) as progress:
             if resume is None:
                 request = Request(
                     asked.suite, asked.seed, output, command_line(), budget_s, profile, rates_here()

@@ -112,7 +112,7 @@ def aa(
     from dataclasses import replace
 
     from harness.calibrating import CALIBRATED, calibrate_here
-    from harness.console import create_progress
+    from harness.progress import create_progress
     from harness.run.runner import Request, run_suite
     from harness.stacks.registry import check_settings, stack_names
     from harness.suitefile import load_suite

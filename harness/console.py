@@ -1,37 +1,34 @@
-"""What a run looks like while it runs: bars with the time left on a terminal, plain lines without one."""
+"""What the command line prints of suites, of runs that have ended, and of comparisons."""
 
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from fedbench.errors import ConfigError, Problem
-from harness.records.format import clean, quantity
+from harness.records.format import clean, counted, duration
 from harness.records.metrics import METRICS
 from harness.records.store import write_atomically
 from harness.report.changes import verdict_line as changes_verdict
 from harness.report.changes_text import changes_table
 from harness.report.comparison import render_comparison
-from harness.report.text import criteria_table, verdict_line
+from harness.report.text import opening, print_criteria, print_lines, print_table, verdict_line
 from harness.run.plan import ArmRun, expected_s, longest_s, plan
 from harness.stacks.registry import stack_names
 from harness.suitefile import load_suite, suite_names
 from harness.workloads.registry import WORKLOADS, catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from rich.console import Console
 
-    from harness.records.schema import ComparisonRecord, Observation, RunRecord
+    from harness.records.schema import ComparisonRecord, RunRecord
     from harness.suite import Suite
 
 _ARROWS = {"lower": "↓", "higher": "↑"}
@@ -54,126 +51,10 @@ def parse_duration(text: str, option: str = "--budget") -> float:
     return float(match[1]) * _UNITS_S[match[2]]
 
 
-def duration(seconds: float) -> str:
-    """Return a time for people: ``45 s``, ``2 min 10 s``, ``1 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-class PlainProgress:
-    """One line a worker. With ``verbose``, one a cell.
-
-    Args:
-        console: Where to print.
-        verbose: 1 for a line a cell; -1 for what went wrong alone.
-    """
-
-    def __init__(self, console: Console, verbose: int = 0) -> None:
-        self._console = console
-        self._verbose = verbose
-        self._runs = self._done = 0
-        self._expected_s = self._done_s = 0.0
-
-    def started(self, runs: int, expected_s: float) -> None:
-        """Say how long it will take."""
-        self._runs, self._expected_s = runs, expected_s
-        if self._verbose >= 0:
-            self._print(f"{_count(runs, 'worker')}, about {duration(expected_s)}")
-
-    def arm(self, arm_run: ArmRun) -> None:
-        """A worker starts: nothing to say yet."""
-
-    def cell(self, name: str) -> None:
-        """A workload begins: nothing to say yet."""
-
-    def observed(self, observation: Observation) -> None:
-        """Say what went wrong; with ``verbose`` also what went well."""
-        o = observation
-        if o.status != "ok":
-            reasons = clean("; ".join(o.reasons))
-            self._print(f"  {o.arm} {o.workload}: {o.status}: {reasons}")
-        elif self._verbose > 0:
-            operations = f"{o.operations} operations in " if o.operations else ""
-            self._print(f"  {o.arm} {o.workload}: ok, {operations}{quantity(o.elapsed_s, 's')}")
-
-    def arm_done(self, arm_run: ArmRun) -> None:
-        """Say how far it is."""
-        self._advance(arm_run)
-        if self._verbose >= 0:
-            left = f", {self._left()}" if self._done < self._runs else ""
-            width = len(str(self._runs))
-            self._print(f"{self._done:>{width}}/{self._runs} {arm_run.title} done{left}")
-
-    def _advance(self, arm_run: ArmRun) -> None:
-        self._done += 1
-        self._done_s += arm_run.expected_s()
-
-    def _left(self) -> str:
-        return f"about {duration(max(self._expected_s - self._done_s, 0))} left"
-
-    def _print(self, line: str) -> None:
-        _print_line(self._console, line)
-
-
-class BarProgress(PlainProgress):
-    """One bar with the time left; above it only what went wrong."""
-
-    def __init__(self, console: Console, bar: Progress, verbose: int = 0) -> None:
-        super().__init__(console, verbose)
-        self._bar = bar
-        self._task = bar.add_task("starting", total=None, left="")
-
-    def started(self, runs: int, expected_s: float) -> None:
-        """Say how long it will take, and size the bar."""
-        super().started(runs, expected_s)
-        self._bar.update(self._task, total=expected_s)
-
-    def arm(self, arm_run: ArmRun) -> None:
-        """Show which worker runs."""
-        self._title = arm_run.title
-        self._bar.update(self._task, description=self._title)
-
-    def cell(self, name: str) -> None:
-        """Show which workload runs."""
-        self._bar.update(self._task, description=f"{self._title} {name}", left=self._left())
-
-    def arm_done(self, arm_run: ArmRun) -> None:
-        """Move the bar."""
-        self._advance(arm_run)
-        self._bar.update(self._task, completed=self._done_s)
-
-
-@contextmanager
-def create_progress(console: Console, verbose: int) -> Iterator[PlainProgress]:
-    """Show a bar while the block runs if ``console`` is a terminal, else plain lines.
-
-    Args:
-        console: Where to print.
-        verbose: As for :class:`PlainProgress`; below 0 there is no bar.
-    """
-    if not console.is_terminal or verbose < 0:
-        yield PlainProgress(console, verbose)
-        return
-    columns = (
-        BarColumn(bar_width=16),
-        TextColumn("{task.percentage:>3.0f} %", markup=False),
-        TextColumn("{task.fields[left]}", markup=False, table_column=Column(no_wrap=True)),
-        TextColumn(
-            "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
-        ),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        yield BarProgress(console, bar, verbose)
-
-
 def print_verdict(record: RunRecord, folder: Path, console: Console, last: Console) -> None:
-    """Print the criteria table, what to beware of, and as the last line the verdict."""
-    if record.criteria:
-        console.print(criteria_table(record))
+    """Print what push saves, the criteria, what to beware of, and as the last line the verdict."""
+    print_lines(console, opening(record))
+    print_criteria(console, record)
     for warning in record.warnings:
         _print_line(console, f"warning: {clean(warning)}")
     page = folder / "report.html"
@@ -223,7 +104,7 @@ def print_plan(
     """
     runs = plan(suite, seed) if runs is None else runs
     console.print(
-        f"{suite.name}: {_count(suite.blocks, 'block')}, {_count(len(runs), 'worker')}, "
+        f"{suite.name}: {counted(suite.blocks, 'block')}, {counted(len(runs), 'worker')}, "
         f"{suite.modes}, seed {seed}, about {duration(expected_s(runs))}\n",
         style="bold",
         highlight=False,
@@ -246,10 +127,6 @@ def print_plan(
         ("Time in all", time),
         ("Criteria", criteria),
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _heading(suite: Suite, arm_run: ArmRun) -> str:
@@ -291,4 +168,4 @@ def _listing(names: int = 1) -> Table:
 def _print_parts(console: Console, *parts: tuple[str, Table | str]) -> None:
     for number, (title, content) in enumerate(parts):
         console.print("\n" * (number > 0) + title, style="bold", highlight=False)
-        console.print(Padding(content, (0, 0, 0, 2), expand=False), highlight=False)
+        print_table(console, Padding(content, (0, 0, 0, 2), expand=False))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.acceptance.estimate import Undecidable, holds, target
 from harness.acceptance.ruling import Ruling
-from harness.records.format import quantity
+from harness.records.format import counted, quantity
 from harness.records.metrics import METRICS
 from harness.records.summary import why_missing
 from harness.stats.paired import Estimate
@@ -44,16 +44,18 @@ def _every(c: Criterion, samples: Samples) -> Ruling:
     middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
     found = Estimate(middle, ordered[0], ordered[-1], len(ordered), 1.0)
     bad = [block for block in sorted(values) if not holds(c, values[block])]
-    unit = METRICS[c.metric].unit
+    unit, blocks = METRICS[c.metric].unit, counted(len(ordered), "block")
     wanted = f"{'at least' if c.kind == 'at_least' else 'at most'} {quantity(target(c), unit)}"
     if not bad:
         worst = quantity(ordered[0] if c.kind == "at_least" else ordered[-1], unit)
-        return Ruling("pass", f"{worst} in the worst of {_blocks(len(ordered))}; {wanted} is needed", found)
+        return Ruling(
+            "pass", f"{worst} in the worst of {counted(len(ordered), 'block')}; {wanted} is needed", found
+        )
     shown = ", ".join(f"{quantity(values[block], unit)} in block {block}" for block in bad[:3])
     reason = f"{shown}; {wanted} is needed in every block"
     if len(bad) < CONFIRMED_BY:
         return Ruling(None, f"{reason}; a second block has to confirm it", found, needs=1)
-    return Ruling("fail", f"{reason}; {len(bad)} of {_blocks(len(ordered))} violate it", found)
+    return Ruling("fail", f"{reason}; {len(bad)} of {counted(len(ordered), 'block')} violate it", found)
 
 
 def _equal(c: Criterion, samples: Samples) -> Ruling:
@@ -83,7 +85,3 @@ def _equal(c: Criterion, samples: Samples) -> Ruling:
 def _named(others: list[Observation]) -> str:
     names = [f"{o.arm} in block {o.block}" for o in others]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _blocks(count: int) -> str:
-    return f"{count} block{'s' * (count != 1)}"

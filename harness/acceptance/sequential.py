@@ -30,7 +30,7 @@ from harness.acceptance.control import control, shifted, told
 from harness.acceptance.estimate import Series, bounds, compares, estimate, holds, target
 from harness.acceptance.levels import ALPHA, CONFIRMING, confidences, fewest
 from harness.acceptance.ruling import Ruling
-from harness.records.format import compact, interval, quantity
+from harness.records.format import compact, counted, interval, quantity
 from harness.records.metrics import METRICS
 from harness.stats.drift import drift
 
@@ -77,7 +77,7 @@ def shown(c: Criterion, found: Estimate) -> str:
     value = quantity(found.value, unit(c))
     if math.isfinite(found.high):
         value += f" {interval(found.low, found.high, unit(c))}"
-    return f"{value} of {found.n} block{'s' * (found.n != 1)}, target {compact(target(c), unit(c))}"
+    return f"{value} of {counted(found.n, 'block')}, target {compact(target(c), unit(c))}"
 
 
 def rule_sequential(c: Criterion, series: Sequence[Series], samples: Samples, rules: Rules) -> Ruling:

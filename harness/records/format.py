@@ -66,6 +66,21 @@ def interval(low: float | None, high: float | None, unit: str) -> str:
     return f"[{', '.join(bounds)}]"
 
 
+def duration(seconds: float) -> str:
+    """Return a time for people: ``45 s``, ``2 min 10 s``, ``1 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def counted(number: int, what: str) -> str:
+    """Return ``1 block``, ``2 blocks``."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def clean(text: str) -> str:
     """Return text on one line, with what cannot be printed, such as a terminal's colours, replaced."""
     printable = "".join(

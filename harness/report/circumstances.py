@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from harness.acceptance.estimate import LAG_LIMIT_S
-from harness.records.format import NOTHING, compact, quantity
+from harness.records.format import NOTHING, compact, counted, quantity
 from harness.report.arms import by_arm
 from harness.report.document import Bullets, Paragraph, Part, Role, Section, Table
 from harness.report.material import NOTHING_BESIDE, Material
@@ -37,6 +37,9 @@ _LABELS = {
 }
 
 
+_MACHINE = ("cpu_model", "architecture", "python")
+"""What tells of the machine in a few words."""
+
 _DEEPEST = 5
 """No fingerprint is nested deeper; an edited one may be."""
 
@@ -55,7 +58,10 @@ _COMPARED = ("reduction", "ratio", "limit", "frontier")
 def environment(run: RunRecord) -> Section:
     """Return the fingerprint of machine and checkout. What could not be read is a dash."""
     rows = [*facts(run.environment), ("Command", run.command), ("Seed", str(run.seed))]
-    return Section("Environment", [Table((("What", "text"), ("Found", "text")), rows)])
+    hint = ", ".join(_plain(run.environment[key]) for key in _MACHINE if run.environment.get(key))
+    return Section(
+        "Environment", [Table((("What", "text"), ("Found", "text")), rows)], folded=True, hint=hint
+    )
 
 
 def facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -84,7 +90,8 @@ def validity(run: RunRecord, material: Material = NOTHING_BESIDE) -> Section:
         material: What lies beside the record.
     """
     parts = [*_warnings(run), *_controls(run), *_lags(run, material.observations), *_collections(run)]
-    return Section("Validity", [*parts, _errs(material.rates)])
+    warned = counted(len(run.warnings), "warning") if run.warnings else "no warnings"
+    return Section("Validity", [*parts, _errs(material.rates)], folded=True, hint=warned)
 
 
 def _warnings(run: RunRecord) -> Sequence[Part]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Role = Literal["text", "number", "code", "verdict"]
+Role = Literal["text", "number", "code", "verdict", "promise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +38,18 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of plain text. A line break in a cell parts a value from its interval.
+    """A table of plain text. Lines of a cell after its first are secondary: an interval, a note.
 
     Attributes:
         columns: Title and role of each column.
         rows: As many cells each as there are columns.
+        stacked: Whether a narrow screen shows each row as a block of lines, so that nothing lies outside.
     """
 
     kind: ClassVar[str] = "table"
     columns: Sequence[tuple[str, Role]]
     rows: Sequence[Sequence[str]]
+    stacked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,12 @@ class Section:
 
     Attributes:
         level: 2 for a section, 3 for one inside it.
+        folded: Whether a page shows its heading only, and the rest when asked.
+        hint: What a reader who does not unfold it should know, in a few words.
     """
 
     title: str
     parts: Sequence[Part]
     level: int = 2
+    folded: bool = False
+    hint: str = ""

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.records.format import clean, magnitude, slugs
 from harness.report.material import NOTHING_BESIDE, Material
+from harness.report.promises import verdict_of
 from harness.report.sections import headline, sections
 
 if TYPE_CHECKING:
@@ -43,10 +44,24 @@ def page(title: str, verdict: str, content: Sequence[Section], svgs: Mapping[str
         keep_trailing_newline=True,
     )
     anchors = slugs(section.title for section in content)
-    environment.filters.update(clean=clean, magnitude=magnitude, anchor=anchors.__getitem__)
+    environment.filters.update(
+        clean=clean, magnitude=magnitude, verdict_of=verdict_of, anchor=anchors.__getitem__
+    )
     return environment.get_template("report.html.j2").render(
         verdict=verdict,
         headline=title,
         sections=content,
+        groups=_groups(content),
         svgs=svgs,
     )
+
+
+def _groups(content: Sequence[Section]) -> list[list[Section]]:
+    """Return each section with those inside it, which are folded with it."""
+    groups: list[list[Section]] = []
+    for section in content:
+        if section.level > 2 and groups:
+            groups[-1].append(section)
+        else:
+            groups.append([section])
+    return groups

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from harness.records.format import clean, interval, quantity
-from harness.report.sections import target
+from harness.records.format import clean
+from harness.report.criteria import bounds, measured, target
 
 if TYPE_CHECKING:
     from harness.records.schema import CellRecord, CriterionRecord, RunRecord
@@ -53,9 +53,9 @@ def _criterion(suite: Element, run: RunRecord, c: CriterionRecord) -> None:
     case = _case(suite, f"{run.suite}.{c.mode}.criteria", f"{c.id}: {c.title}")
     if c.verdict == "pass":
         return
-    value, bounds = quantity(c.value, c.unit), interval(c.ci_low, c.ci_high, c.unit)
-    measured = f"{value} {bounds}, target {target(c)}, n = {c.n}"
-    message = ": ".join(part for part in (measured, c.reason) if part)
+    numbers = " ".join(filter(None, (measured(c), bounds(c, c.unit))))
+    told = f"{numbers}, target {target(c)}, n = {c.n}"
+    message = ": ".join(part for part in (told, c.reason, *c.void) if part)
     _outcome(case, "failure" if c.verdict == "fail" else "error", c.verdict, message)
 
 

@@ -58,7 +58,12 @@ def escape(text: str) -> str:
 
 
 def cell(text: str, role: Role) -> str:
-    """Return plain text as a cell of a table."""
+    """Return plain text as a cell of a table, each of its lines on a line of its own."""
+    first, *more = text.splitlines() or [""]
+    return "<br>".join([_cell_line(first, role), *(escape(line) for line in more)])
+
+
+def _cell_line(text: str, role: Role) -> str:
     if role == "verdict" and text != "pass":
         return f"**{escape(text)}**"
     return f"`{text}`" if role == "code" and _CODE.fullmatch(text) else escape(text)

@@ -9,10 +9,12 @@ from harness.report.plots_comparison import comparison, frontier
 from harness.report.plots_criteria import criteria, ratios
 from harness.report.plots_growth import growth, phases
 from harness.report.plots_latency import latencies
+from harness.report.plots_promises import promises
 
 Plot = Callable[[RunRecord, Sequence[Observation]], str | None]
 
 PLOTS: Mapping[str, Plot] = {
+    "promises": promises,
     "criteria": criteria,
     "comparison": comparison,
     "ratios": ratios,

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from harness.acceptance.samples import Samples
 from harness.records.format import compact, quantity
-from harness.report.sections import target
+from harness.report.criteria import target
 from harness.report.svg import BLUE, GREEN, INK, ORANGE, PURPLE, RED, Alternative, draw, scale_axis
 
 if TYPE_CHECKING:

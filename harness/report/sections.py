@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.records.format import clean, compact, interval, quantity
+from harness.records.format import clean, counted, quantity
 from harness.report.circumstances import environment, validity
+from harness.report.criteria import criteria_parts, ordered
 from harness.report.document import Bullets, Figure, Links, Paragraph, Part, Role, Section, Table
 from harness.report.flames import flame_graphs
 from harness.report.floors import against_floors
@@ -14,6 +16,7 @@ from harness.report.losses import compared, failures, losses
 from harness.report.material import NOTHING_BESIDE, Material
 from harness.report.missing import not_measured
 from harness.report.percentiles import figure_names, percentiles
+from harness.report.promises import promise_table, sentence
 from harness.report.rounds import phases_of_rounds
 from harness.report.scaling import scaling
 from harness.report.tables import workloads
@@ -21,9 +24,11 @@ from harness.report.tables import workloads
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.records.schema import CriterionRecord, RunRecord
+    from harness.records.schema import RunRecord
 
 CAPTIONS = {
+    "promises": "How many times less push needs than polling. The thick mark is the target: a promise is "
+    "kept where the whole interval lies right of it. ✓ pass, ✗ fail, ? inconclusive, ~ contaminated.",
     "criteria": "Each criterion as what was measured over what it allows; left of the line meets it. "
     "The bar is the interval that decides; a hollow mark has none, or one bound only.",
     "comparison": "Push against polling, each quantity as a share of the larger of the two.",
@@ -37,24 +42,6 @@ CAPTIONS = {
 
 LATENCY_CAPTION = "Share of operations that took no longer, all blocks together."
 
-CRITERIA_LEGEND = (
-    "n counts blocks. Where two arms are compared, the value is an estimate over the blocks and the interval "
-    "its one-sided 95 % bounds; where one arm is held to a limit, the value is the median block and the "
-    "interval the smallest and the largest; where answers have to be equal, the value is how many different "
-    "ones there were."
-)
-
-_CRITERIA_COLUMNS: tuple[tuple[str, Role], ...] = (
-    ("Id", "code"),
-    ("Verdict", "verdict"),
-    ("Target", "number"),
-    ("Value", "number"),
-    ("Interval", "number"),
-    ("n", "number"),
-    ("Criterion", "text"),
-    ("Reason", "text"),
-)
-
 _LOSS_COLUMNS: tuple[tuple[str, Role], ...] = (
     ("Workload", "code"),
     ("Metric", "code"),
@@ -64,19 +51,15 @@ _LOSS_COLUMNS: tuple[tuple[str, Role], ...] = (
     ("Intervals apart", "text"),
 )
 
-_APART = {True: "yes", False: "no", None: "unknown: fewer than 5 blocks"}
+_LISTED = 12
+"""Lines about what was not measured that a page shows without being asked."""
 
-_COMPARISONS = {"reduction": "≥", "at_least": "≥", "frontier": ">", "limit": "≤", "ratio": "≤", "equal": "="}
+_APART = {True: "yes", False: "no", None: "unknown: fewer than 5 blocks"}
 
 
 def headline(run: RunRecord) -> str:
     """Return the title of a report."""
     return f"{clean(run.title)}: {run.verdict.upper()}"
-
-
-def target(criterion: CriterionRecord) -> str:
-    """Return what a criterion asks for, such as ``≥ 80 %``."""
-    return f"{_COMPARISONS.get(criterion.kind, '')} {compact(criterion.target, criterion.unit)}".strip()
 
 
 def sections(run: RunRecord, figures: Sequence[str], material: Material = NOTHING_BESIDE) -> list[Section]:
@@ -91,36 +74,54 @@ def sections(run: RunRecord, figures: Sequence[str], material: Material = NOTHIN
         ValueError: A histogram is damaged.
     """
     kinds = material.kinds
+    missing = not_measured(run)
     return [
-        Section("Verdict", _verdict(run)),
-        Section("Criteria", [*_criteria(run), *_figures(figures, "criteria")]),
-        Section("Not measured", [_listed(not_measured(run), "Everything that was planned was measured.")]),
+        Section("Verdict", _verdict(run, figures)),
+        Section("Criteria", criteria_parts(run)),
+        *_plotted("Criteria in a plot", figures, "criteria"),
+        Section(
+            "Not measured",
+            [_listed(missing, "Everything that was planned was measured.")],
+            folded=len(missing) > _LISTED,
+            hint=counted(len(missing), "line"),
+        ),
         environment(run),
         validity(run, material),
         *workloads(run, _latencies(run, figures, material)),
-        *_comparisons(figures),
-        *against_floors(run),
-        *polling_frontier(run, kinds, _figures(figures, "frontier")),
-        *scaling(run, kinds, _figures(figures, "growth")),
-        *phases_of_rounds(run, kinds, _figures(figures, "phases")),
-        Section("Where push loses", _losses(run)),
-        *flame_graphs(material),
-        Section("Order of the runs", _order(run)),
+        *_plotted("Push against polling", figures, "comparison", "ratios"),
+        *_folded(against_floors(run)),
+        *_folded(polling_frontier(run, kinds, _figures(figures, "frontier"))),
+        *_folded(scaling(run, kinds, _figures(figures, "growth"))),
+        *_folded(phases_of_rounds(run, kinds, _figures(figures, "phases"))),
+        _losses(run),
+        *_folded(flame_graphs(material)),
+        Section("Order of the runs", _order(run), folded=True, hint=counted(len(run.order), "block")),
         Section("Files", [Links(material.files)]),
     ]
 
 
-def _verdict(run: RunRecord) -> list[Part]:
-    parts: list[Part] = [Paragraph(clean(run.reason) + "."), Paragraph(summary(run))]
-    missed = [
-        f"{c.id}: {c.verdict}" + f": {c.reason}" * bool(c.reason) for c in run.criteria if c.verdict != "pass"
-    ]
-    if missed:
-        parts.append(Bullets(missed))
+def _verdict(run: RunRecord, figures: Sequence[str]) -> list[Part]:
+    promises = promise_table(run)
+    if promises is None:
+        parts: list[Part] = [Paragraph(clean(run.reason) + "."), Paragraph(summary(run)), *_missed(run)]
+    else:
+        opening: list[Part] = [Paragraph(sentence(run)), promises, *_figures(figures, "promises")]
+        parts = [*opening, Paragraph(clean(run.reason) + "."), Paragraph(summary(run))]
     if run.warnings:
-        are = "is 1 warning" if len(run.warnings) == 1 else f"are {len(run.warnings)} warnings"
-        parts.append(Paragraph(f"There {are} about this run: see Validity."))
+        are = "is" if len(run.warnings) == 1 else "are"
+        parts.append(
+            Paragraph(f"There {are} {counted(len(run.warnings), 'warning')} about this run: see Validity.")
+        )
     return parts
+
+
+def _missed(run: RunRecord) -> list[Part]:
+    missed = [
+        f"{c.id}: {c.verdict}" + f": {c.reason}" * bool(c.reason)
+        for c in ordered(run.criteria)
+        if c.verdict != "pass"
+    ]
+    return [Bullets(missed)] if missed else []
 
 
 def summary(run: RunRecord) -> str:
@@ -130,26 +131,6 @@ def summary(run: RunRecord) -> str:
         f"Suite {run.suite}, run {run.run_id}: {blocks}, started {run.started_utc}, "
         f"took {quantity(run.duration_s, 's')}."
     )
-
-
-def _criteria(run: RunRecord) -> list[Part]:
-    if not run.criteria:
-        text = "The suite has no criteria, or none of them could be decided with the cells chosen."
-        return [Paragraph(text)]
-    rows = [
-        (
-            c.id,
-            c.verdict,
-            target(c),
-            quantity(c.value, c.unit),
-            interval(c.ci_low, c.ci_high, c.unit),
-            str(c.n),
-            c.title,
-            c.reason,
-        )
-        for c in run.criteria
-    ]
-    return [Table(_CRITERIA_COLUMNS, rows), Paragraph(CRITERIA_LEGEND)]
 
 
 def _listed(items: list[str], nothing: str) -> Part:
@@ -172,16 +153,21 @@ def _latencies(run: RunRecord, figures: Sequence[str], material: Material) -> di
     }
 
 
-def _comparisons(figures: Sequence[str]) -> list[Section]:
-    found = _figures(figures, "comparison", "ratios")
-    return [Section("Push against polling", found)] if found else []
+def _plotted(title: str, figures: Sequence[str], *names: str) -> list[Section]:
+    found = _figures(figures, *names)
+    return [Section(title, found, folded=True)] if found else []
 
 
-def _losses(run: RunRecord) -> list[Part]:
+def _folded(found: Sequence[Section]) -> list[Section]:
+    return [replace(section, folded=section.level == 2) for section in found]
+
+
+def _losses(run: RunRecord) -> Section:
     cells = [cell for cell in run.cells if cell.arm not in run.control_arms]
     total, found = compared(cells), losses(cells)
+    title = "Where push loses"
     if not total:
-        return [Paragraph("No workload was run by both push and polling.")]
+        return Section(title, [Paragraph("No workload was run by both push and polling.")])
     clear = sum(loss.apart is True for loss in found)
     parts: list[Part] = [
         Paragraph(
@@ -205,7 +191,8 @@ def _losses(run: RunRecord) -> list[Part]:
             for loss in found
         ]
         parts.append(Table(_LOSS_COLUMNS, rows))
-    return parts
+    hint = f"{len(found)} of {total} values, {clear} by more than their intervals"
+    return Section(title, parts, folded=True, hint=hint)
 
 
 def _order(run: RunRecord) -> list[Part]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.records.format import NOTHING, interval, quantity
+from harness.records.format import NOTHING, counted, interval, quantity
 from harness.records.metrics import METRICS
 from harness.report.arms import by_arm, is_swept
 from harness.report.document import Paragraph, Part, Role, Section, Table
@@ -32,7 +32,12 @@ def workloads(run: RunRecord, latencies: Mapping[str, Sequence[Part]]) -> list[S
         "(none with fewer than 5 blocks). A dash is a value that could not be measured."
     )
     return [
-        Section("Workloads", [Paragraph(legend)]),
+        Section(
+            "Workloads",
+            [Paragraph(legend)],
+            folded=True,
+            hint=f"{counted(len(names), 'workload')}, every metric",
+        ),
         *(
             _workload(name, [c for c in run.cells if c.workload == name], latencies.get(name, ()))
             for name in names

@@ -1,5 +1,18 @@
 // Makes the heads of tables buttons that sort them. A cell without a value stays last either way.
 "use strict";
+// A link into a folded section unfolds it, and paper shows everything.
+const unfold = () => {
+  const aim = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let e = aim; e; e = e.parentElement) if (e.tagName === "DETAILS") e.open = true;
+  if (aim) aim.scrollIntoView();
+};
+addEventListener("hashchange", unfold);
+unfold();
+const opened = [];
+addEventListener("beforeprint", () => {
+  for (const e of document.querySelectorAll("details.section:not([open])")) { e.open = true; opened.push(e); }
+});
+addEventListener("afterprint", () => { for (const e of opened.splice(0)) e.open = false; });
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];

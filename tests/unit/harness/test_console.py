@@ -2,25 +2,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from fedbench.errors import ConfigError
 from harness.console import (
-    BarProgress,
-    PlainProgress,
-    create_progress,
-    duration,
     parse_duration,
     print_catalogue,
     print_plan,
     print_verdict,
 )
+from harness.records.format import duration
 from harness.records.metrics import METRICS
-from harness.records.schema import Observation, Status
-from harness.run.plan import TREE_S, ArmRun, expected_s, plan
+from harness.run.plan import TREE_S, expected_s, plan
 from harness.stacks.registry import stack_names
 from harness.suite import Suite
 from harness.suitefile import load_suite, suite_names
@@ -29,7 +24,7 @@ from tests.fakes.results import bare_run, fake_run
 
 
 def console(width: int = 80, *, terminal: bool = False) -> Console:
-    return Console(file=StringIO(), width=width, force_terminal=terminal, record=True)
+    return Console(file=StringIO(), width=width, force_terminal=terminal, no_color=True, record=True)
 
 
 def shown(where: Console) -> str:
@@ -39,18 +34,6 @@ def shown(where: Console) -> str:
 @pytest.fixture
 def small() -> Suite:
     return load_suite("smoke", catalogue(), stack_names())
-
-
-@pytest.fixture
-def runs(small: Suite) -> list[ArmRun]:
-    return plan(small, 0)
-
-
-def observation(status: Status = "ok", **more: Any) -> Observation:
-    return Observation(
-        block=1, order=1, arm="push", stack="push", loop="uvloop", mode="memory", workload="rpc_ping",
-        kind="rpc_ping", params={}, status=status, **more,
-    )  # fmt: skip
 
 
 # times
@@ -70,104 +53,6 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (130, "2 min 10 s"),
-        (3599.7, "1 h 00 min"),
-        (3900, "1 h 05 min"),
-        (90_000, "25 h 00 min"),
-    ],
-)
-def test_a_time_is_written_for_people(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-# progress
-
-
-def drive(progress: PlainProgress, runs: list[ArmRun], *observations: Observation) -> None:
-    progress.started(len(runs), expected_s(runs))
-    for arm_run in runs:
-        progress.arm(arm_run)
-        progress.cell("rpc_ping")
-        for made in observations:
-            progress.observed(made)
-        progress.arm_done(arm_run)
-
-
-def test_without_a_terminal_every_worker_is_a_line(runs: list[ArmRun]) -> None:
-    where = console()
-    with create_progress(where, 0) as progress:
-        drive(progress, runs[:2], observation())
-    first, second, third = shown(where).splitlines()
-    assert first == f"2 workers, about {duration(expected_s(runs[:2]))}"
-    assert second == f"1/2 {runs[0].title} done, about {duration(runs[1].expected_s())} left"
-    assert third == f"2/2 {runs[1].title} done"
-
-
-def test_verbose_adds_a_line_for_every_workload(runs: list[ArmRun]) -> None:
-    where = console()
-    made = (observation(operations=400, elapsed_s=0.0123), observation(elapsed_s=2.0))
-    drive(PlainProgress(where, 1), runs[:1], *made)
-    assert shown(where).splitlines()[1:3] == [
-        "  push rpc_ping: ok, 400 operations in 12.3 ms",
-        "  push rpc_ping: ok, 2.00 s",
-    ]
-
-
-@pytest.mark.parametrize("verbose", [-1, 0, 1])
-def test_what_went_wrong_is_always_told_on_one_line(runs: list[ArmRun], verbose: int) -> None:
-    where = console()
-    made = observation("failed", reasons=["the worker [red]ended[/red]\nwith 1", "x" * 100])
-    drive(PlainProgress(where, verbose), runs[:1], made)
-    assert (
-        f"  push rpc_ping: failed: the worker [red]ended[/red] with 1; {'x' * 100}"
-        in shown(where).splitlines()
-    )
-
-
-def test_quiet_tells_nothing_else_and_has_no_bar(runs: list[ArmRun]) -> None:
-    where = console(terminal=True)
-    with create_progress(where, -1) as progress:
-        assert not isinstance(progress, BarProgress)
-        drive(progress, runs, observation())
-    assert shown(where) == ""
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_a_terminal_has_one_bar_that_fits_and_goes(runs: list[ArmRun], width: int) -> None:
-    where = console(width, terminal=True)
-    with create_progress(where, 0) as progress:
-        assert isinstance(progress, BarProgress)
-        progress.started(len(runs), expected_s(runs))
-        progress.arm(runs[0])
-        progress.cell("idle_federation")
-        lines = [
-            "".join(part.text for part in line).rstrip()
-            for line in where.render_lines(progress._bar.get_renderable())
-        ]
-        progress.observed(observation())
-        for arm_run in runs:
-            progress.arm_done(arm_run)
-        (task,) = progress._bar.tasks
-        assert task.percentage == 100
-    (line,) = lines
-    assert f"  0 % about {duration(expected_s(runs))} left block 1 " in line
-    assert line.endswith("idle_federation")
-    assert len(line) <= width
-
-
-def test_a_failure_stands_above_the_bar(runs: list[ArmRun]) -> None:
-    where = console(terminal=True)
-    with create_progress(where, 0) as progress:
-        drive(progress, runs, observation("timeout", reasons=["it hung"]))
-    assert "  push rpc_ping: timeout: it hung" in shown(where)
-
-
 # plan and catalogue
 
 
@@ -179,11 +64,18 @@ def test_a_failure_stands_above_the_bar(runs: list[ArmRun]) -> None:
 def test_everything_fits_the_terminal_and_no_word_is_broken(
     width: int, print_it: Callable[[Console], None]
 ) -> None:
-    where, wide = console(width), console(1000)
-    print_it(where)
-    print_it(wide)
+    where, wide, pipe = console(width, terminal=True), console(1000, terminal=True), console(width)
+    for each in (where, wide, pipe):
+        print_it(each)
     assert max(map(len, shown(where).splitlines())) <= width
-    assert shown(where).split() == shown(wide).split()
+    assert shown(where).split() == shown(wide).split() == shown(pipe).split()
+
+
+def test_without_a_terminal_the_catalogue_is_as_wide_as_its_longest_line() -> None:
+    where = console(40)
+    print_catalogue(where)
+    parameters = " ".join(f"{name}={value}" for name, value in WORKLOADS["rpc_ping"].defaults.items())
+    assert any(line.endswith(parameters) for line in shown(where).splitlines())
 
 
 def load(name: str) -> Suite:

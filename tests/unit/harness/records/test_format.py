@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.records.format import NOTHING, clean, compact, interval, magnitude, quantity, slugs
+from harness.records.format import (
+    NOTHING,
+    clean,
+    compact,
+    counted,
+    duration,
+    interval,
+    magnitude,
+    quantity,
+    slugs,
+)
 from harness.records.metrics import METRICS
 
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
@@ -175,3 +185,23 @@ def test_slugs_are_safe_and_no_two_are_one(names):
 def test_names_of_workloads_stay_as_they_are():
     assert slugs(["rpc_ping", "v1.5"]) == {"rpc_ping": "rpc_ping", "v1.5": "v1.5"}
     assert slugs(["a b", "a/b", "a-b"]) == {"a b": "a-b", "a/b": "a-b-2", "a-b": "a-b-3"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (130, "2 min 10 s"),
+        (3599.7, "1 h 00 min"),
+        (3900, "1 h 05 min"),
+        (90_000, "25 h 00 min"),
+    ],
+)
+def test_a_time_is_written_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_count_has_its_plural() -> None:
+    assert [counted(n, "block") for n in (0, 1, 2)] == ["0 blocks", "1 block", "2 blocks"]

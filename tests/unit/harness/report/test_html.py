@@ -9,6 +9,7 @@ from harness.report.html import html
 from harness.report.material import Material
 from harness.report.plots import plots
 from harness.report.sections import sections
+from tests.fakes.promises import promise_run
 from tests.fakes.results import CRITERIA, PLOT_NAMES, bare_run, fake_material, fake_observations, fake_run
 
 VOID = {"meta", "br", "link", "img"}
@@ -87,8 +88,23 @@ def test_every_section_can_be_reached_from_the_contents(page):
 
 
 def test_numbers_carry_what_they_are_sorted_by(page):
-    assert re.search(r'<td class="number" data-value="0.9918">99.18 %</td>', page)
-    assert re.search(r'<td class="number">—</td>', page)
+    assert re.search(r'<td class="number" data-label="Value" data-value="0.9918">99.18 %<small>', page)
+    assert re.search(r'<td class="number" data-label="Value">—</td>', page)
+
+
+def test_details_are_folded_with_all_that_is_inside_them(page):
+    assert re.search(
+        r'<details class="section">\n<summary><h2 id="Validity">Validity</h2><span class="hint">', page
+    )
+    folded = page[page.index('id="Workloads"') :]
+    assert folded.index('id="rpc_ping"') < folded.index("</details>\n<details")
+    assert not re.search(r'<summary><h2 id="(Verdict|Criteria|Files)"', page)
+
+
+def test_a_promise_has_the_colour_of_its_verdict():
+    text = html(promise_run(), {}, fake_material())
+    assert '<td class="promise verdict-pass">✓ 99.92 % less<small>[99.91, 99.92]</small></td>' in text
+    assert '<td class="promise verdict-fail">✗ 48.7 % less<small>' in text
 
 
 def test_light_dark_and_print_are_provided_for(page):
@@ -99,7 +115,7 @@ def test_light_dark_and_print_are_provided_for(page):
 
 def test_the_verdict_is_marked_and_a_value_parted_from_its_interval(page):
     assert '<h1 class="verdict-fail">Push against polling, quick: FAIL</h1>' in page
-    assert '<td class="verdict verdict-contaminated">contaminated</td>' in page
+    assert re.search(r'<td class="verdict verdict-contaminated" [^>]*>contaminated</td>', page)
     assert re.search(
         r'<td class="number" data-value="[\d.e-]+">[\d.]+ µs<small>\[[\d.]+, [\d.]+\] µs</small></td>', page
     )

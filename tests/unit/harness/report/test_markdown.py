@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness.records.schema import RunRecord
 from harness.report.markdown import cell, escape, markdown
+from tests.fakes.promises import promise_run
 from tests.fakes.results import CRITERIA, PLOT_PATHS, bare_run, fake_material, fake_run
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "report.md"
@@ -26,8 +27,8 @@ def test_what_others_wrote_cannot_break_the_page():
     escaped = r"a\|b \`c\` \*d\* \<script> # no heading [x\](javascript:1) \\ \~\~e\~\~"
     assert f"| {escaped} |" in text
     assert f"- {escaped}\n" in text
-    row = next(line for line in text.splitlines() if line.startswith(r"| a\|\`b |"))
-    assert row.replace(r"\|", "").count("|") == 9
+    row = next(line for line in text.splitlines() if line.startswith(r"| a\|\`b<br>"))
+    assert row.replace(r"\|", "").count("|") == 7
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,14 @@ def test_what_others_wrote_cannot_break_the_page():
 )
 def test_text_stays_text_and_calls_nobody(text, shown):
     assert escape(text) == shown
+
+
+def test_the_lines_of_a_cell_stay_lines():
+    assert cell("cpu-idle\nCPU *falls*", "code") == r"`cpu-idle`<br>CPU \*falls\*"
+    assert cell("", "text") == ""
+    table = markdown(promise_run(), {"promises": "plots/promises.svg"}, fake_material())
+    assert "| CPU idle | ✓ 99.92 % less<br>[99.91, 99.92] | ✓ 99.59 % less<br>" in table
+    assert table.index("](plots/promises.svg)") < table.index("## Criteria")
 
 
 def test_names_in_code_are_as_they_are():

@@ -1,15 +1,7 @@
-import pytest
-
 from harness.report.document import Bullets, Figure, Paragraph, Table
 from harness.report.missing import not_measured
-from harness.report.sections import (
-    CAPTIONS,
-    CRITERIA_LEGEND,
-    LATENCY_CAPTION,
-    headline,
-    sections,
-    target,
-)
+from harness.report.sections import CAPTIONS, LATENCY_CAPTION, headline, sections
+from tests.fakes.promises import kept_run, promise_run
 from tests.fakes.results import CRITERIA, PLOT_NAMES, bare_run, fake_material, fake_run
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -22,43 +14,42 @@ def section(run, title, figures=()):
 def test_the_verdict_comes_first_and_what_was_not_measured_before_the_results():
     titles = [s.title for s in sections(fake_run(), PLOT_NAMES, fake_material()) if s.level == 2]
     assert titles == [
-        "Verdict", "Criteria", "Not measured", "Environment", "Validity", "Workloads", "Push against polling",
+        "Verdict", "Criteria", "Criteria in a plot", "Not measured", "Environment", "Validity", "Workloads",
+        "Push against polling",
         "Polling frontier", "Scaling", "Phases of a round", "Where push loses", "Flame graphs",
         "Order of the runs", "Files",
     ]  # fmt: skip
     assert headline(fake_run()) == "Push against polling, quick: FAIL"
 
 
-@pytest.mark.parametrize(
-    ("criterion", "text"),
-    [
-        ("cpu-idle", "≥ 80 %"),
-        ("rpc-p99", "≤ 10 ms"),
-        ("round-asyncio", f"≤ 1.05{TIMES}"),
-        ("accuracy", "≥ 90 %"),
-        ("model", "= 1 distinct"),
-        ("frontier", "> 0"),
-    ],
-)
-def test_a_target_says_which_side_is_meant(criterion, text):
-    assert target(next(c for c in CRITERIA if c.id == criterion)) == text
+def test_a_run_with_promises_opens_with_them_and_then_says_how_it_ended():
+    told, table, figure, reason, *_ = section(promise_run(), "Verdict", ("promises",)).parts
+    assert told.text.startswith("Push against polling: CPU idle 98.7 to 99.92 % less, ")
+    assert [title for title, _ in table.columns] == ["Promise", "memory", "process", "network"]
+    assert figure == Figure("promises", CAPTIONS["promises"])
+    assert reason.text.startswith("1 contaminated, 1 fail, ")
+    assert not any(isinstance(part, Bullets) for part in section(promise_run(), "Verdict").parts)
+    assert section(kept_run(), "Verdict").parts[2].text == "27 pass."
 
 
-def test_every_criterion_stands_in_the_table_with_its_verdict():
-    table = section(fake_run(), "Criteria").parts[0]
-    assert isinstance(table, Table)
-    assert [(row[0], row[1]) for row in table.rows] == [(c.id, c.verdict) for c in CRITERIA]
-
-
-def test_what_an_interval_and_n_mean_stands_below_the_table():
-    assert section(fake_run(), "Criteria").parts[1] == Paragraph(CRITERIA_LEGEND)
-    (text,) = section(bare_run(), "Criteria").parts
-    assert isinstance(text, Paragraph)
-    assert text.text.startswith("The suite has no criteria")
+def test_details_are_folded_and_what_matters_is_not():
+    found = {s.title: s for s in sections(fake_run(), PLOT_NAMES, fake_material()) if s.level == 2}
+    assert [title for title, s in found.items() if not s.folded] == [
+        "Verdict", "Criteria", "Not measured", "Files",
+    ]  # fmt: skip
+    assert found["Environment"].hint == "Example Processor 3.0 GHz, x86_64, 3.11.9"
+    assert found["Validity"].hint == "1 warning"
+    assert found["Workloads"].hint == "10 workloads, every metric"
+    assert found["Where push loses"].hint.startswith("17 of 204 values, ")
+    assert section(bare_run(), "Validity").hint == "no warnings"
+    many = bare_run(not_measured=[f"criterion {i}: its cells were filtered out" for i in range(13)])
+    folded = section(many, "Not measured")
+    assert (folded.folded, folded.hint) == (True, "13 lines")
 
 
 def test_figures_stand_where_they_belong():
-    assert section(fake_run(), "Criteria", CAPTIONS).parts[2] == Figure("criteria", CAPTIONS["criteria"])
+    (plot,) = section(fake_run(), "Criteria in a plot", CAPTIONS).parts
+    assert plot == Figure("criteria", CAPTIONS["criteria"])
     plots = section(fake_run(), "Push against polling", ("latency-hop", "criteria", "ratios", "comparison"))
     assert [part.name for part in plots.parts] == ["comparison", "ratios"]
     assert all(s.title != "Push against polling" for s in sections(fake_run(), ("criteria",)))
@@ -77,7 +68,7 @@ def test_a_workload_begins_with_its_distribution():
 def test_the_verdict_names_what_did_not_pass_and_the_warnings():
     reason, _, missed, warned = section(fake_run(), "Verdict").parts
     assert reason.text.endswith("first failed: memory.")
-    assert missed.items[1] == "memory: fail: the whole interval misses the target"
+    assert missed.items[0] == "memory: fail: the whole interval misses the target"
     assert len(missed.items) == 4
     assert warned.text == "There is 1 warning about this run: see Validity."
     calm = bare_run(criteria=[CRITERIA[0]])
