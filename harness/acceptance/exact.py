@@ -48,14 +48,12 @@ def _every(c: Criterion, samples: Samples) -> Ruling:
     wanted = f"{'at least' if c.kind == 'at_least' else 'at most'} {quantity(target(c), unit)}"
     if not bad:
         worst = quantity(ordered[0] if c.kind == "at_least" else ordered[-1], unit)
-        return Ruling(
-            "pass", f"{worst} in the worst of {counted(len(ordered), 'block')}; {wanted} is needed", found
-        )
+        return Ruling("pass", f"{worst} in the worst of {blocks}; {wanted} is needed", found)
     shown = ", ".join(f"{quantity(values[block], unit)} in block {block}" for block in bad[:3])
     reason = f"{shown}; {wanted} is needed in every block"
     if len(bad) < CONFIRMED_BY:
         return Ruling(None, f"{reason}; a second block has to confirm it", found, needs=1)
-    return Ruling("fail", f"{reason}; {len(bad)} of {counted(len(ordered), 'block')} violate it", found)
+    return Ruling("fail", f"{reason}; {len(bad)} of {blocks} violate it", found)
 
 
 def _equal(c: Criterion, samples: Samples) -> Ruling:
