@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 RETRIED_SHARE = 0.5
 """Share of a block that may be void and is run again; where more is, the machine is busy, not unlucky."""
 CROWDED_BLOCKS = 2
-"""Blocks in a row without one quiet cell after which a run gives up."""
+"""Blocks in a row with hardly a quiet cell after which a run gives up."""
+CROWDED_SHARE = 0.9
+"""Share of a block's cells that are void where hardly one is quiet."""
 
 
 def rules_of(suite: Suite) -> Rules:
@@ -100,12 +102,12 @@ def retries(suite: Suite, runs: Sequence[ArmRun], observations: Iterable[Observa
 
 
 def crowded(observations: Iterable[Observation]) -> bool:
-    """Return whether the last blocks hold no quiet cell at all: more of them would not help."""
-    blocks: dict[int, bool] = {}
+    """Return whether the last blocks hold hardly a quiet cell: more of them would not help."""
+    blocks: dict[int, list[bool]] = {}
     for o in counted(observations):
-        blocks[o.block] = blocks.get(o.block, False) or not is_void(o)
+        blocks.setdefault(o.block, []).append(is_void(o))
     last = [blocks[block] for block in sorted(blocks)[-CROWDED_BLOCKS:]]
-    return len(last) == CROWDED_BLOCKS and not any(last)
+    return len(last) == CROWDED_BLOCKS and all(sum(v) >= CROWDED_SHARE * len(v) for v in last)
 
 
 def upcoming(suite: Suite, seed: int, observations: Sequence[Observation]) -> list[ArmRun]:

@@ -274,7 +274,7 @@ class _Run:
                     break
                 last_s = self._spent_s() - begun_s
                 if crowded(self._observations):
-                    progress.notice("no cell of the last two blocks was quiet: the run ends here")
+                    progress.notice("hardly a cell of the last two blocks was quiet: the run ends here")
                     break
         except KeyboardInterrupt:
             ended = "interrupted"
