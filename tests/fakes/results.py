@@ -278,6 +278,7 @@ def _sampled(rng: random.Random, arm: str, workload: str) -> Sampled:
             copies * model * rng.uniform(0.99, 1.01)
         )
         sampled.memory_hwm_bytes = round(sampled.memory_peak_bytes * 1.02)
+        sampled.memory_file_bytes, sampled.memory_queued_bytes = 7 << 20, 4096
     return sampled
 
 

@@ -84,7 +84,7 @@ def test_what_was_not_measured_has_its_section():
 
 def test_losses_are_counted_and_listed():
     text, failed, table = section(fake_run(), "Where push loses").parts
-    assert text.text.startswith("Of 204 values")
+    assert text.text.startswith("Of 213 values")
     assert f"{len(table.rows)} are worse" in text.text
     assert failed.items == ["push_asyncio broadcast: failed, where polling ended well"]
     assert table.rows[0][:2] == ("broadcast", "latency_p99_s")
