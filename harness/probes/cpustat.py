@@ -60,10 +60,18 @@ def frequency_hz(cores: Collection[int], proc: str = "/proc", sys: str = "/sys")
     all cores, which says nothing of now and is not returned.
     """
     folder = f"{sys}/devices/system/cpu"
-    current = [read_bytes(f"{folder}/cpu{core}/cpufreq/scaling_cur_freq") for core in cores]
+    current = [_told(f"{folder}/cpu{core}/cpufreq/scaling_cur_freq") for core in cores]
     told = [int(text) * 1e3 for text in current if text is not None and text.strip().isdigit()]
     if cores and len(told) == len(cores):
         return sum(told) / len(told)
     clocks = [float(text) * 1e6 for text in _MHZ.findall(read_bytes(f"{proc}/cpuinfo") or b"")]
     usable = [clocks[core] for core in cores if core < len(clocks)]
     return sum(usable) / len(usable) if len(set(clocks)) > 1 else None
+
+
+def _told(path: str) -> bytes | None:
+    """Return the content of a file that a driver may refuse to fill in."""
+    try:
+        return read_bytes(path)
+    except OSError:
+        return None

@@ -129,7 +129,10 @@ def _same(one: Process, other: Process) -> bool:
 
 
 def _process(pid: int, proc: str, clock: Callable[[int], int | None]) -> Process | None:
-    stat = read_bytes(f"{proc}/{pid}/stat")
+    try:
+        stat = read_bytes(f"{proc}/{pid}/stat")
+    except PermissionError:  # /proc is mounted with hidepid=1: it counts as one that cannot be seen
+        return None
     own_ns = clock(pid)
     if stat is None or own_ns is None:
         return None

@@ -63,7 +63,7 @@ def _crowded(environment: Mapping[str, Any], sittings: Sequence[Sitting]) -> Ite
             when, who = "before it was resumed", f"{who}, or the run that broke off was still ending"
         share, load = sitting.before.stall_share.get("cpu"), sitting.before.load
         if share is not None and share > STALL_LIMIT:
-            yield f"{when}, tasks waited for a core for {share:.0%} of the time: {who}"
+            yield f"{when}, tasks waited for a core {share:.0%} of the time: {who}"
         if load and cores and load[0] > cores:
             yield f"{when}, the load average was {load[0]:.1f} on {cores} cores: {who}"
 

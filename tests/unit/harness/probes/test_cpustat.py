@@ -61,6 +61,11 @@ def test_the_clock_is_the_mean_of_the_usable_cores(tmp_path: Path) -> None:
     assert frequency_hz({2, 3}, str(tmp_path), str(tmp_path)) is None
 
 
+def test_a_driver_that_refuses_tells_nothing(tmp_path: Path) -> None:
+    (tmp_path / "devices/system/cpu/cpu0/cpufreq/scaling_cur_freq").mkdir(parents=True)
+    assert frequency_hz({0}, str(tmp_path), str(tmp_path)) is None
+
+
 def test_without_cpufreq_clocks_that_differ_are_told(tmp_path: Path) -> None:
     text = "processor\t: 0\ncpu MHz\t\t: 1200.5\n\nprocessor\t: 1\ncpu MHz\t\t: 3400.0\n"
     proc = written(tmp_path, cpuinfo=text)

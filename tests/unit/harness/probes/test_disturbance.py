@@ -6,13 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.probes import disturbance
 from harness.probes.cpu import cpu_ns
+from harness.probes.cpustat import CpuTimes
 from harness.probes.disturbance import DisturbanceProbe, run_delays, watch
+from harness.probes.neighbours import Process, Snapshot
+from harness.records.disturbance import Counted, disturbance_of
 
 RESTING = "print(flush=True)\nimport time\ntime.sleep(60)"
 SPINNING = "print(flush=True)\nwhile True: pass"
@@ -20,11 +25,11 @@ FORKING = """
 import subprocess, sys
 print(flush=True)
 sys.stdin.readline()
-subprocess.run([sys.executable, "-S", "-c", "import time\\nwhile time.process_time() < 0.4: pass"])
+subprocess.run([sys.executable, "-S", "-c", "import time\\nwhile time.process_time() < 0.2: pass"])
 print(flush=True)
 sys.stdin.readline()
 """
-ENOUGH_S = 0.4
+ENOUGH_S = 0.2
 """CPU time after which a process is seen without doubt, whatever the ticks."""
 
 
@@ -67,7 +72,7 @@ def test_the_tree_itself_is_no_disturbance_nor_are_children_that_it_lost(spawn) 
     probe.end()
     counted = probe._counted
     assert counted is not None
-    assert counted.own_s > 0.35
+    assert counted.own_s > 0.15
     assert not any(f"({pid})" in name for name in counted.others_s for pid in (root.pid, os.getpid()))
 
 
@@ -157,6 +162,81 @@ def test_the_most_throttled_group_is_named(spawn, monkeypatch: pytest.MonkeyPatc
     assert f"a CPU quota ({outer}) held it up for 100.0 % of the time" in found.void
 
 
+ROOT, MEMBER, ORPHAN, OTHER, AWAY, KERNEL = 100, 101, 102, 200, 300, 2
+
+
+def process(
+    parent: int, used_s: float, reaped_s: float = 0.0, *, core: int = 0, kernel: bool = False
+) -> Process:
+    return Process("it", parent, 1, kernel, core, 1, round(used_s * 1e9), round(reaped_s * 1e9))
+
+
+@pytest.fixture
+def second_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Snapshot, Snapshot, float], Counted]:
+    """Count one second between two made-up looks at cores 0 and 1, which were busy for so long."""
+
+    def count(before: Snapshot, after: Snapshot, busy_s: float) -> Counted:
+        looks = iter([(before, 0.0), (before, 0.0), (after, busy_s)])
+        processes, sums = zip(*looks, strict=True)
+        snapshots, times = iter(processes), iter(CpuTimes(busy, 0.0) for busy in sums)
+        monkeypatch.setattr(disturbance, "usable_cores", lambda: frozenset({0, 1}))
+        monkeypatch.setattr(disturbance, "snapshot", lambda: next(snapshots))
+        monkeypatch.setattr(disturbance, "cpu_times", lambda cores: next(times))
+        monkeypatch.setattr(disturbance, "groups_of", lambda pid, controller: [])
+        monkeypatch.setattr(disturbance, "run_delays", lambda pid: {})
+        probe = DisturbanceProbe(ROOT)
+        probe.begin()
+        probe.end()
+        assert probe._counted is not None
+        return msgspec.structs.replace(probe._counted, interval_s=1.0)
+
+    return count
+
+
+def test_a_quiet_machine_is_quiet(second_of) -> None:
+    before = {
+        1: process(0, 9.0, 50.0),
+        KERNEL: process(0, 3.0, kernel=True),
+        ROOT: process(os.getpid(), 1.0),
+        MEMBER: process(ROOT, 0.0),
+        OTHER: process(1, 40.0),
+    }
+    after = {
+        1: process(0, 9.004, 50.0),
+        KERNEL: process(0, 3.3, kernel=True),
+        ROOT: process(os.getpid(), 1.9),
+        MEMBER: process(ROOT, 0.5),
+        OTHER: process(1, 40.01),
+    }
+    counted = second_of(before, after, 1.72)
+    assert (counted.own_s, counted.kernel_s) == (pytest.approx(1.4), pytest.approx(0.3))
+    assert counted.others_s == pytest.approx({"it (1)": 0.004, f"it ({OTHER})": 0.01})
+    assert disturbance_of(counted).void == []
+
+
+def test_who_runs_on_other_cores_is_out_of_the_way(second_of) -> None:
+    before = {ROOT: process(1, 0.0), AWAY: process(1, 0.0, core=7), OTHER: process(1, 0.0, core=1)}
+    after = {ROOT: process(1, 0.5), AWAY: process(1, 1.0, core=7), OTHER: process(1, 0.6, core=1)}
+    counted = second_of(before, after, 1.1)
+    assert counted.others_s == {f"it ({OTHER})": pytest.approx(0.6)}
+    assert disturbance_of(counted).others_cores == pytest.approx(0.6)
+
+
+def test_what_an_orphan_of_the_tree_used_is_no_disturbance(second_of) -> None:
+    """Its parent was killed, so init has waited for it, and has its time."""
+    before = {
+        1: process(0, 0.0),
+        ROOT: process(7, 0.0),
+        MEMBER: process(ROOT, 0.0),
+        ORPHAN: process(MEMBER, 0.0),
+    }
+    counted = second_of(before, {1: process(0, 0.0, 0.9), ROOT: process(7, 0.1)}, 1.0)
+    assert counted.others_s == {}
+    assert counted.own_s == pytest.approx(1.0)
+    still = second_of(before, {**before, 1: process(0, 0.0, 0.9)}, 1.0)
+    assert still.others_s == {"it (1)": pytest.approx(0.9)}  # somebody else's orphan
+
+
 @pytest.fixture
 def quota():
     """A control group with a tenth of a core, where this process may make one."""
@@ -197,7 +277,7 @@ def test_a_quota_that_holds_the_tree_up_voids(quota: Path) -> None:
 def test_watching_tells_who_computes(spawn) -> None:
     spinning = spawn(SPINNING)
     before_s, begun_s = spent(spinning.pid), time.monotonic()
-    found = watch(0.4)
+    found = watch(0.2)
     used_cores = (spent(spinning.pid) - before_s) / (time.monotonic() - begun_s)
     assert found.others_cores > 0.5 * used_cores
     assert found.wait_cores is None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.probes import neighbours
 from harness.probes.cpustat import TICK_S
 from harness.probes.neighbours import Process, Snapshot, gains_ns, members, snapshot
 
@@ -49,6 +50,15 @@ def test_who_ends_while_being_read_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "12").mkdir()
     assert snapshot(str(tmp_path), clock=lambda pid: 0) == {}
     assert snapshot(written(tmp_path, STAT.format(flags=0)), clock=lambda pid: None) == {}
+
+
+def test_who_may_not_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> bytes:
+        raise PermissionError(path)
+
+    proc = written(tmp_path, STAT.format(flags=0))
+    monkeypatch.setattr(neighbours, "read_bytes", refuse)
+    assert snapshot(proc, clock=lambda pid: 0) == {}
 
 
 def test_all_below_the_root_are_members() -> None:

@@ -120,11 +120,16 @@ def test_one_that_is_missing_is_named_with_those_there_are(tmp_path, root):
 
 def test_another_class_of_machines_is_refused_with_the_reason(tmp_path):
     here = read_run(write(tmp_path / "here", observations(1)))
+    check_machine(read_run(write(tmp_path / "again", observations(1), environment=ENVIRONMENT)), here)
     faster = {**ENVIRONMENT, "cpu_model": "Imagined CPU @ 3.50GHz"}
-    check_machine(read_run(write(tmp_path / "faster", observations(1), environment=faster)), here)
+    with pytest.raises(
+        NoBaseline, match=r"measured on Imagined CPU @ 2\.00GHz, .* and faster on Imagined CPU @ 3\.50GHz"
+    ):
+        check_machine(here, read_run(write(tmp_path / "faster", observations(1), environment=faster)))
     other = {**ENVIRONMENT, "cores_usable": 64}
     there = read_run(write(tmp_path / "there", observations(1), environment=other))
     with pytest.raises(
-        NoBaseline, match=r"was measured on Imagined CPU, 64 cores.*and here on .* 2 cores.*fedbench ab"
+        NoBaseline,
+        match=r"was measured on Imagined CPU @ 2.00GHz, 64 cores.*and here on .* 2 cores.*fedbench ab",
     ):
         check_machine(there, here)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.probes.disturbance import DisturbanceProbe
 from harness.run import profiling
 from harness.run.executor import Executor
 from harness.run.plan import ArmRun
@@ -41,6 +42,16 @@ def test_each_arm_of_the_first_block_has_a_flame_graph(spy, arm_run, tmp_path: P
     list(executor.run(run, nothing))  # where every workload is a process, an arm has several
     assert sorted(path.name for path in (tmp_path / "profiles").iterdir()) == ["push-2.svg", "push.svg"]
     assert profiler.notes == []
+
+
+def test_py_spy_is_no_disturbance(spy, arm_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spy(WAITS)
+    aside: list[int] = []
+    monkeypatch.setattr(DisturbanceProbe, "leave_aside", lambda probe, pid: aside.append(pid))
+    profiler = Profiler(tmp_path)
+    list(Executor(tmp_path, profiler).run(arm_run("push", "rpc_ping"), nothing))
+    assert aside == [recording.pid for recording in profiler._recordings]
+    assert len(aside) == 1
 
 
 def test_without_py_spy_the_run_goes_on_and_says_so(

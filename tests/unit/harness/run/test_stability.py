@@ -42,7 +42,7 @@ def test_a_calm_run_warns_of_nothing() -> None:
         ),
         (
             environment(before={"stall_share": {"cpu": 0.5}}),
-            "before the run, tasks waited for a core for 50% of the time",
+            "before the run, tasks waited for a core 50% of the time",
         ),
         (
             environment(after={"cpu_ticks": {"all": 2000, "steal": 55}}),
@@ -84,7 +84,7 @@ def test_a_machine_that_is_busy_when_a_run_is_resumed_is_told() -> None:
     told = warnings_of(environment(sittings=[sitting(0, 10, (0, 0)), busy]), [])
     who = "other programs were running, or the run that broke off was still ending"
     assert told == [
-        f"before it was resumed, tasks waited for a core for 50% of the time: {who}",
+        f"before it was resumed, tasks waited for a core 50% of the time: {who}",
         f"before it was resumed, the load average was 9.0 on 2 cores: {who}",
     ]
 
