@@ -12,9 +12,9 @@ from fedbench.errors import ConfigError, Problem
 from harness.calibrating import FRESH_DAYS, stale
 from harness.records.environment import fingerprint, machine_class
 from harness.regression import aa, ab, baselines, duration, environments
-from harness.regression.changes import screened, suspected
+from harness.regression.changes import CONFIRM, key_of, screened, suspected, too_few
 from harness.regression.compare import compare_stored
-from harness.regression.conclusion import Compared, Rules, concluded, powerless, short
+from harness.regression.conclusion import Compared, Rules, concluded, powerless, short, unconfirmable
 from harness.regression.confirm import confirmed
 from harness.regression.margins import overridden
 from harness.regression.matching import left_out
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from harness.regression.conclusion import FailOn
     from harness.regression.margins import Margin
     from harness.regression.runs import StoredRun
+    from harness.regression.verdict import Key
 
 USUAL_BLOCKS = 12
 """Blocks of a batch where nothing is calibrated: with seven a fresh batch confirms one suspicion at most."""
@@ -114,6 +115,7 @@ def compare_revisions(
     with ab.checked_out(names, say, kept=kept) as (base, candidate):
         first = ab.measure(base, candidate, plan, say)
         samples = ab.samples_of(first, rules.detectable)
+        few: list[Key] = []
         changes, failed = screened(samples, rules.margins), dict(first.candidate.failed)
         control = dict(first.again.failed)
         if suspected(changes):
@@ -122,7 +124,9 @@ def compare_revisions(
             second = ab.measure(base, candidate, again, say)
             failed |= second.candidate.failed
             control |= second.again.failed
-            changes = confirmed(changes, ab.samples_of(second, rules.detectable), rules.margins)
+            fresh, keys = ab.samples_of(second, rules.detectable), {*map(key_of, suspected(changes))}
+            few = too_few({key: sides for key, sides in fresh.items() if key in keys}, alpha=CONFIRM)
+            changes = confirmed(changes, fresh, rules.margins)
     warnings = [f"{' '.join(cell)}: the base, measured again, {why}" for cell, why in control.items()]
     made = Compared(
         kind="ab",
@@ -133,7 +137,12 @@ def compare_revisions(
         changes=changes,
         failed=failed,
         left_out=left_out(first.base, first.candidate),
-        warnings=[*warnings, *powerless(samples, paired=True), *short(rules.rates, plan.blocks)],
+        warnings=[
+            *warnings,
+            *unconfirmable(few, plan.blocks),
+            *powerless(samples, paired=True),
+            *short(rules.rates, plan.blocks),
+        ],
     )
     return concluded(made, rules, asked.command)
 
