@@ -12,9 +12,9 @@ from fedbench.errors import ConfigError, Problem
 from harness.calibrating import FRESH_DAYS, stale
 from harness.records.environment import fingerprint, machine_class
 from harness.regression import aa, ab, baselines, duration, environments
-from harness.regression.changes import screened, suspected
+from harness.regression.changes import CONFIRM, key_of, screened, suspected, too_few
 from harness.regression.compare import compare_stored
-from harness.regression.conclusion import Compared, Rules, concluded, powerless, short
+from harness.regression.conclusion import Compared, Rules, concluded, powerless, short, unconfirmable
 from harness.regression.confirm import confirmed
 from harness.regression.margins import overridden
 from harness.regression.matching import left_out
@@ -28,14 +28,15 @@ from harness.workloads.beside import PACE_S, Pace
 from harness.workloads.registry import catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
-    from harness.records.schema import ComparisonRecord
+    from harness.records.schema import Change, ComparisonRecord
     from harness.regression.conclusion import FailOn
     from harness.regression.margins import Margin
     from harness.regression.runs import StoredRun
+    from harness.regression.stored import Cell
 
 USUAL_BLOCKS = 12
 """Blocks of a batch where nothing is calibrated: with seven a fresh batch confirms one suspicion at most."""
@@ -112,30 +113,51 @@ def compare_revisions(
     say(duration.beforehand(plan.blocks, _suite_s(file), _slowness()))
     kept = None if asked.fresh_environments else environments.usual_root()
     with ab.checked_out(names, say, kept=kept) as (base, candidate):
-        first = ab.measure(base, candidate, plan, say)
-        samples = ab.samples_of(first, rules.detectable)
-        changes, failed = screened(samples, rules.margins), dict(first.candidate.failed)
-        control = dict(first.again.failed)
-        if suspected(changes):
-            say(f"confirming {len(suspected(changes))} suspicions")
-            again = plan._replace(seed=plan.seed + 1, select=ab.suspects_only(changes))
-            second = ab.measure(base, candidate, again, say)
-            failed |= second.candidate.failed
-            control |= second.again.failed
-            changes = confirmed(changes, ab.samples_of(second, rules.detectable), rules.margins)
-    warnings = [f"{' '.join(cell)}: the base, measured again, {why}" for cell, why in control.items()]
+        found = _measured(base, candidate, plan, rules, say)
     made = Compared(
         kind="ab",
         base=f"{base.name} ({base.commit[:7]})",
         candidate=f"{candidate.name} ({candidate.commit[:7]})",
         paired=True,
         environment=fingerprint(),
-        changes=changes,
-        failed=failed,
-        left_out=left_out(first.base, first.candidate),
-        warnings=[*warnings, *powerless(samples, paired=True), *short(rules.rates, plan.blocks)],
+        changes=found.changes,
+        failed=found.failed,
+        left_out=left_out(found.first.base, found.first.candidate),
+        warnings=[*found.warnings, *short(rules.rates, plan.blocks)],
     )
     return concluded(made, rules, asked.command)
+
+
+class _Found(NamedTuple):
+    """What came of measuring two revisions: the first batch, and what both say."""
+
+    first: ab.Measured
+    changes: Sequence[Change]
+    failed: Mapping[Cell, str]
+    warnings: Sequence[str]
+
+
+def _measured(
+    base: ab.Revision, candidate: ab.Revision, plan: ab.Plan, rules: Rules, say: Callable[[str], None]
+) -> _Found:
+    """Measure a batch, and a fresh one of what it makes suspect."""
+    first = ab.measure(base, candidate, plan, say)
+    samples = ab.samples_of(first, rules.detectable)
+    changes, warnings = screened(samples, rules.margins), powerless(samples, paired=True)
+    failed, control = dict(first.candidate.failed), dict(first.again.failed)
+    suspects = {key_of(change) for change in suspected(changes)}
+    if suspects:
+        say(f"confirming {len(suspects)} suspicions")
+        again = plan._replace(seed=plan.seed + 1, select=ab.suspects_only(changes))
+        second = ab.measure(base, candidate, again, say)
+        failed |= second.candidate.failed
+        control |= second.again.failed
+        fresh = ab.samples_of(second, rules.detectable)
+        few = too_few({key: sides for key, sides in fresh.items() if key in suspects}, alpha=CONFIRM)
+        warnings += unconfirmable(few, plan.blocks)
+        changes = confirmed(changes, fresh, rules.margins)
+    lost = [f"{' '.join(cell)}: the base, measured again, {why}" for cell, why in control.items()]
+    return _Found(first, changes, failed, [*lost, *warnings])
 
 
 def print_baselines(out: Console) -> None:

@@ -156,6 +156,13 @@ def powerless(samples: Mapping[Key, Sides], *, paired: bool = False) -> list[str
     ]
 
 
+def unconfirmable(keys: Sequence[Key], blocks: int) -> list[str]:
+    """Return a warning where a fresh batch had too few blocks to confirm so many, however clear they are."""
+    if not keys:
+        return []
+    return [f"{len(keys)} suspicions are more than {blocks} blocks can confirm: run more blocks"]
+
+
 def short(rates: Rates | None, blocks: int) -> list[str]:
     """Return a warning where a batch has fewer blocks than what the error rates are of."""
     if rates is None or blocks >= rates.blocks:

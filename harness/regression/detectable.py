@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from harness.regression.drawing import Pool
     from harness.regression.margins import Margin
 
-CHOICES = (8, 10, 12, 16)
-"""Blocks of a batch that are tried, fewest first."""
+CHOICES = (10, 12, 16)
+"""Blocks of a batch that are tried, fewest first: ten pairs can confirm up to ten suspicions."""
 USUAL_SHARE = 0.75
 """Share of the metrics in which twice the margin can be detected where there are enough blocks."""
 DRAWS = 100

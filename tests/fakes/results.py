@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from harness.acceptance.samples import Samples, control
+from harness.acceptance.control import control
+from harness.acceptance.samples import Samples
 from harness.records.derive import Outcome, Sampled, derive
 from harness.records.metrics import METRICS
 from harness.records.schema import CriterionRecord, Observation, Rates, RunRecord, Verdict
@@ -186,7 +187,7 @@ def fake_run() -> RunRecord:
     observations = fake_observations()
     samples = Samples(observations)
     controls = [
-        control(samples, "push", "push_again", workload, metric)
+        control(samples, ("push", "push_again"), workload, metric)
         for workload, metric in sorted({(c.workload, c.metric) for c in CRITERIA})
         if workload in _ARMS["push_again"][2]
     ]

@@ -64,18 +64,23 @@ def test_a_damaged_calibration_is_named(runs, fedbench):
 def test_a_calibration_of_another_suite_or_long_ago_is_said(runs, fedbench):
     there = runs / "results" / "calibrations"
     base = base_runs(read_run(_many(runs)))
+    calibration = calibrate(base, MARGINS, 30, seed=0)
+
+    def kept(**changes):
+        keep(replace(calibration, base=replace(base, **changes)), there)
+
     long_ago = f"{datetime.now(UTC) - timedelta(days=31):%Y-%m-%dT%H:%M:%SZ}"
-    keep(calibrate(replace(base, measured_utc=long_ago), MARGINS, 30, seed=0), there)
+    kept(measured_utc=long_ago)
     told = fedbench("compare", "base", "same").out
     assert f"warning: the calibration is of {long_ago}, more than 30 days ago" in told
     assert "0 of 30" in told
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    keep(calibrate(replace(base, measured_utc=now), MARGINS, 30, seed=0), there)
+    kept(measured_utc=now)
     assert "the calibration is of" not in fedbench("compare", "base", "same").out
     other = fedbench("compare", "base", "same", "--threshold", "round_s=20%").out
     assert "warning: the error rates of this machine are those of the usual margins" in other
     assert "not calibrated here" in other
-    keep(calibrate(replace(base, measured_utc=now, suite="small"), MARGINS, 30, seed=0), there)
+    kept(measured_utc=now, suite="small")
     other = fedbench("compare", "base", "same").out
     assert "warning: this machine is calibrated for the suite small, not for check" in other
     assert "not calibrated here" in other

@@ -28,7 +28,7 @@ def test_it_tells_rates_of_both_procedures_with_exact_bounds(calibration):
         assert rates.alarms_upper == pytest.approx(1 - 0.05 ** (1 / 40))
         assert min(rates.detected, rates.detected_doubled) >= 36
         assert (rates.agreed, rates.pairs, rates.kappa) == (13, 13, 1.0)
-    assert calibration.blocks == calibration.rates_of("paired").blocks == 8
+    assert calibration.blocks == calibration.rates_of("paired").blocks == 10
     assert calibration.rates_of("another") is None
     for procedure in ("paired", "stored"):
         assert 0.1 < calibration.detectable_of(procedure)[Key("push", "rpc", "latency_hops")].share < 0.2
@@ -60,7 +60,7 @@ def test_too_few_base_runs_are_refused(tmp_path):
     [
         ('"push/round/round_s"', '"push/round/of/round_s"', "names no metric of a cell"),
         ('"push/round/round_s"', '"push/round/nonsense_s"', "names no metric that is compared"),
-        ('"blocks": 8,\n "rates"', '"blocks": -3,\n "rates"', "blocks is -3"),
+        ('"blocks": 10,\n "rates"', '"blocks": -3,\n "rates"', "blocks is -3"),
         (f'"machine": "{MACHINE}"', '"machine": "another"', "it is of another, not of"),
     ],
 )

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from fedbench.errors import ConfigError
+from harness import comparisons
 from harness.regression import ab
 from harness.regression.ab import (
     Plan,
@@ -272,3 +273,26 @@ def test_why_it_failed_is_told_though_git_cannot_clear_up(repository, monkeypatc
     monkeypatch.undo()
     git(repository, "worktree", "prune")
     assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_a_comparison_screens_confirms_and_concludes(repository, monkeypatch):
+    """The command itself, of two revisions of the small repository; the suite is only handed on."""
+
+    def here(names, say, *, kept):
+        return checked_out(names, say, repository)
+
+    monkeypatch.setattr(ab, "checked_out", here)
+    said = []
+    asked = comparisons.Asked("fedbench ab fast slow", [], "inconclusive")
+    record = comparisons.compare_revisions(("fast", "slow"), "smoke", 8, asked, said.append)
+    assert (record.verdict, record.exit_code) == ("regressed", 1)
+    assert [key_of(c) for c in record.changes if c.verdict == "regressed"] == [
+        Key("push", "round", "round_s")
+    ]
+    change = next(c for c in record.changes if c.metric == "round_s")
+    assert change.reason.endswith("; a fresh batch says the same")
+    assert said[0].startswith("8 blocks of 3 runs: about ")
+    assert "confirming 1 suspicions" in said
+    assert record.base == f"fast ({resolve('fast', repository)[:7]})"
+    same = comparisons.compare_revisions(("fast", "fast"), "smoke", 8, asked, said.append)
+    assert (same.verdict, same.exit_code, same.undecided) == ("unchanged", 0, 0)

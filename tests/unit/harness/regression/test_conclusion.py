@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 
 from harness.acceptance.outcome import ExitCode
-from harness.regression.conclusion import Compared, Rules, conclude, concluded, powerless, short
+from harness.regression.conclusion import (
+    Compared,
+    Rules,
+    conclude,
+    concluded,
+    powerless,
+    short,
+    unconfirmable,
+)
 from harness.regression.margins import MARGINS
 from harness.regression.matching import LeftOut
 from harness.regression.stored import Cell
@@ -97,6 +105,12 @@ def test_too_few_samples_are_said():
     ]
     many = {key: Sides([1.0, 1.1] * 8, [1.1, 1.0] * 8) for key in few}
     assert powerless(many) == []
+
+
+def test_suspicions_that_so_few_blocks_cannot_confirm_are_said():
+    assert unconfirmable([], 7) == []
+    keys = [Key("push", "rpc", "latency_hops"), Key("push", "round", "round_s")]
+    assert unconfirmable(keys, 7) == ["2 suspicions are more than 7 blocks can confirm: run more blocks"]
 
 
 def test_a_batch_shorter_than_what_the_rates_are_of_is_said():

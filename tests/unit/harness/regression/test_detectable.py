@@ -5,7 +5,7 @@ import pytest
 from harness.regression.detectable import detectable_apart, detectable_side_by_side, enough_blocks
 from harness.regression.margins import MARGINS
 from harness.regression.verdict import Key
-from tests.unit.harness.regression.pools import LIVELY, NOISY, QUIET, ROUND
+from tests.unit.harness.regression.pools import LIVELY, NOISY, QUIET, ROUND, pool_of
 
 HOPS = Key("push", "rpc", "latency_hops")
 BOTH = pytest.mark.parametrize("detectable", [detectable_side_by_side, detectable_apart])
@@ -39,8 +39,9 @@ def test_what_is_zero_now_and_then_has_none(detectable):
 
 
 def test_blocks_follow_from_the_spread():
-    assert enough_blocks(QUIET, MARGINS) == 8
+    assert enough_blocks(QUIET, MARGINS) == 10
     assert enough_blocks(NOISY, MARGINS) == 10  # the most that 60 base runs allow: two batches of trios
+    assert enough_blocks(pool_of(96, spread=0.4), MARGINS) == 16
 
 
 def test_what_is_constant_says_nothing_about_blocks():
