@@ -37,7 +37,7 @@ _LABELS = {
 }
 
 
-_MACHINE = ("cpu_model", "architecture", "python")
+_MACHINE = ("cpu_model", "architecture")
 """What tells of the machine in a few words."""
 
 _DEEPEST = 5

@@ -74,19 +74,38 @@ def comment(record: ComparisonRecord, name: str = "") -> str:
         marker(name or record.kind),
         f"### fedbench: {_clip(headline(record))}",
         "",
+        f"{tally(record.changes)}.",
+        "",
         f"{_clip(record.reason)}.",
         "",
     ]
-    tail = ["", f"{counts(record.changes)}.", "", *_details(record)]
+    tail = ["", *_details(record)]
     rows = [_row(change) for change in changed]
     room = MOST_CHARACTERS - sum(len(line) + 1 for line in (*head, *tail))
-    return "\n".join([*head, *_table(rows, room), *tail]) + "\n"
+    shown = _table(rows, room) if rows else [_unchanged(record.changes)]
+    return "\n".join([*head, *shown, *tail]) + "\n"
+
+
+def tally(changes: Sequence[Change]) -> str:
+    """Return how many metrics changed, did not, and are undecided, and which verdicts that counts."""
+    if not changes:
+        return counts(changes)
+    changed = sum(change.verdict in ("regressed", "improved") for change in changes)
+    same = sum(change.verdict == "unchanged" for change in changes)
+    undecided = len(changes) - changed - same
+    return f"**{changed} changed, {same} unchanged, {undecided} undecided** ({counts(changes)})"
+
+
+def _unchanged(changes: Sequence[Change]) -> str:
+    """Return what to say where no row changed: that nothing is known of some is no absence of change."""
+    undecided = sum(change.verdict != "unchanged" for change in changes)
+    if undecided:
+        return f"Nothing decided for {undecided} of {len(changes)} metrics; the others did not change."
+    return "No metric changed." if changes else "Nothing was compared."
 
 
 def _table(rows: Sequence[str], room: int) -> list[str]:
     """Return the rows that fit, and what says that others do not."""
-    if not rows:
-        return ["No metric changed."]
     titles = "| " + " | ".join(title for title, _ in _COLUMNS) + " |"
     rule = "| " + " | ".join("---:" if role == "number" else "---" for _, role in _COLUMNS) + " |"
     room -= len(titles) + len(rule) + 2

@@ -62,7 +62,7 @@ class Line(NamedTuple):
 def print_lines(console: Console, lines: Iterable[Line]) -> None:
     """Print lines: broken between words on a terminal, whole without one."""
     for text, indent in lines:
-        if console.is_terminal:
+        if console.is_terminal and text:
             console.print(Padding(text, (0, 0, 0, indent), expand=False), highlight=False)
         else:
             console.print(Text(" " * indent) + text, highlight=False, soft_wrap=True)

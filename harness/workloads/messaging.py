@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fedbench.errors import DeadlineExceeded
 from harness.records.derive import Outcome, of_the_window
 from harness.stacks.base import FederationSpec, Stack
 from harness.stacks.floors import hops
@@ -22,6 +23,7 @@ from harness.workloads.openloop import (
     padding,
 )
 from harness.workloads.placement import two_cores
+from harness.workloads.saturation import unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,6 +86,7 @@ class RpcPing(Workload):
         """Ping until the operations or the duration are used up, whichever is first.
 
         Raises:
+            Saturated: A poller did not answer in time.
             ValueError: The payload is too small to tell the calls apart.
         """
         behind = padding(self.params["payload_bytes"])
@@ -94,7 +97,10 @@ class RpcPing(Workload):
         async with running(stack, FederationSpec(clients, ECHO)), floor as trips:
             warm_until_ns = time.perf_counter_ns() + int(self.params["duration_s"] * 0.3e9)
             for i in range(self.params["warmup"]):
-                await stack.ping(i % clients, bytes(self.params["payload_bytes"]), deadline_s=DEADLINE_S)
+                try:
+                    await stack.ping(i % clients, bytes(self.params["payload_bytes"]), deadline_s=DEADLINE_S)
+                except DeadlineExceeded as error:
+                    raise unanswered(stack, clients, Histogram(), error) from None
                 if time.perf_counter_ns() > warm_until_ns:
                     break
             with two_cores(wanted=self.params["two_cores"]):
@@ -157,6 +163,9 @@ class RpcPing(Workload):
         """Return the latency of the calls, times of trips and CPU reference between them, what was wrong.
 
         Trips and reference take nothing of the calls' duration.
+
+        Raises:
+            Saturated: A poller did not answer in time.
         """
         reference = create_reference(self.params["floor"])
         latency, floor_ns, reference_ns, wrong = Histogram(), [], [], []
@@ -170,7 +179,10 @@ class RpcPing(Workload):
                 end_ns += time.perf_counter_ns() - away_ns
             client, payload = i % self.params["clients"], i.to_bytes(NUMBER_BYTES, "little") + behind
             start_ns = time.perf_counter_ns()
-            answer = await stack.ping(client, payload, deadline_s=DEADLINE_S)
+            try:
+                answer = await stack.ping(client, payload, deadline_s=DEADLINE_S)
+            except DeadlineExceeded as error:
+                raise unanswered(stack, self.params["clients"], latency, error) from None
             now_ns = time.perf_counter_ns()
             latency.record(now_ns - start_ns)
             if answer != payload:

@@ -16,7 +16,10 @@ def test_the_first_line_is_the_marker_and_only_changed_rows_are_there():
     ]  # fmt: skip
     assert "`push/rpc_ping/latency_p99_s` | 100 µs | 190 µs | +90.0 % [+70.0, +110.0] % | 25 % |" in rows[0]
     assert "wakeups_per_op" not in "\n".join(lines)
-    assert "2 regressed, 1 improved, 1 contaminated, 1 inconclusive, 1 unchanged." in lines
+    assert lines[3] == (
+        "**3 changed, 1 unchanged, 2 undecided** "
+        "(2 regressed, 1 improved, 1 contaminated, 1 inconclusive, 1 unchanged)."
+    )
 
 
 def test_rates_warnings_and_how_to_reproduce_are_told():
@@ -27,9 +30,22 @@ def test_rates_warnings_and_how_to_reproduce_are_told():
     assert "not calibrated here" in comment(fake_comparison(rates=None))
 
 
+def test_what_is_undecided_is_not_told_as_unchanged():
+    changes = [
+        fake_change("wakeups_per_op", "unchanged"),
+        *(fake_change(verdict="inconclusive", workload=f"w{i}") for i in "12"),
+    ]
+    text = comment(fake_comparison(changes=changes))
+    assert "Nothing decided for 2 of 3 metrics; the others did not change." in text
+    assert "**0 changed, 1 unchanged, 2 undecided**" in text
+    assert "No metric changed" not in text
+    assert "No metric changed." in comment(fake_comparison(changes=changes[:1]))
+
+
 def test_a_comparison_without_changes_says_so():
     text = comment(fake_comparison(changes=[], warnings=[], not_compared=[]))
-    assert "No metric changed." in text
+    assert "Nothing was compared." in text
+    assert "No metric changed" not in text
     assert "|" not in text.replace("fedbench ab", "")
 
 

@@ -102,6 +102,8 @@ def test_a_run_opens_with_its_promises_by_mode_or_with_nothing():
     assert [lines[3][place] for place in places] == ["✓", "✓", "✓"]
     assert [lines[4][place] for place in places] == ["[", "[", "["]
     assert max(map(len, lines[2:])) <= 80
+    seen = printed(lambda console: print_lines(console, opening(promise_run())), 100, terminal=True)
+    assert "\n\n" in seen
     assert opening(fake_run()) == []
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from fedbench.loop import LoopName, run
 from fedbench.tensors.model import ModelState
+from harness.stacks import floors as module
 from harness.stacks.base import FederationSpec, Unsupported
 from harness.stacks.floors import AWAITS_PER_SAMPLE, FloorStack
 
@@ -29,6 +30,11 @@ async def test_an_await_is_cheaper_than_a_hop_and_a_hop_than_a_call() -> None:
     medians_ns = [sorted(await floors.floor(operation, 301))[150] for operation in ("await", "hop", "rpc")]
     assert medians_ns == sorted(medians_ns)
     assert len(set(medians_ns)) == 3
+
+
+async def test_no_further_hop_is_timed_when_the_loop_is_too_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HOPS_MOST_S", 0.0)
+    assert len(await FloorStack().floor("hop", 1000)) == 1
 
 
 async def test_none_asked_is_none_timed() -> None:
