@@ -292,8 +292,9 @@ class DraftLearner(EchoLearner):
         client: Who it is.
         model_bytes: As for :class:`EchoLearner`.
         barrier: Folder of a barrier at which every update waits for those of the others; empty for none.
-        train_s: Seconds to wait, without computing, before the update is built: a client whose training runs
-            on a device of its own. In a real federation this is most of a round.
+        train_s: Seconds to wait, without computing, before the update is built, once :meth:`take_time` was
+            called: a client whose training runs on a device of its own. In a real federation this is most of
+            a round.
     """
 
     def __init__(
@@ -302,10 +303,15 @@ class DraftLearner(EchoLearner):
         super().__init__(client, model_bytes=model_bytes)
         self._barrier = barrier
         self._train_s = train_s
+        self._takes_time = False
+
+    async def take_time(self) -> None:
+        """Wait for ``train_s`` in every training from now on."""
+        self._takes_time = True
 
     async def train(self, model: ModelState, round_info: RoundInfo) -> TrainResult:
         """Return the model plus the client's number, built in a draft, weight 1."""
-        if self._train_s:
+        if self._takes_time:
             await asyncio.sleep(self._train_s)
         draft = model.draft()
         for name, array in model.items():

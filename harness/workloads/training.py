@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -39,7 +40,8 @@ class FedAvgRound(Workload):
     """Rounds with next to zero compute: what is left is communication and reduction.
 
     With ``train_s`` every client waits so long without computing before it answers, as one that trains on a
-    device of its own: what the architecture does while it waits is then part of the round.
+    device of its own: what the architecture does while it waits is then part of the round. As many rounds
+    without waiting come before, so that what is first used is not in the window.
 
     Latency: from the end of one round to the end of the next, so that handing out the new model counts; the
     first ``warmup`` rounds, and always the first, do not. The ``floor``, if it names one, is timed after each
@@ -92,9 +94,13 @@ class FedAvgRound(Workload):
             f"{LEARNERS}:DraftLearner",
             {"model_bytes": self.params["model_bytes"], "train_s": self.params["train_s"]},
             {"rounds": rounds, "deadline_s": ROUND_DEADLINE_S + self.params["train_s"]},
+            methods=("take_time",),
         )
-        async with running(stack, spec), session.measured():
-            history = await stack.run(on_round=after)
+        async with running(stack, spec):
+            if self.params["train_s"]:
+                await self._warm(stack)
+            async with session.measured():
+                history = await stack.run(on_round=after)
         wrong = _incomplete(history, rounds, clients)
         wrong += await _wrong_sum(history, self.params["model_bytes"], clients)
         outcome = _outcome(history, clients, wrong)
@@ -107,6 +113,11 @@ class FedAvgRound(Workload):
             outcome.values["round_client_s"] = latency.percentile(0.5) / 1e9 / clients
             outcome.values |= against_floor(floor_ns[unmeasured:], latency, reference_ns)
         return outcome
+
+    async def _warm(self, stack: Stack) -> None:
+        """Run all rounds once without waiting, and have the clients wait from then on."""
+        await stack.run()
+        await asyncio.gather(*(stack.ask(i, "take_time") for i in range(self.params["clients"])))
 
 
 class DigitsTraining(Workload):

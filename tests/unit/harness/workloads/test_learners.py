@@ -152,6 +152,7 @@ async def test_a_counting_learner_keeps_numbers_only_and_sees_what_is_out_of_ord
 async def test_a_draft_learner_waits_as_long_as_its_training_takes() -> None:
     learner = DraftLearner(info(1), model_bytes=16, train_s=0.05)
     model = await learner.initial_model()
+    await learner.take_time()
     start_s, start_cpu_s = time.monotonic(), time.thread_time()
     result = await learner.train(model, ROUND)
     assert time.monotonic() - start_s >= 0.05
