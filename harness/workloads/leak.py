@@ -38,9 +38,9 @@ class Leak(Workload):
     the larger of both slopes (Theil) over all but the first quarter of the rounds. What a federation keeps of
     every round on purpose, its history, is part of it.
 
-    ``model_copies`` is the most that Python and numpy held at once, in the median of the warm samples, as a
-    multiple of the model: one more copy counts as one, which resident memory does not show where it fits into
-    what an allocator has kept.
+    ``model_copies`` is the most that Python and numpy held at once, as a multiple of the model: the median of
+    the warm samples, with what every round leaves behind taken off (the intercept of Theil's line). One more
+    copy counts as one or more, which resident memory does not show where it fits into what an allocator kept.
     """
 
     kind = "leak"
@@ -65,11 +65,11 @@ class Leak(Workload):
         if rounds * (1 - WARM_SHARE) < LEAST_ROUNDS:
             raise ValueError(f"rounds is {rounds}: a slope needs {LEAST_ROUNDS} beyond the first quarter")
         held: list[tuple[int, Sequence[int]]] = []
-        peaks: list[int] = []
+        peaks: list[tuple[int, int]] = []
 
         def after(record: RoundRecord) -> None:
             if record.number % self.params["every"] == 0:
-                peaks.append(tracemalloc.get_traced_memory()[1])
+                peaks.append((record.number, tracemalloc.get_traced_memory()[1]))
                 held.append((record.number, in_use()))
                 tracemalloc.reset_peak()
 
@@ -95,7 +95,7 @@ class Leak(Workload):
             clients=clients,
             values={
                 "leak_bytes_per_round": slope(held),
-                "model_copies": statistics.median(_warm(peaks)) / self.params["model_bytes"],
+                "model_copies": level(peaks) / self.params["model_bytes"],
             },
             missing=of_the_window(TRACED_WITHIN),
             wrong=wrong,
@@ -112,6 +112,17 @@ def slope(held: Sequence[tuple[int, Sequence[int]]]) -> float:
     numbers = [float(number) for number, _ in warm]
     ways = zip(*(counts for _, counts in warm), strict=True)
     return max(theil_slope(numbers, [float(count) for count in counts]) for counts in ways)
+
+
+def level(peaks: Sequence[tuple[int, int]]) -> float:
+    """Return the bytes held at once, without what grows from round to round.
+
+    Args:
+        peaks: Number of a round, and the most bytes held since the sample before; in order.
+    """
+    warm = _warm(peaks)
+    each = theil_slope([number for number, _ in warm], [peak for _, peak in warm])
+    return statistics.median(peak - each * number for number, peak in warm)
 
 
 def _warm(samples: Sequence[_Sample]) -> Sequence[_Sample]:

@@ -27,6 +27,23 @@ def test_what_matters_most_comes_first():
     assert [c.verdict for c in ordered(CHANGES, "unchanged", "improved")] == ["improved", "unchanged"]
 
 
+def test_what_would_have_been_found_stands_behind_the_margin_of_what_is_undecided():
+    for verdict in ("inconclusive", "contaminated"):
+        assert margin(fake_change(verdict=verdict, detectable=0.6)) == "10 % (detectable: 60 %)"
+        assert margin(fake_change(verdict=verdict, detectable=None)) == "10 %"
+    assert margin(fake_change(verdict="regressed", detectable=0.6)) == "10 %"
+    zero = fake_change(
+        "log_records_per_op",
+        "inconclusive",
+        ratio=None,
+        ci_low=None,
+        ci_high=None,
+        margin=0.01,
+        detectable=0.2,
+    )
+    assert margin(zero) == "0.01 /op (detectable: 0.2 /op)"
+
+
 @pytest.mark.parametrize("margin_", [0.0, 0.1])
 def test_changes_without_a_ratio_or_a_margin_have_their_place(margin_):
     small = fake_change(ratio=None, base=0.0, candidate=1e-6, margin=margin_)

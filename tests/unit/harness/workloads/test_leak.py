@@ -8,7 +8,7 @@ import pytest
 
 from harness.stacks.federation import FederationStack
 from harness.workloads import leak
-from harness.workloads.leak import in_use, slope
+from harness.workloads.leak import in_use, level, slope
 from harness.workloads.registry import create_workload
 
 ROUNDS = {"clients": 1, "model_bytes": 64, "every": 40}
@@ -19,6 +19,11 @@ def test_the_slope_is_of_the_later_rounds_and_the_larger_of_both_ways() -> None:
     assert slope(held) == pytest.approx(10)
     assert slope([(n, (3 * n, 80 * n)) for n in range(1, 13)]) == pytest.approx(80)
     assert slope([(n, (100 - n,)) for n in range(1, 13)]) == pytest.approx(-1)
+
+
+def test_what_is_held_at_once_is_told_without_what_is_left_behind() -> None:
+    assert level([(n, 900 if n <= 2 else 500) for n in range(1, 13)]) == pytest.approx(500)
+    assert level([(n, 500 + 40 * n) for n in range(1, 13)]) == pytest.approx(500)
 
 
 @pytest.mark.parametrize("make", [lambda: bytes(10_000), lambda: np.ones(2500, np.float32)])
@@ -64,6 +69,8 @@ async def test_ten_kilobytes_a_round_are_seen_and_nothing_is_told_of_what_is_fre
     assert abs(slopes[0]) < 4096
     assert 9_000 < slopes[1] - slopes[0] < 12_000
     assert plain.values["model_copies"] >= 2  # the model, and the update
+    held_at_once = [outcome.values["model_copies"] * 64 for outcome in (plain, leaking)]
+    assert abs(held_at_once[1] - held_at_once[0]) < 200_000  # of 4 MB that were left behind
     assert not tracemalloc.is_tracing()
 
 
