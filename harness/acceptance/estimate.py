@@ -86,18 +86,21 @@ LAG_LIMIT_S = 0.010
 """Lag at the 99th percentile from which on a run warns whatever it measures."""
 LAG_SHARE = 0.1
 """A load generator that was later than this share of what it is to measure measured itself."""
+LAG_FLOOR_S = 0.001
+"""A lag up to this voids nothing: timers of an event loop count in whole milliseconds."""
 
 
 def lagged(samples: Samples, c: Criterion, cell: tuple[str, str], theirs: Values) -> dict[int, float]:
     """Return in which blocks the load generator lagged too much, and by how many seconds at p99.
 
-    That is a tenth of the target of a limit, and a tenth of what the other arm took where two are compared.
-    Latency from the intended time holds the lag; it makes what is measured worse, never better.
+    That is a tenth of the target of a limit, and a tenth of what the other arm took where two are compared,
+    but at least a millisecond. Latency from the intended time holds the lag: it makes what is measured worse,
+    never better, so that it is compared as it is.
     """
-    if not c.metric.startswith(("latency_", "intended_")):
+    if not c.metric.startswith("latency_"):
         return {}
     lags = samples.values(*cell, "lag_p99_s")
-    allowed = {block: LAG_SHARE * theirs.get(block, c.target) for block in lags}
+    allowed = {block: max(LAG_FLOOR_S, LAG_SHARE * theirs.get(block, c.target)) for block in lags}
     return {block: lag for block, lag in lags.items() if lag > allowed[block]}
 
 
