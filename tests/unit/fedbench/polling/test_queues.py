@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import queue
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ from fedbench.messages import Kind, Message
 from fedbench.polling.client import PollingClient
 from fedbench.polling.queues import QueueMail, flatten, make, restore
 from fedbench.tensors.model import ModelState
+
+IDLE = SimpleNamespace(learner=SimpleNamespace())
+"""A dispatcher that is never called."""
 
 
 @pytest.fixture
@@ -99,7 +103,7 @@ async def test_the_one_queue_is_looked_at_every_interval_whatever_ids_the_server
     clock = Clock()
     box = Counted(clock)
     mail = QueueMail({("c", "hub"): box, ("hub", "c"): Counted(clock)})
-    client = PollingClient(None, "c", mail, PollingConfig(("memory_server", "fed_server", "hub"), 0.01, 0.01))
+    client = PollingClient(IDLE, "c", mail, PollingConfig(("memory_server", "fed_server", "hub"), 0.01, 0.01))
     monkeypatch.setattr(asyncio, "sleep", clock.sleep)
     monkeypatch.setattr(asyncio.get_running_loop(), "time", clock.time, raising=False)
     with pytest.raises(asyncio.CancelledError):
