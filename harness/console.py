@@ -108,6 +108,15 @@ class PlainProgress:
             width = len(str(self._runs))
             self._print(f"{self._done:>{width}}/{self._runs} {arm_run.title} done{left}")
 
+    def left(self, runs: int, left_s: float) -> None:
+        """Take over what is left as the machine shows it."""
+        self._runs, self._expected_s = self._done + runs, self._done_s + left_s
+
+    def decided(self, block: int, decided: int, criteria: int) -> None:
+        """Say how many criteria are decided."""
+        if self._verbose >= 0 and criteria:
+            self._print(f"block {block}: {decided} of {criteria} criteria decided")
+
     def _advance(self, arm_run: ArmRun) -> None:
         self._done += 1
         self._done_s += arm_run.expected_s()
@@ -145,6 +154,11 @@ class BarProgress(PlainProgress):
         """Move the bar."""
         self._advance(arm_run)
         self._bar.update(self._task, completed=self._done_s)
+
+    def left(self, runs: int, left_s: float) -> None:
+        """Size the bar anew."""
+        super().left(runs, left_s)
+        self._bar.update(self._task, total=self._expected_s)
 
 
 @contextmanager
@@ -223,8 +237,8 @@ def print_plan(
     """
     runs = plan(suite, seed) if runs is None else runs
     console.print(
-        f"{suite.name}: {_count(suite.blocks, 'block')}, {_count(len(runs), 'worker')}, "
-        f"{suite.modes}, seed {seed}, about {duration(expected_s(runs))}\n",
+        f"{suite.name}: {_count(suite.first_look, 'block')}, {_count(len(runs), 'worker')}, "
+        f"{suite.modes}, seed {seed}, about {duration(expected_s(runs))}{_further(suite)}\n",
         style="bold",
         highlight=False,
     )
@@ -246,6 +260,14 @@ def print_plan(
         ("Time in all", time),
         ("Criteria", criteria),
     )
+
+
+def _further(suite: Suite) -> str:
+    """Return that more blocks may follow what is printed, empty where none can."""
+    if not suite.looks:
+        return ""
+    time = f" or {duration(suite.time_s)}" if suite.time_s else ""
+    return f"; what is then undecided goes on, up to {_count(suite.most_blocks, 'block')}{time}"
 
 
 def _count(number: int, what: str) -> str:

@@ -12,13 +12,12 @@ from fedbench.configfile import Section, nearest, read_yaml
 from fedbench.errors import ConfigError, Problem
 from fedbench.ids import MODES, Mode
 from fedbench.loop import LOOPS
-from harness.acceptance.criteria import KINDS, Criterion
+from harness.acceptance.sequence import least_blocks, looks_at
+from harness.criterionfile import points_of, read_criteria
 from harness.parameter import read_parameter, read_sweep
-from harness.records.metrics import METRICS
 from harness.records.naming import wrong_name
-from harness.suite import Arm, Suite, Tree, WorkloadSpec, cells_of
+from harness.suite import Arm, Suite, Tree, WorkloadSpec
 
-TEXTS = ("model_digest",)
 SUITES = Path(__file__).parent / "suites"
 
 Catalogue = Mapping[str, Mapping[str, Any]]
@@ -72,15 +71,18 @@ class _Reader:
         arms = self._arms(root.section("arms"), workloads, mode)
         arms |= self._sweep(root.section("sweep"), arms, workloads)
         self._check_settings(root, arms)
+        looks = _looks(root)
         suite = Suite(
             root.string("suite", self._path.stem),
             root.string("title", self._path.stem),
-            root.integer("blocks", 5, least=1),
+            looks[-1] if looks else root.integer("blocks", 5, least=1),
             root.choice("tree", get_args(Tree), "arm"),
             arms,
             workloads,
-            self._criteria(root.value("criteria"), arms, workloads),
+            read_criteria(root.value("criteria"), arms, workloads, self._problems),
             budget_s=_limit(root, "budget_s"),
+            looks=looks,
+            time_s=_limit(root, "time_s"),
         )
         if wrong := wrong_name(suite.name):
             root.problem("suite", wrong)
@@ -194,80 +196,6 @@ class _Reader:
                 for message in self._check(arm.stack, arm.mode, arm.settings):
                     root.problem(where, message)
 
-    def _criteria(
-        self, value: Any, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
-    ) -> tuple[Criterion, ...]:
-        if value is None:
-            return ()
-        if not isinstance(value, list):
-            self._problems.append(Problem("criteria", "expected a list"))
-            return ()
-        criteria: list[Criterion] = []
-        for i, item in enumerate(value):
-            part = Section(item, f"criteria[{i}]", self._problems)
-            criterion = _criterion(part)
-            _check_names(part, criterion, arms, workloads)
-            if criterion.id and any(other.id == criterion.id for other in criteria):
-                part.problem("id", f"{criterion.id!r} is the id of an earlier criterion")
-            criteria.append(criterion)
-        return tuple(criteria)
-
-
-def _criterion(part: Section) -> Criterion:
-    kind = part.choice("kind", KINDS, "limit")
-    if not part.has("kind"):
-        part.problem("kind", f"is missing: use one of {', '.join(KINDS)}")
-    if kind not in ("equal", "frontier") and not part.has("target"):
-        part.problem("target", "is missing")
-    identity = part.string("id", "")
-    if not identity:
-        part.problem("id", "is missing")
-    elif wrong := wrong_name(identity):
-        part.problem("id", wrong)
-    criterion = Criterion(
-        identity,
-        part.string("title", identity),
-        kind,
-        part.string("workload", ""),
-        part.string("metric", ""),
-        part.string("arm", ""),
-        part.string("against", ""),
-        part.string("against_workload", ""),
-        part.number("target", 0.0, above=-1.0),
-        part.string("workload2", ""),
-        part.string("metric2", ""),
-        part.string("valid_if", ""),
-    )
-    part.finish()
-    return criterion
-
-
-def _check_names(
-    part: Section, c: Criterion, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
-) -> None:
-    needs_against = c.kind in ("reduction", "ratio", "frontier")
-    metrics = TEXTS if c.kind == "equal" else tuple(METRICS)
-    checks: list[tuple[str, str, Sequence[str], bool]] = [
-        ("workload", c.workload, list(workloads), True),
-        ("metric", c.metric, metrics, True),
-        ("arm", c.arm, list(arms), c.kind != "equal"),
-        ("against", c.against, list(arms), needs_against),
-        ("against_workload", c.against_workload, list(workloads), False),
-        ("workload2", c.workload2, list(workloads), c.kind == "frontier"),
-        ("metric2", c.metric2, metrics, c.kind == "frontier"),
-        ("valid_if", c.valid_if, list(workloads), False),
-    ]
-    for key, name, known, needed in checks:
-        if name and name not in known:
-            points = _points_of(name, workloads)
-            hint = f"; it is swept: name one of {', '.join(points)}" if points else nearest(name, known)
-            part.problem(key, f"unknown {key.rstrip('2')} {name!r}{hint}")
-        elif needed and not name:
-            part.problem(key, "is missing")
-    for arm, workload in sorted(cells_of(c, arms)):
-        if arm in arms and workload in workloads and workload not in arms[arm].workloads:
-            part.problem("", f"the arm {arm!r} does not run {workload!r}")
-
 
 def _workload_names(
     section: Section, default: tuple[str, ...], workloads: Mapping[str, WorkloadSpec]
@@ -275,7 +203,7 @@ def _workload_names(
     """Return the names of an arm's workloads; the name of one that is swept stands for all of its points."""
     names: list[str] = []
     for name in section.strings("workloads", default):
-        names += _points_of(name, workloads) or [name]
+        names += points_of(name, workloads) or [name]
     for name in dict.fromkeys(names):
         if name not in workloads:
             section.problem("workloads", f"unknown workload {name!r}{nearest(name, list(workloads))}")
@@ -284,8 +212,29 @@ def _workload_names(
     return tuple(names)
 
 
-def _points_of(name: str, workloads: Mapping[str, WorkloadSpec]) -> list[str]:
-    return [w.name for w in workloads.values() if w.swept and w.base == name]
+def _looks(root: Section) -> tuple[int, ...]:
+    """Return the looks of a suite in blocks, none where it has ``blocks``; what is wrong is told once."""
+    value = root.value("looks")
+    if value is None:
+        return ()
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in value)
+        or sorted(set(value)) != value
+    ):
+        root.problem("looks", "expected increasing whole numbers of blocks, such as [6, 10, 16, 24]")
+        return ()
+    if root.has("blocks"):
+        root.value("blocks")
+        root.problem("blocks", "stands beside looks: leave one of the two out")
+    first = looks_at(value, value[0], over=False)[0]
+    if least_blocks(first.level) > value[0]:
+        needed = least_blocks(first.level)
+        root.problem(
+            "looks", f"the first look, at {value[0]} blocks, can decide nothing: {needed} are needed"
+        )
+    return tuple(value)
 
 
 def _limit(section: Section, key: str) -> float | None:

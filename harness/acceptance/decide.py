@@ -1,44 +1,89 @@
 """Decide a criterion from the samples of a run. Pure.
 
-Each kind of criterion has a function that gives one estimate. The verdict follows in one way for all: it
-fails where even the better bound misses the target, and passes where the worse bound reaches it; a point
-estimate decides nothing. What the samples cannot tell is ``inconclusive``; a pass that the A/A control could
-overturn is ``contaminated``; neither is a pass.
+**In turn.** Quiet blocks are taken in order, and the criterion is looked at after 6, 10, 16 and 24 of them,
+or whatever the suite says. Each look tests at the level that :mod:`harness.acceptance.sequence` gives it; the
+levels add up to 5 %. It is a *pass* where the worse bound of the interval at this level reaches the target.
+Where even the better bound misses it, a *fail* is suspected: the next 6 quiet blocks alone must miss the
+target too, all of them (1/64), else the looks go on. A point estimate decides nothing.
+
+**Doubts.** A verdict that an A/A control could overturn (:mod:`harness.acceptance.control`), or the drift of
+one arm (:mod:`harness.acceptance.drift`), stays ``contaminated``; later looks may clear it.
+
+**Errors.** For each criterion: a false pass at most 5 %, a false fail at most 5 % x 1/64, both for blocks
+that are independent and symmetric about their centre. A run passes only where all of its criteria do: as an
+intersection-union test (Berger 1982) its own false pass is at most 5 % whatever the number of criteria. A run
+of m criteria that all lie at their targets fails by mistake at most m times as often as one.
+
+What the samples cannot tell is ``inconclusive``; what others kept from being told is ``contaminated``;
+neither is a pass. Kinds that count are decided by :mod:`harness.acceptance.exact`.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.records.metrics import METRICS
-from harness.records.schema import Control, CriterionRecord, Verdict
-from harness.records.summary import why_missing
-from harness.stats.paired import Estimate, ratio, reduction
+import msgspec
+
+from harness.acceptance.beside import asides, holds_from
+from harness.acceptance.control import shifted, told
+from harness.acceptance.criteria import EXACT
+from harness.acceptance.drift import drift
+from harness.acceptance.estimate import Undecidable, bounded, estimate, late_blocks, points, series_of
+from harness.acceptance.exact import decide_exact
+from harness.acceptance.judging import holds, sides
+from harness.acceptance.sequence import ALPHA, CONFIRMING, CONFIRMING_LEVEL, least_blocks, looks_at
+from harness.acceptance.wording import record_of, spans
+from harness.records.summary import is_quiet, why_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from harness.acceptance.criteria import Criterion, Kind
+    from harness.acceptance.criteria import Criterion
+    from harness.acceptance.estimate import Series
     from harness.acceptance.samples import Samples
-
-LAG_LIMIT_S = 0.010
-"""A cell whose load generator was later than this at its 99th percentile measured the generator."""
-
-_UNITS: dict[Kind, str] = {
-    "reduction": "share saved",
-    "frontier": "share saved",
-    "ratio": "times",
-    "equal": "distinct",
-}
+    from harness.records.schema import Control, CriterionRecord, Verdict
+    from harness.stats.paired import Estimate
 
 
-class _Undecidable(Exception):
-    """The samples cannot tell; ``n`` is the number of blocks behind that."""
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """When a criterion is looked at.
 
-    def __init__(self, reason: str, n: int = 0) -> None:
-        super().__init__(reason)
-        self.n = n
+    Attributes:
+        looks: Blocks of each look, increasing.
+        over: Whether no more blocks will come.
+        why: Why not, and how there could be more, empty where the looks are used up.
+    """
+
+    looks: tuple[int, ...]
+    over: bool = True
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A criterion as decided so far.
+
+    Attributes:
+        record: With its verdict.
+        needed: Cells that it still needs, as ``(arm, workload)``.
+        more: In how many more blocks.
+    """
+
+    record: CriterionRecord
+    needed: frozenset[tuple[str, str]] = frozenset()
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    verdict: Verdict
+    reason: str
+    estimate: Estimate | None = None
+    n: int = 0
+    more: int = 0
 
 
 def decide(
@@ -47,226 +92,213 @@ def decide(
     controls: Mapping[tuple[str, str, str], Control],
     *,
     mode: str,
-    confidence: float = 0.95,
-) -> CriterionRecord:
-    """Return the criterion with its verdict.
+    sizes: Sizes,
+) -> Decision:
+    """Return the criterion with its verdict so far, and what it still needs.
 
     Args:
         criterion: What must hold.
         samples: The run's observations.
         controls: A/A controls by arm, workload and metric; a missing one means that nothing was controlled.
         mode: Mode of the criterion's arms.
-        confidence: One-sided confidence of each bound.
+        sizes: When it is looked at.
     """
+    c = criterion
+    cells = cells_needed(c, samples)
+    void = samples.disturbed(cells)
     try:
-        _check_cells(criterion, samples)
-        estimate, note = _ESTIMATES[criterion.kind](criterion, samples, confidence)
-    except _Undecidable as error:
-        return _record(criterion, mode, None, error.n, ("inconclusive", str(error)))
-    verdict, reason = _judge(criterion, estimate, _controls(criterion, controls))
-    reason = note if criterion.kind == "equal" else "; ".join(filter(None, (reason, note)))
-    return _record(criterion, mode, estimate, estimate.n, (verdict, reason))
+        silent = _usable(c, samples, cells)
+        found = _exact(c, samples, sizes) if c.kind in EXACT else _sequence(c, samples, controls, sizes)
+        if silent and found.more == 0:
+            found = _Found("inconclusive", silent, found.estimate, found.n, 1)
+    except Undecidable as error:
+        found = _Found("inconclusive", str(error), n=error.n)
+    if found.verdict == "inconclusive" and (sizes.over or not found.more):
+        found = _ended(c, found, sizes, void)
+    beside = asides(c, samples)
+    from_size = holds_from(c, beside, found.estimate)
+    reason = "; ".join(filter(None, (found.reason, from_size)))
+    record = record_of(c, mode, found.estimate, found.n, (found.verdict, reason))
+    record = msgspec.structs.replace(record, beside=beside, void=void)
+    needed = frozenset(cells) if found.more and not sizes.over else frozenset()
+    return Decision(record, needed, 0 if sizes.over else found.more)
 
 
-def _judge(c: Criterion, estimate: Estimate, controls: Sequence[Control]) -> tuple[Verdict, str]:
-    worse, better = estimate.low, estimate.high
-    if c.kind in ("ratio", "limit", "equal"):
-        worse, better = better, worse
-    if math.isinf(estimate.high):
-        needed = math.ceil(-math.log2(1 - estimate.confidence))
-        return (
-            "inconclusive",
-            f"{estimate.n} blocks are too few for a bound at {estimate.confidence:.0%}: {needed} are needed",
-        )
-    if not _holds(c, better):
-        return "fail", "the whole interval misses the target"
-    if not _holds(c, worse):
-        return "inconclusive", f"the interval of {estimate.n} blocks spans the target"
-    for control in controls:
-        if not _survives(c, worse, control):
-            return "contaminated", _overturned(control)
-    return "pass", ""
-
-
-def _survives(c: Criterion, bound: float, control: Control) -> bool:
-    """Whether the claim would hold had the arm measured worse by what the A/A control shows."""
-    if control.spread == 0.0:
-        return True
-    if control.spread is not None:
-        return _holds(c, _worsened(c, bound, control.spread))
-    if c.kind in ("limit", "at_least"):
-        return _holds(c, bound - control.difference if c.kind == "at_least" else bound + control.difference)
-    return False
-
-
-def _overturned(control: Control) -> str:
-    if control.spread is None:
-        return f"one of two runs of {control.arm} measured zero {control.metric}: their spread cannot be told"
-    return (
-        f"two runs of the same arm lay a factor {math.exp(control.spread):.2f} apart: that could overturn it"
-    )
-
-
-def _target(c: Criterion) -> float:
-    return 1.0 if c.kind == "equal" else c.target
-
-
-def _holds(c: Criterion, value: float) -> bool:
-    if c.kind == "frontier":
-        return value > c.target
-    if c.kind in ("reduction", "at_least"):
-        return value >= c.target
-    return value <= _target(c)
-
-
-def _worsened(c: Criterion, bound: float, spread: float) -> float:
-    """Return the bound as it would be had the arm measured worse by the A/A spread."""
-    factor = math.exp(spread)
-    if c.kind in ("reduction", "frontier"):
-        return 1 - (1 - bound) * factor
-    return bound / factor if c.kind == "at_least" else bound * factor
-
-
-def _controls(c: Criterion, controls: Mapping[tuple[str, str, str], Control]) -> list[Control]:
-    """Return the A/A controls of the criterion's metrics, as far as there are any with pairs."""
-    keys = ((c.arm, c.workload, c.metric), (c.arm, c.workload2, c.metric2))
-    return [controls[key] for key in keys if key in controls and controls[key].n]
-
-
-def _check_cells(c: Criterion, samples: Samples) -> None:
-    for arm, workload in _cells(c, samples):
-        _check_status(arm, workload, samples)
-        lags = samples.values(arm, workload, "lag_p99_s")
-        if lags and max(lags.values()) > LAG_LIMIT_S:
-            lag_ms = max(lags.values()) * 1e3
-            raise _Undecidable(f"the load generator of {arm} {workload} lagged {lag_ms:.1f} ms at p99")
-    if c.valid_if:
-        for arm in filter(None, (c.arm, c.against)):
-            _check_status(arm, c.valid_if, samples)
-
-
-def _check_status(arm: str, workload: str, samples: Samples) -> None:
-    cell = samples.cell(arm, workload)
-    if not cell:
-        raise _Undecidable(f"{arm} did not run {workload}")
-    for observation in cell:
-        if observation.status != "ok":
-            why = "; ".join(observation.reasons)
-            raise _Undecidable(f"{arm} {workload} {observation.status} in block {observation.block}: {why}")
-
-
-def _cells(c: Criterion, samples: Samples) -> list[tuple[str, str]]:
-    """Return every arm and workload that the criterion rests on."""
+def cells_needed(c: Criterion, samples: Samples) -> list[tuple[str, str]]:
+    """Return every arm and workload that a criterion rests on, in order."""
     if c.kind == "equal":
-        return [(arm, c.workload) for arm in samples.arms(c.workload)]
+        cells = [(arm, c.workload) for arm in samples.arms(c.workload)]
+    elif c.kind == "frontier":
+        cells = [(arm, w) for arm in (c.arm, *points(c, samples)) for w in (c.workload, c.workload2)]
+    else:
+        cells = [(c.arm, c.workload)]
+        if c.kind in ("reduction", "ratio"):
+            cells.append((c.against, c.other_workload))
+    if c.valid_if:
+        cells += [(arm, c.valid_if) for arm in (c.arm, c.against) if arm]
+    return cells
+
+
+def _usable(c: Criterion, samples: Samples, cells: Sequence[tuple[str, str]]) -> str:
+    """Check that there is something to decide on; return what is missing of the cells that validate it."""
+    silent = ""
+    for arm, workload in cells:
+        cell = samples.cell(arm, workload)
+        proof = workload == c.valid_if
+        if not cell:
+            raise Undecidable(f"{arm} did not run {workload}")
+        bad = [o for o in cell if o.status == "unsupported" or (proof and o.status == "failed")]
+        if bad:
+            reasons = "; ".join(bad[0].reasons)
+            raise Undecidable(f"{arm} {workload} {bad[0].status} in block {bad[0].block}: {reasons}")
+        if not any(o.status == "ok" for o in cell):
+            if sum(is_quiet(o) for o in cell) > 1:
+                raise Undecidable(f"{arm} {workload} {cell[0].status}: {'; '.join(cell[0].reasons)}")
+            why = "; ".join(cell[0].reasons)
+            silent = silent or f"{arm} {workload} {cell[0].status} in block {cell[0].block}: {why}"
+    return silent
+
+
+def _exact(c: Criterion, samples: Samples, sizes: Sizes) -> _Found:
+    exact = decide_exact(c, samples, sizes.looks[0])
+    n = exact.estimate.n if exact.estimate else 0
+    return _Found(exact.verdict, exact.reason, exact.estimate, n, exact.more)
+
+
+def _sequence(
+    c: Criterion, samples: Samples, controls: Mapping[tuple[str, str, str], Control], sizes: Sizes
+) -> _Found:
+    series = series_of(c, samples)
+    _check_missing(c, samples)
+    n = min(s.n for s in series)
+    found = _few(c, series, n, sizes)
+    for look in looks_at(sizes.looks, n, over=sizes.over):
+        at, closest = _closest(c, [s.part(0, look.n) for s in series], look.level)
+        if not bounded(at):
+            least = least_blocks(look.level)
+            reason = f"{look.n} blocks are too few for a bound at {1 - look.level:.1%}: {least} are needed"
+            found = _Found("inconclusive", reason, at, look.n)
+            continue
+        worse, better = sides(c, at)
+        if holds(c, worse) or not holds(c, better):
+            passing = holds(c, worse)
+            fresh = [s.part(look.n, look.n + CONFIRMING) for s in series]
+            if not passing and min(s.n for s in fresh) < CONFIRMING:
+                more = look.n + CONFIRMING - n
+                reason = f"misses the target in {look.n} blocks; {CONFIRMING} fresh blocks must confirm it"
+                found = _Found("inconclusive", reason, at, look.n, more)
+                if not sizes.over:
+                    return found
+                continue
+            if not passing and not _misses(c, fresh):
+                reason = (
+                    f"misses the target in {look.n} blocks, which {CONFIRMING} fresh ones did not confirm"
+                )
+                found = _Found("inconclusive", reason, at, look.n)
+                continue
+            doubt = _doubt(c, at, closest, samples, controls, passing=passing)
+            if not doubt:
+                return _clear(c, at, closest, look.n, passing=passing)
+            found = _Found("contaminated", doubt, at, look.n)
+        else:
+            note = f"closest: {closest.label}" if closest.label else ""
+            found = _Found("inconclusive", "; ".join(filter(None, (spans(c, at), note))), at, look.n)
+    upcoming = next((size for size in sizes.looks if size > n), n)
+    return _Found(found.verdict, found.reason, found.estimate, found.n, upcoming - n)
+
+
+def _few(c: Criterion, series: Sequence[Series], n: int, sizes: Sizes) -> _Found:
+    """Return what can be told before the first look: the point, no more."""
+    if not n:
+        return _Found("inconclusive", f"no block has {c.metric} of {'both arms' if c.against else c.arm}")
+    at, _ = _closest(c, [s.part(0, n) for s in series], ALPHA)
+    return _Found("inconclusive", f"{n} of {sizes.looks[0]} blocks were measured", at, n)
+
+
+def _clear(c: Criterion, at: Estimate, closest: Series, n: int, *, passing: bool) -> _Found:
+    note = f"closest: {closest.label}" if closest.label else ""
+    if passing:
+        return _Found("pass", note, at, n)
+    reason = f"misses the target in {n} blocks and in {CONFIRMING} fresh ones"
+    return _Found("fail", "; ".join(filter(None, (reason, note))), at, n)
+
+
+def _closest(c: Criterion, series: Sequence[Series], level: float) -> tuple[Estimate, Series]:
+    """Return the estimate at the point that is beaten least: one missed for certain comes first."""
+    made = [(estimate(c, s, level), s) for s in series]
+    if len(made) == 1:
+        return made[0]
+    return min(made, key=lambda item: (holds(c, item[0].high), item[0].low))
+
+
+def _misses(c: Criterion, fresh: Sequence[Series]) -> bool:
+    """Whether fresh blocks miss the target by themselves."""
+    at, _ = _closest(c, fresh, CONFIRMING_LEVEL)
+    return not holds(c, sides(c, at)[1])
+
+
+def _doubt(
+    c: Criterion,
+    at: Estimate,
+    series: Series,
+    samples: Samples,
+    controls: Mapping[tuple[str, str, str], Control],
+    *,
+    passing: bool,
+) -> str:
+    """Return what could overturn a verdict, empty for nothing."""
+    worse, better = sides(c, at)
+    bound = worse if passing else better
+    keys = ((c.arm, c.workload, c.metric), (c.arm, c.workload2, c.metric2))
+    for control in (controls[key] for key in keys if key in controls and controls[key].n):
+        moved = shifted(c, bound, control, series.level, worse=passing)
+        if moved is None or holds(c, moved) != passing:
+            return f"{told(control)}: that could overturn the {'pass' if passing else 'fail'}"
+    late = {} if passing else late_blocks(c, samples)
+    if late:
+        lag_ms = max(late.values()) * 1e3
+        return f"the load generator lagged {lag_ms:.1f} ms at p99 in {len(late)} blocks: that could be all"
+    drifted = drift(series.relative)
+    if drifted and holds(c, _widened(c, at.value, bound, drifted.widened)) != passing:
+        return (
+            f"one arm drifted while it was measured (autocorrelation {drifted.r:.2f}, p {drifted.p:.3f}): "
+            f"an interval {drifted.widened:.1f} times as wide spans the target"
+        )
+    return ""
+
+
+def _widened(c: Criterion, value: float, bound: float, factor: float) -> float:
+    """Return a bound as far from the value as a wider interval has it, by ratio where there is one."""
+    if c.kind in ("reduction", "frontier"):
+        return 1 - _widened_ratio(1 - value, 1 - bound, factor)
+    return _widened_ratio(value, bound, factor)
+
+
+def _widened_ratio(value: float, bound: float, factor: float) -> float:
+    if value > 0 and bound > 0:
+        return value * math.exp(factor * math.log(bound / value))
+    return value + (bound - value) * factor
+
+
+def _check_missing(c: Criterion, samples: Samples) -> None:
+    """Refuse a metric that a cell lacks in more than a quarter of its blocks: that is no accident."""
     if c.kind == "frontier":
-        return [(arm, w) for arm in (c.arm, *_points(c, samples)) for w in (c.workload, c.workload2)]
-    if c.kind in ("reduction", "ratio"):
-        return [(c.arm, c.workload), (c.against, c.other_workload)]
-    return [(c.arm, c.workload)]
+        return
+    for arm, workload in cells_needed(c, samples)[: 1 + (c.kind != "limit")]:
+        cell = samples.quiet(arm, workload)
+        have = len(samples.values(arm, workload, c.metric))
+        if len(cell) >= 2 and len(cell) - have > len(cell) / 4:
+            raise Undecidable(f"{c.metric}: {why_missing(c.metric, cell)}", have)
 
 
-def _points(c: Criterion, samples: Samples) -> list[str]:
-    arms = dict.fromkeys([*samples.arms(c.workload), *samples.arms(c.workload2)])
-    return [arm for arm in arms if arm.startswith(f"{c.against}@")]
-
-
-def _pairs(c: Criterion, samples: Samples) -> tuple[list[float], list[float]]:
-    base, candidate = samples.pairs((c.against, c.other_workload), (c.arm, c.workload), c.metric)
-    return _checked(c.against, c.metric, base, candidate)
-
-
-def _checked(
-    against: str, metric: str, base: list[float], candidate: list[float]
-) -> tuple[list[float], list[float]]:
-    if not base:
-        raise _Undecidable(f"no block has {metric} of both arms")
-    if min(base) <= 0:
-        raise _Undecidable(f"{against} measured zero: nothing to compare with", len(base))
-    return base, candidate
-
-
-def _reduction(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
-    return reduction(*_pairs(c, samples), confidence), ""
-
-
-def _ratio(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
-    base, candidate = _pairs(c, samples)
-    if min(candidate) <= 0:
-        raise _Undecidable(f"{c.arm} measured zero: {c.metric} is below its resolution", len(base))
-    return ratio(base, candidate, confidence), ""
-
-
-def _extremes(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
-    """Return the median with the smallest and the largest value in place of an interval."""
-    values = sorted(samples.values(c.arm, c.workload, c.metric).values())
-    missing = why_missing(c.metric, samples.cell(c.arm, c.workload))
-    if missing:
-        raise _Undecidable(f"{c.metric}: {missing}", len(values))
-    return Estimate(_median(values), values[0], values[-1], len(values), confidence), ""
-
-
-def _median(ordered: Sequence[float]) -> float:
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-
-
-def _equal(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
-    arms = samples.arms(c.workload)
-    found = [o for arm in arms for o in samples.cell(arm, c.workload)]
-    texts, blocks = [o.texts.get(c.metric) for o in found], len({o.block for o in found})
-    if len(arms) < 2:
-        raise _Undecidable(f"fewer than two arms ran {c.workload}", blocks)
-    if None in texts:
-        raise _Undecidable(f"{texts.count(None)} of {len(texts)} observations lack {c.metric}", blocks)
-    distinct = len(set(texts))
-    estimate = Estimate(distinct, distinct, distinct, blocks, confidence)
-    return estimate, f"{distinct} different in {len(texts)} observations"
-
-
-def _frontier(c: Criterion, samples: Samples, confidence: float) -> tuple[Estimate, str]:
-    """Return the estimate at the point that push beats least, in the metric where it does."""
-    found: list[tuple[Estimate, str]] = []
-    for point in _points(c, samples):
-        for workload, metric in ((c.workload, c.metric), (c.workload2, c.metric2)):
-            pairs = samples.pairs((point, workload), (c.arm, workload), metric)
-            estimate = reduction(*_checked(point, metric, *pairs), confidence)
-            found.append((estimate, f"closest: {metric} of {point}"))
-    if not found:
-        raise _Undecidable(f"no point of the sweep of {c.against} was measured")
-    # A point that is missed for certain comes before one that is only less well known.
-    return min(found, key=lambda item: (_holds(c, item[0].high), item[0].low))
-
-
-_ESTIMATES: dict[Kind, Callable[[Criterion, Samples, float], tuple[Estimate, str]]] = {
-    "reduction": _reduction,
-    "ratio": _ratio,
-    "limit": _extremes,
-    "at_least": _extremes,
-    "equal": _equal,
-    "frontier": _frontier,
-}
-
-
-def _record(
-    c: Criterion, mode: str, estimate: Estimate | None, n: int, outcome: tuple[Verdict, str]
-) -> CriterionRecord:
-    bounded = estimate is not None and math.isfinite(estimate.high)
-    return CriterionRecord(
-        id=c.id,
-        title=c.title,
-        kind=c.kind,
-        mode=mode,
-        workload=c.workload,
-        metric=c.metric,
-        arm=c.arm,
-        against=c.against,
-        against_workload=c.other_workload if c.against else "",
-        unit=_UNITS[c.kind] if c.kind in _UNITS else METRICS[c.metric].unit,
-        target=_target(c),
-        value=None if estimate is None else estimate.value,
-        ci_low=estimate.low if estimate is not None and bounded else None,
-        ci_high=estimate.high if estimate is not None and bounded else None,
-        n=n,
-        verdict=outcome[0],
-        reason=outcome[1],
-    )
+def _ended(c: Criterion, found: _Found, sizes: Sizes, void: Sequence[str]) -> _Found:
+    """Return what is told where nothing more will be measured."""
+    short = found.n < sizes.looks[0]
+    if void and short and c.kind not in EXACT:
+        reason = (
+            f"only {found.n} of the {sizes.looks[0]} blocks that it needs were quiet: {'; '.join(void)}; "
+            "stop that, or run again when the machine is quiet"
+        )
+        return _Found("contaminated", reason, found.estimate, found.n)
+    why = sizes.why if found.more else ""
+    return _Found("inconclusive", "; ".join(filter(None, (found.reason, why))), found.estimate, found.n)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-from harness.records.schema import Control, Observation
+from harness.records.summary import is_quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
+
+    from harness.records.schema import Observation
 
 
 class Samples:
     """The observations of a run, by arm and workload.
+
+    Of two attempts at a cell in a block the later one counts. An observation is a sample if it ended well and
+    nobody disturbed it.
 
     Args:
         observations: All of them, in any order.
@@ -20,7 +24,7 @@ class Samples:
 
     def __init__(self, observations: Iterable[Observation]) -> None:
         self._cells: dict[tuple[str, str], dict[int, Observation]] = {}
-        for observation in observations:
+        for observation in sorted(observations, key=lambda o: o.attempt):
             self._cells.setdefault((observation.arm, observation.workload), {})[observation.block] = (
                 observation
             )
@@ -34,12 +38,16 @@ class Samples:
         blocks = self._cells.get((arm, workload), {})
         return [blocks[block] for block in sorted(blocks)]
 
+    def quiet(self, arm: str, workload: str) -> list[Observation]:
+        """Return a cell's samples by block."""
+        return [o for o in self.cell(arm, workload) if o.status == "ok" and is_quiet(o)]
+
     def values(self, arm: str, workload: str, metric: str) -> dict[int, float]:
-        """Return the metric's value of each block whose cell ended well."""
+        """Return the metric's value of each block whose cell is a sample."""
         return {
             observation.block: value
-            for observation in self.cell(arm, workload)
-            if observation.status == "ok" and (value := observation.metrics.get(metric)) is not None
+            for observation in self.quiet(arm, workload)
+            if (value := observation.metrics.get(metric)) is not None
         }
 
     def pairs(
@@ -50,26 +58,20 @@ class Samples:
         blocks = sorted(left.keys() & right.keys())
         return [left[block] for block in blocks], [right[block] for block in blocks]
 
-
-def control(samples: Samples, base: str, again: str, workload: str, metric: str) -> Control:
-    """Return how far two runs of the same arm lay apart, as largest log-ratio and as largest difference.
-
-    Two equal values are no spread, zeros included. The spread is null where only one of two is zero, or there
-    is no pair: it cannot be told.
-    """
-    left, right = samples.pairs((base, workload), (again, workload), metric)
-    return Control(
-        arm=base,
-        workload=workload,
-        metric=metric,
-        spread=_spread(left, right),
-        difference=max((abs(b - a) for a, b in zip(left, right, strict=True)), default=0.0),
-        n=len(left),
-    )
+    def disturbed(self, cells: Iterable[tuple[str, str]]) -> list[str]:
+        """Return for each cell that others disturbed in how many blocks, and who did, a line each."""
+        lines = []
+        for arm, workload in cells:
+            all_of = self.cell(arm, workload)
+            void = [o.disturbance for o in all_of if o.disturbance is not None and o.disturbance.void]
+            if void:
+                who = dict.fromkeys(name for d in void for name in d.culprits) or dict.fromkeys(
+                    why for d in void for why in d.void
+                )
+                told = ", ".join(list(who)[:NAMED])
+                lines.append(f"{arm} {workload}: {len(void)} of {len(all_of)} blocks disturbed by {told}")
+        return lines
 
 
-def _spread(left: Sequence[float], right: Sequence[float]) -> float | None:
-    different = [(a, b) for a, b in zip(left, right, strict=True) if a != b]
-    if not left or any(min(pair) <= 0 for pair in different):
-        return None
-    return max((abs(math.log(b / a)) for a, b in different), default=0.0)
+NAMED = 3
+"""Culprits that one line names."""

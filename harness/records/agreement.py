@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from harness.records.summary import is_quiet
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -58,7 +60,7 @@ def _cells(record: RunRecord, observations: Sequence[Observation], going_on: boo
 def _values(cell: CellRecord, group: Sequence[Observation]) -> Iterator[str]:
     """Return the first metric of a cell that has another number of values."""
     for metric, summary in cell.metrics.items():
-        values = sum(o.metrics.get(metric) is not None for o in group)
+        values = sum(is_quiet(o) and o.metrics.get(metric) is not None for o in group)
         if values != summary.n:
             name = f"{cell.arm} {cell.workload} {metric}"
             yield f"has {values} value{'s' * (values != 1)} of {name}, run.json {summary.n}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.acceptance.decide import LAG_LIMIT_S
+from harness.acceptance.estimate import LAG_LIMIT_S
 from harness.regression.margins import MARGINS
 from harness.regression.verdict import Key
 

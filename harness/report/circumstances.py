@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from harness.acceptance.decide import LAG_LIMIT_S
+from harness.acceptance.estimate import LAG_LIMIT_S
 from harness.report.arms import by_arm
 from harness.report.document import Bullets, Paragraph, Part, Role, Section, Table
 from harness.report.format import NOTHING, compact, quantity

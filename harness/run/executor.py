@@ -168,4 +168,5 @@ def _observe(
         missing={name: reason for name, reason in outcome.missing.items() if name in metrics},
         texts=outcome.texts,
         histograms=outcome.histograms,
+        attempt=arm_run.attempt,
     )

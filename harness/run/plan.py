@@ -10,6 +10,8 @@ from harness.workloads.base import USUAL_POLL_S
 from harness.workloads.registry import create_workload
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from harness.suite import Arm, Suite, WorkloadSpec
 
 TREE_S = 0.4
@@ -21,17 +23,22 @@ TIMEOUT_FLOOR_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class ArmRun:
-    """One worker process: an arm in a block, with the workloads it runs in turn."""
+    """One worker process: an arm in a block, with the workloads it runs in turn.
+
+    Attributes:
+        attempt: 2 where these workloads were void before in this block, and run again.
+    """
 
     block: int
     order: int
     arm: Arm
     workloads: tuple[WorkloadSpec, ...]
+    attempt: int = 1
 
     @property
     def title(self) -> str:
         """What a person calls it."""
-        return f"block {self.block} {self.arm.name}"
+        return f"block {self.block} {self.arm.name}" + " again" * (self.attempt > 1)
 
     def expected_s(self) -> float:
         """Return about how long it takes, in seconds."""
@@ -47,27 +54,52 @@ class ArmRun:
 
 
 def plan(suite: Suite, seed: int) -> list[ArmRun]:
-    """Return what to run in order: every arm once a block, in an order drawn anew for each block.
+    """Return what to run in order up to the first look: more may follow, for what is then undecided."""
+    return [
+        run
+        for block in range(1, suite.first_look + 1)
+        for run in block_runs(suite, seed, block, shown_cells(suite, block))
+    ]
 
+
+def shown_cells(suite: Suite, block: int) -> set[tuple[str, str]]:
+    """Return the cells, as ``(arm, workload)``, that take part in a block whatever is decided."""
+    if block > suite.first_look:
+        return set()
+    return {
+        (arm.name, name)
+        for arm in suite.arms.values()
+        for name in arm.workloads
+        if _takes_part(block, arm, suite.workloads[name])
+    }
+
+
+def block_runs(suite: Suite, seed: int, block: int, needed: Container[tuple[str, str]]) -> list[ArmRun]:
+    """Return what to run in a block, in order: every arm once, in an order drawn for this block.
+
+    The order does not depend on what is needed, nor on other blocks: a run that is resumed finds it again.
     With ``tree: cell`` every workload is a process of its own; the arms of one workload stay together, so
     that what is compared runs seconds apart.
+
+    Args:
+        suite: The suite.
+        seed: Seed of the order.
+        block: Number of the block, from 1.
+        needed: Cells that take part, as ``(arm, workload)``.
     """
-    rng = random.Random(seed)
+    rng = random.Random(f"{seed}:{block}")
     runs: list[ArmRun] = []
-    for block in range(1, suite.blocks + 1):
-        order = 0
-        for workloads in _groups(suite, rng):
-            arms = list(suite.arms.values())
-            rng.shuffle(arms)
-            for arm in arms:
-                chosen = tuple(
-                    suite.workloads[name]
-                    for name in arm.workloads
-                    if name in workloads and _takes_part(block, arm, suite.workloads[name])
-                )
-                if chosen:
-                    order += 1
-                    runs.append(ArmRun(block, order, arm, chosen))
+    for workloads in _groups(suite, rng):
+        arms = list(suite.arms.values())
+        rng.shuffle(arms)
+        for arm in arms:
+            chosen = tuple(
+                suite.workloads[name]
+                for name in arm.workloads
+                if name in workloads and (arm.name, name) in needed
+            )
+            if chosen:
+                runs.append(ArmRun(block, len(runs) + 1, arm, chosen))
     return runs
 
 

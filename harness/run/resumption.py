@@ -104,7 +104,9 @@ def difference(suite: Suite, other: Suite) -> str:
             if mine.get(name) != yours.get(name):
                 return f"{group[:-1]} {name}"
     for field in fields(ours):
-        if field.name != "budget_s" and getattr(ours, field.name) != getattr(theirs, field.name):
+        if field.name not in ("budget_s", "time_s") and getattr(ours, field.name) != getattr(
+            theirs, field.name
+        ):
             return field.name
     return ""
 
@@ -146,17 +148,18 @@ def _changed(asked: Asked, digest: str, record: RunRecord, observations: Sequenc
         return [
             f"observations.jsonl {told[0]}: one of the two was cut or edited, bring back what the run wrote"
         ]
-    if (suite.name, asked.seed, suite.blocks) != (record.suite, record.seed, record.blocks_planned):
+    blocks = max(suite.blocks, record.blocks_done)
+    if (suite.name, asked.seed, blocks) != (record.suite, record.seed, record.blocks_planned):
         return ["suite.json and run.json tell of different suites, seeds or blocks: one was changed"]
     unknown = sorted({name for o in observations for name in o.metrics} - METRICS.keys())
     if unknown:
         return [f"observations.jsonl has {unknown[0]!r}, which is no metric: it was edited"]
-    planned = {
-        (run.block, run.arm.name, w.name): {**w.params, **run.arm.settings}
-        for run in plan(suite, asked.seed)
-        for w in run.workloads
+    params = {
+        (arm.name, name): {**suite.workloads[name].params, **arm.settings}
+        for arm in suite.arms.values()
+        for name in arm.workloads
     }
     for o in observations:
-        if planned.get(spot(o)) != o.params:
+        if not 1 <= o.block <= suite.most_blocks or params.get((o.arm, o.workload)) != o.params:
             return [f"suite.json has no {o.arm} {o.workload} as measured in block {o.block}: it was changed"]
     return []

@@ -7,61 +7,36 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from fedbench.errors import ConfigError, Problem
-from harness.acceptance.decide import decide
 from harness.acceptance.outcome import conclude
-from harness.acceptance.samples import Samples, control
 from harness.records.environment import fingerprint, pressure, short_commit
 from harness.records.lock import held
-from harness.records.schema import Control, Observation, Rates, RunRecord
+from harness.records.schema import Observation, Rates, RunRecord
 from harness.records.store import Store, remove_unfinished
 from harness.records.summary import summarise
 from harness.report.render import render
 from harness.run import sittings
 from harness.run.asked import Asked, digest_of_asked, write_asked
+from harness.run.deciding import hopeless, needed_cells, runs_again, state_of
 from harness.run.executor import Executor
 from harness.run.folder import Unsaved, make_folder, saving
-from harness.run.plan import ArmRun, expected_s, plan
+from harness.run.plan import ArmRun, block_runs, expected_s, plan
 from harness.run.profiling import NOT_COMPARABLE, NOTHING_LEFT, Profiler
 from harness.run.resumption import Earlier, obstacles, spot, spots, unfinished
 from harness.run.stability import warnings_of
-from harness.suite import modes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from harness.run.progress import Progress
     from harness.suite import Suite
 
 Ended = Literal["complete", "interrupted", "budget"]
-
-
-class Progress(Protocol):
-    """Who is told how the run goes."""
-
-    def started(self, runs: int, expected_s: float) -> None:
-        """The run begins: ``runs`` workers, about ``expected_s`` seconds."""
-        ...
-
-    def arm(self, arm_run: ArmRun) -> None:
-        """A worker starts."""
-        ...
-
-    def cell(self, name: str) -> None:
-        """A workload begins."""
-        ...
-
-    def observed(self, observation: Observation) -> None:
-        """A workload has ended."""
-        ...
-
-    def arm_done(self, arm_run: ArmRun) -> None:
-        """A worker has ended."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +171,9 @@ class _Run:
         self._environment = environment
         self._earlier = earlier
         self._runs = plan(request.suite, request.seed)
+        self._workers = 0
+        self._taken_s = self._expected_s = 0.0
+        self._why = ""
         self._observations = list(earlier.observations)
         self._profiler = Profiler(store.folder) if request.profile else None
         self._asked_sha256 = digest_of_asked(store.folder)
@@ -217,7 +195,8 @@ class _Run:
     def _record_of(self, ended: Ended, upcoming: ArmRun | None = None) -> RunRecord:
         """Return the record so far; ``upcoming`` is the worker that runs before the next one is written."""
         environment = sittings.ended(self._environment, pressure())
-        record = _record(self._request, self._runs, self._observations, ended, environment)
+        why = self._why if ended == "complete" else f"the run was broken off ({ended}): resume it"
+        record = _record(self._request, self._runs, self._observations, (ended, why), environment)
         profiled, notes = self._earlier.profiled, []
         if self._profiler is not None:
             attached = self._profiler.attached
@@ -239,35 +218,85 @@ class _Run:
         return time.monotonic() - self._start_s
 
     def _execute(self, progress: Progress) -> Ended:
-        runs = unfinished(self._runs, self._observations)
         logs = self._store.folder / "logs"
         logs.mkdir(exist_ok=True)
         executor = Executor(logs, self._profiler) if self._profiler else Executor(logs)
-        progress.started(len(runs), expected_s(runs))
-        budget_s = self._request.budget_s
-        ended: Ended = "complete"
+        first = unfinished(self._runs, self._observations)
+        progress.started(len(first), expected_s(first))
         try:
-            for number, arm_run in enumerate(runs):
-                if number and budget_s is not None and self._spent_s() > budget_s:
-                    ended = "budget"
-                    break
-                self._store.write_record(self._record_of("interrupted", arm_run))
-                progress.arm(arm_run)
-                with closing(executor.run(arm_run, progress.cell)) as made:
-                    self._keep(arm_run, made, progress)
-                progress.arm_done(arm_run)
+            ended = self._run_blocks(executor, progress)
         except KeyboardInterrupt:
             ended = "interrupted"
         if not any(logs.iterdir()):
             shutil.rmtree(logs)
         return ended
 
+    def _run_blocks(self, executor: Executor, progress: Progress) -> Ended:
+        """Run block by block what is shown or undecided, and void cells once more at the end of theirs."""
+        suite = self._request.suite
+        for block in range(1, suite.most_blocks + 1):
+            before = [o for o in self._observations if o.block < block]
+            runs = block_runs(suite, self._request.seed, block, needed_cells(suite, block, before))
+            self._plan(block, runs)
+            left = unfinished(runs, self._observations)
+            if left:
+                self._why = self._stopping(block, before)
+                if self._why:
+                    break
+            if not self._run_all(left, executor, progress):
+                return "budget"
+            again = runs_again(runs, [o for o in self._observations if o.block == block])
+            if not self._run_all(again, executor, progress):
+                return "budget"
+            if left or again:
+                state = state_of(suite, self._observations, over=False)
+                progress.decided(block, state.decided, len(suite.criteria))
+        return "complete"
+
+    def _plan(self, block: int, runs: list[ArmRun]) -> None:
+        """Have a block's workers in the plan, in place of what was planned for it before."""
+        self._runs = [
+            *(run for run in self._runs if run.block < block),
+            *runs,
+            *(run for run in self._runs if run.block > block),
+        ]
+
+    def _stopping(self, block: int, before: Sequence[Observation]) -> str:
+        """Return why no further block begins, empty to go on."""
+        time_s = self._request.suite.time_s
+        if block > 1 and time_s is not None and self._earlier.duration_s + self._spent_s() > time_s:
+            return f"the time of {time_s:g} s was up: give more with a longer time_s, or with --blocks"
+        return hopeless(before)
+
+    def _run_all(self, runs: Sequence[ArmRun], executor: Executor, progress: Progress) -> bool:
+        """Run workers in turn; return whether the budget sufficed."""
+        budget_s = self._request.budget_s
+        for arm_run in runs:
+            if self._workers and budget_s is not None and self._spent_s() > budget_s:
+                return False
+            self._workers += 1
+            self._store.write_record(self._record_of("interrupted", arm_run))
+            start_s = time.monotonic()
+            progress.arm(arm_run)
+            with closing(executor.run(arm_run, progress.cell)) as made:
+                self._keep(arm_run, made, progress)
+            self._taken_s += time.monotonic() - start_s
+            self._expected_s += arm_run.expected_s()
+            progress.arm_done(arm_run)
+            planned = unfinished(self._runs, self._observations)
+            progress.left(len(planned), expected_s(planned) * self._taken_s / self._expected_s)
+        return True
+
     def _keep(self, arm_run: ArmRun, made: Iterable[Observation], progress: Progress) -> None:
         """Keep what a worker measures: as it comes, or at its end in place of what an earlier one left."""
         others = [o for o in self._observations if spot(o) not in spots(arm_run)]
         replaced = len(others) < len(self._observations)
+        void = {spot(o): _why_void(o) for o in self._observations if arm_run.attempt > 1}
         fresh = []
         for observation in made:
+            if arm_run.attempt > 1:
+                note = f"was run again: {void.get(spot(observation), '')}"
+                observation = msgspec.structs.replace(observation, reasons=[*observation.reasons, note])
             if replaced:
                 fresh.append(observation)
             else:
@@ -283,17 +312,12 @@ def _record(
     request: Request,
     runs: Sequence[ArmRun],
     observations: Sequence[Observation],
-    ended: Ended,
+    ending: tuple[Ended, str],
     environment: dict[str, Any],
 ) -> RunRecord:
-    suite = request.suite
-    samples = Samples(observations)
-    controls = _controls(suite, samples)
-    by_metric = {(c.arm, c.workload, c.metric): c for c in controls}
-    criteria = [
-        decide(criterion, samples, by_metric, mode=modes_of(criterion, suite.arms))
-        for criterion in suite.criteria
-    ]
+    suite, (ended, why) = request.suite, ending
+    state = state_of(suite, observations, over=True, why=why)
+    criteria = [decision.record for decision in state.decisions]
     outcome = conclude(criteria, observations, ended, dropped=len(suite.dropped))
     order: dict[int, list[str]] = {}
     for observation in observations:
@@ -309,7 +333,7 @@ def _record(
         title=suite.title,
         command=request.command,
         seed=request.seed,
-        blocks_planned=suite.blocks,
+        blocks_planned=max(suite.blocks, len(done)),
         blocks_done=len(done),
         started_utc="",
         duration_s=0.0,
@@ -317,7 +341,7 @@ def _record(
         order=[order[block] for block in sorted(order)],
         cells=summarise(observations),
         criteria=criteria,
-        controls=controls,
+        controls=state.controls,
         warnings=warnings_of(environment, observations),
         not_measured=_not_measured(suite, runs, observations),
         ended=ended,
@@ -328,16 +352,9 @@ def _record(
     )
 
 
-def _controls(suite: Suite, samples: Samples) -> list[Control]:
-    gated = [c for c in suite.criteria if c.kind not in ("equal", "at_least")]
-    metrics = {(c.workload, c.metric) for c in gated} | {(c.workload2, c.metric2) for c in gated if c.metric2}
-    return [
-        control(samples, arm.control_of, name, workload, metric)
-        for name, arm in suite.arms.items()
-        if arm.control_of
-        for workload, metric in sorted(metrics)
-        if workload in arm.workloads
-    ]
+def _why_void(observation: Observation) -> str:
+    found = observation.disturbance
+    return "; ".join(found.void if found is not None and found.void else observation.reasons)
 
 
 def _not_measured(suite: Suite, runs: Sequence[ArmRun], observations: Sequence[Observation]) -> list[str]:

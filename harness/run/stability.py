@@ -6,7 +6,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from harness.acceptance.decide import LAG_LIMIT_S
+from harness.acceptance.estimate import LAG_LIMIT_S
 from harness.run.sittings import sittings_of
 
 if TYPE_CHECKING:

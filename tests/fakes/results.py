@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from harness.acceptance.samples import Samples, control
+from harness.acceptance.control import control
+from harness.acceptance.samples import Samples
 from harness.records.derive import Outcome, Sampled, derive
 from harness.records.metrics import METRICS
 from harness.records.schema import CriterionRecord, Observation, Rates, RunRecord, Verdict

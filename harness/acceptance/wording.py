@@ -1,0 +1,79 @@
+"""How a decision is told: reasons with numbers, and the record. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.acceptance.estimate import bounded
+from harness.acceptance.judging import target_of
+from harness.records.metrics import METRICS
+from harness.records.schema import CriterionRecord, Verdict
+
+if TYPE_CHECKING:
+    from harness.acceptance.criteria import Criterion, Kind
+    from harness.stats.paired import Estimate
+
+_UNITS: dict[Kind, str] = {
+    "reduction": "share saved",
+    "frontier": "share saved",
+    "ratio": "times",
+    "equal": "distinct",
+}
+_SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+
+
+def unit_of(c: Criterion) -> str:
+    """Return the unit of target and value."""
+    return _UNITS[c.kind] if c.kind in _UNITS else METRICS[c.metric].unit
+
+
+def spans(c: Criterion, at: Estimate) -> str:
+    """Return why an interval decides nothing, with its numbers."""
+    unit = unit_of(c)
+    value, low, high, target = (number(v, unit) for v in (at.value, at.low, at.high, target_of(c)))
+    return (
+        f"{value} [{low}, {high}] of {at.n} blocks spans the target of {target}: "
+        f"run more blocks, such as --blocks {2 * at.n}"
+    )
+
+
+def number(value: float, unit: str) -> str:
+    """Return a number with its unit for people: shares as percentages, times in a fitting unit."""
+    if unit == "share saved":
+        return f"{100 * value:.4g} %"
+    if unit == "s":
+        scale, name = next(((s, n) for s, n in _SCALES if abs(value) >= s), _SCALES[0 if value == 0 else -1])
+        return f"{value / scale:.3g} {name}"
+    return f"{value:.4g} {unit}"
+
+
+def record_of(
+    c: Criterion,
+    mode: str,
+    at: Estimate | None,
+    n: int,
+    outcome: tuple[Verdict, str],
+) -> CriterionRecord:
+    """Return the record of a criterion with its verdict and the reason for it."""
+    known = at is not None and bounded(at)
+    return CriterionRecord(
+        id=c.id,
+        title=c.title,
+        kind=c.kind,
+        mode=mode,
+        workload=c.workload,
+        metric=c.metric,
+        arm=c.arm,
+        against=c.against,
+        against_workload=c.other_workload if c.against else "",
+        unit=unit_of(c),
+        target=target_of(c),
+        value=None if at is None else at.value,
+        ci_low=at.low if at is not None and known else None,
+        ci_high=at.high if at is not None and known else None,
+        n=n,
+        verdict=outcome[0],
+        reason=outcome[1],
+        promise=c.promise,
+        note=c.note,
+    )

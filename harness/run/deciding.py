@@ -1,0 +1,127 @@
+"""What a run knows so far, and what it still has to measure. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from harness.acceptance.control import control
+from harness.acceptance.criteria import EXACT
+from harness.acceptance.decide import Decision, Sizes, decide
+from harness.acceptance.samples import Samples
+from harness.records.summary import is_quiet
+from harness.run.plan import ArmRun, shown_cells
+from harness.suite import modes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from harness.records.schema import Control, Observation
+    from harness.suite import Suite
+
+HOPELESS = 2
+"""Blocks of which every cell was disturbed, after which a run gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is decided.
+
+    Attributes:
+        decisions: One for each criterion.
+        controls: A/A controls of the criteria's metrics.
+    """
+
+    decisions: list[Decision]
+    controls: list[Control]
+
+    @property
+    def decided(self) -> int:
+        """How many criteria need nothing more."""
+        return sum(not d.needed for d in self.decisions)
+
+
+def state_of(suite: Suite, observations: Iterable[Observation], *, over: bool, why: str = "") -> State:
+    """Decide every criterion on what there is.
+
+    Args:
+        suite: The suite.
+        observations: What was measured.
+        over: Whether no more will come.
+        why: Why not, and how there could be more.
+    """
+    samples = Samples(observations)
+    controls = _controls(suite, samples)
+    by_metric = {(c.arm, c.workload, c.metric): c for c in controls}
+    decisions = [
+        decide(
+            c,
+            samples,
+            by_metric,
+            mode=modes_of(c, suite.arms),
+            sizes=Sizes(suite.looks_of(c), over, why),
+        )
+        for c in suite.criteria
+    ]
+    return State(decisions, controls)
+
+
+def needed_cells(suite: Suite, block: int, before: Sequence[Observation]) -> set[tuple[str, str]]:
+    """Return the cells of a block: all up to the first look, then what undecided criteria need.
+
+    Where a criterion needs a cell it needs its A/A control as well.
+
+    Args:
+        suite: The suite.
+        block: Number of the block, from 1.
+        before: What the blocks before it measured.
+    """
+    cells = shown_cells(suite, block)
+    if block == 1:
+        return cells
+    wanted = {cell for d in state_of(suite, before, over=False).decisions for cell in d.needed}
+    again = {
+        (name, workload)
+        for name, arm in suite.arms.items()
+        for workload in arm.workloads
+        if arm.control_of and (arm.control_of, workload) in wanted
+    }
+    return cells | wanted | again
+
+
+def runs_again(runs: Iterable[ArmRun], observations: Iterable[Observation]) -> list[ArmRun]:
+    """Return the workers that measure a block's void cells once more, in the order of the block.
+
+    A cell is void if others disturbed it, or if it ran into its timeout, which slowness alone can do.
+    """
+    void = {
+        (o.block, o.arm, o.workload)
+        for o in observations
+        if o.attempt == 1 and (o.status == "timeout" or not is_quiet(o))
+    }
+    again = []
+    for run in runs:
+        chosen = tuple(w for w in run.workloads if (run.block, run.arm.name, w.name) in void)
+        if chosen:
+            again.append(replace(run, workloads=chosen, attempt=2))
+    return again
+
+
+def hopeless(before: Sequence[Observation]) -> str:
+    """Return why a run gives up: every cell of its first blocks was disturbed; empty to go on."""
+    blocks = {o.block for o in before}
+    if len(blocks) < HOPELESS or any(is_quiet(o) and o.status != "timeout" for o in before):
+        return ""
+    return f"others disturbed every cell of the first {len(blocks)} blocks, and the run gave up"
+
+
+def _controls(suite: Suite, samples: Samples) -> list[Control]:
+    gated = [c for c in suite.criteria if c.kind not in EXACT]
+    metrics = {(c.workload, c.metric) for c in gated} | {(c.workload2, c.metric2) for c in gated if c.metric2}
+    return [
+        control(samples, arm.control_of, name, workload, metric)
+        for name, arm in suite.arms.items()
+        if arm.control_of
+        for workload, metric in sorted(metrics)
+        if workload in arm.workloads
+    ]
