@@ -46,10 +46,12 @@ class Drift(NamedTuple):
 def drift(series: Sequence[float]) -> Drift | None:
     """Return the drift of a series of blocks in order, None where there is none to be seen."""
     n = len(series)
+    if n < LEAST:
+        return None
     ranks = _ranks(series)
     deviations = ranks - ranks.mean()
     total = float(deviations @ deviations)
-    if n < LEAST or total == 0:
+    if total == 0:
         return None
     p = ratio_p(float(np.sum(np.diff(ranks) ** 2)) / total, n)
     if p > LEVEL:

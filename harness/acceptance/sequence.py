@@ -7,7 +7,7 @@ approximates Pocock's boundaries). A look tests at the level that it spends, wit
 between looks: by Bonferroni's inequality the total error is then at most alpha, for any dependence between
 looks, and also where a void block moves a look, as long as the values do not decide when it comes.
 
-With looks at 6, 10, 16 and 24 blocks and alpha 0.05 the levels are .0179, .0091, .0114 and .0116. The first
+With looks at 6, 10, 16 and 24 blocks and alpha 0.05 the levels are .0179, .0091, .0112 and .0118. The first
 is above 1/64, the smallest p of the signed-rank test with 6 blocks: where all six blocks hold, the criterion
 is decided. A spending function of the O'Brien & Fleming type would leave nothing for a look that early.
 """

@@ -33,8 +33,8 @@ arms:
   again: {stack: floors, control_of: floors, workloads: [floor]}
   push: {workloads: [idle]}
 criteria:
-  - {id: fast, kind: limit, target: 10.0, workload: floor, metric: latency_p50_s, arm: floors}
-  - {id: quiet, kind: limit, target: 0.0, workload: idle, metric: log_records_per_s, arm: push}
+  - {id: fast, kind: at_most, target: 10.0, workload: floor, metric: latency_p50_s, arm: floors}
+  - {id: quiet, kind: at_most, target: 0.0, workload: idle, metric: log_records_per_s, arm: push}
 """
 
 
@@ -43,10 +43,12 @@ class Listener:
 
     Attributes:
         told: In order.
+        decisions: Block, criteria decided after it, and all criteria.
     """
 
     def __init__(self, act: Callable[[], None] = lambda: None, at: int = 0) -> None:
         self.told: list[Any] = []
+        self.decisions: list[tuple[int, int, int]] = []
         self._act = act
         self._at = at
 
@@ -66,6 +68,13 @@ class Listener:
 
     def arm_done(self, arm_run: ArmRun) -> None:
         self.told.append(f"end {arm_run.title}")
+
+    def left(self, runs: int, left_s: float) -> None:
+        assert runs >= 0
+        assert left_s >= 0
+
+    def decided(self, block: int, decided: int, criteria: int) -> None:
+        self.decisions.append((block, decided, criteria))
 
     @property
     def observations(self) -> list[Observation]:
