@@ -141,7 +141,9 @@ def test_progress_is_told_as_it_is_made(suite, request_for) -> None:
 
 
 def test_the_spread_of_an_arm_and_its_repetition_is_recorded(suite, request_for) -> None:
-    record, _ = run_suite(request_for(suite.select("floor")), Listener())
+    limits = tuple(dataclasses.replace(c, kind="limit") for c in suite.criteria)
+    timed = dataclasses.replace(suite, criteria=limits).select("floor")
+    record, _ = run_suite(request_for(timed), Listener())
     (control,) = record.controls
     assert (control.workload, control.metric, control.n) == ("floor", "latency_p50_s", 2)
     assert control.spread is not None
