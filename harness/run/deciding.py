@@ -37,8 +37,8 @@ class State:
 
     @property
     def decided(self) -> int:
-        """How many criteria need nothing more."""
-        return sum(not d.needed for d in self.decisions)
+        """How many criteria have passed or failed for good."""
+        return sum(not d.needed and d.record.verdict in ("pass", "fail") for d in self.decisions)
 
 
 def state_of(suite: Suite, observations: Iterable[Observation], *, over: bool, why: str = "") -> State:

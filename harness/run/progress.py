@@ -37,5 +37,5 @@ class Progress(Protocol):
         ...
 
     def decided(self, block: int, decided: int, criteria: int) -> None:
-        """A block has ended, after which ``decided`` of so many criteria need nothing more."""
+        """A block has ended, after which ``decided`` of so many criteria have passed or failed."""
         ...
