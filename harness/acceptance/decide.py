@@ -34,7 +34,7 @@ from harness.acceptance.estimate import Undecidable, bounded, estimate, late_blo
 from harness.acceptance.exact import decide_exact
 from harness.acceptance.judging import holds, sides
 from harness.acceptance.sequence import ALPHA, CONFIRMING, CONFIRMING_LEVEL, least_blocks, looks_at
-from harness.acceptance.wording import record_of, spans
+from harness.acceptance.wording import misses, record_of, spans
 from harness.records.summary import is_quiet, why_missing
 
 if TYPE_CHECKING:
@@ -185,15 +185,13 @@ def _sequence(
             fresh = [s.part(look.n, look.n + CONFIRMING) for s in series]
             if not passing and min(s.n for s in fresh) < CONFIRMING:
                 more = look.n + CONFIRMING - n
-                reason = f"misses the target in {look.n} blocks; {CONFIRMING} fresh blocks must confirm it"
+                reason = f"{misses(c, at)}; {CONFIRMING} fresh blocks must confirm it"
                 found = _Found("inconclusive", reason, at, look.n, more)
                 if not sizes.over:
                     return found
                 continue
             if not passing and not _misses(c, fresh):
-                reason = (
-                    f"misses the target in {look.n} blocks, which {CONFIRMING} fresh ones did not confirm"
-                )
+                reason = f"{misses(c, at)}, which {CONFIRMING} fresh ones did not confirm"
                 found = _Found("inconclusive", reason, at, look.n)
                 continue
             doubt = _doubt(c, at, closest, samples, controls, passing=passing)
@@ -219,7 +217,7 @@ def _clear(c: Criterion, at: Estimate, closest: Series, n: int, *, passing: bool
     note = f"closest: {closest.label}" if closest.label else ""
     if passing:
         return _Found("pass", note, at, n)
-    reason = f"misses the target in {n} blocks and in {CONFIRMING} fresh ones"
+    reason = f"{misses(c, at)}, and {CONFIRMING} fresh blocks confirm it"
     return _Found("fail", "; ".join(filter(None, (reason, note))), at, n)
 
 
@@ -299,6 +297,7 @@ def _ended(c: Criterion, found: _Found, sizes: Sizes, void: Sequence[str]) -> _F
             f"only {found.n} of the {sizes.looks[0]} blocks that it needs were quiet: {'; '.join(void)}; "
             "stop that, or run again when the machine is quiet"
         )
+        reason = "; ".join(filter(None, (reason, sizes.why)))
         return _Found("contaminated", reason, found.estimate, found.n)
     why = sizes.why if found.more else ""
     return _Found("inconclusive", "; ".join(filter(None, (found.reason, why))), found.estimate, found.n)

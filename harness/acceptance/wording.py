@@ -29,12 +29,18 @@ def unit_of(c: Criterion) -> str:
 
 def spans(c: Criterion, at: Estimate) -> str:
     """Return why an interval decides nothing, with its numbers."""
+    return f"{_interval(c, at, 'spans')}: run more blocks, such as --blocks {2 * at.n}"
+
+
+def misses(c: Criterion, at: Estimate) -> str:
+    """Return that an interval misses the target, with its numbers."""
+    return _interval(c, at, "misses")
+
+
+def _interval(c: Criterion, at: Estimate, verb: str) -> str:
     unit = unit_of(c)
     value, low, high, target = (number(v, unit) for v in (at.value, at.low, at.high, target_of(c)))
-    return (
-        f"{value} [{low}, {high}] of {at.n} blocks spans the target of {target}: "
-        f"run more blocks, such as --blocks {2 * at.n}"
-    )
+    return f"{value} [{low}, {high}] of {at.n} blocks {verb} the target of {target}"
 
 
 def number(value: float, unit: str) -> str:

@@ -66,7 +66,15 @@ _LOSS_COLUMNS: tuple[tuple[str, Role], ...] = (
 
 _APART = {True: "yes", False: "no", None: "unknown: fewer than 5 blocks"}
 
-_COMPARISONS = {"reduction": "≥", "at_least": "≥", "frontier": ">", "limit": "≤", "ratio": "≤", "equal": "="}
+_COMPARISONS = {
+    "reduction": "≥",
+    "at_least": "≥",
+    "frontier": ">",
+    "limit": "≤",
+    "at_most": "≤",
+    "ratio": "≤",
+    "equal": "=",
+}
 
 
 def headline(run: RunRecord) -> str:

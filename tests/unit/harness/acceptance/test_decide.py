@@ -140,6 +140,9 @@ def test_only_fresh_blocks_confirm_a_fail() -> None:
     assert after(bad) == ("inconclusive", 6)
     assert after([*bad, *bad[:5]]) == ("inconclusive", 1)
     assert after([*bad, *bad]) == ("fail", 0)
+    assert against("reduction", 0.8, [*bad, *bad], LOOKS).reason == (
+        "68.75 % [67 %, 70 %] of 6 blocks misses the target of 80 %, and 6 fresh blocks confirm it"
+    )
     assert after([*bad, *bad[:5], 10.0]) == ("inconclusive", 4)  # not confirmed: on to the look at 16
     assert after(bad, over=True) == ("inconclusive", 0)
 
