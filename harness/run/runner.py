@@ -243,6 +243,7 @@ class _Run:
                 self._why = self._stopping(block, before)
                 if self._why:
                     break
+                self._tell_left(progress)
             if not self._run_all(left, executor, progress):
                 return "budget"
             again = runs_again(runs, [o for o in self._observations if o.block == block])
@@ -283,9 +284,14 @@ class _Run:
             self._taken_s += time.monotonic() - start_s
             self._expected_s += arm_run.expected_s()
             progress.arm_done(arm_run)
-            planned = unfinished(self._runs, self._observations)
-            progress.left(len(planned), expected_s(planned) * self._taken_s / self._expected_s)
+            self._tell_left(progress)
         return True
+
+    def _tell_left(self, progress: Progress) -> None:
+        """Tell what is still planned, at the speed that this machine has shown so far."""
+        planned = unfinished(self._runs, self._observations)
+        pace = self._taken_s / self._expected_s if self._expected_s else 1.0
+        progress.left(len(planned), expected_s(planned) * pace)
 
     def _keep(self, arm_run: ArmRun, made: Iterable[Observation], progress: Progress) -> None:
         """Keep what a worker measures: as it comes, or at its end in place of what an earlier one left."""
