@@ -104,8 +104,8 @@ def print_plan(
     """
     runs = plan(suite, seed) if runs is None else runs
     console.print(
-        f"{suite.name}: {counted(suite.blocks, 'block')}, {counted(len(runs), 'worker')}, "
-        f"{suite.modes}, seed {seed}, about {duration(expected_s(runs))}\n",
+        f"{suite.name}: {counted(suite.first_look, 'block')}, {counted(len(runs), 'worker')}, "
+        f"{suite.modes}, seed {seed}, about {duration(expected_s(runs))}{_further(suite)}\n",
         style="bold",
         highlight=False,
     )
@@ -127,6 +127,14 @@ def print_plan(
         ("Time in all", time),
         ("Criteria", criteria),
     )
+
+
+def _further(suite: Suite) -> str:
+    """Return that more blocks may follow what is printed, empty where none can."""
+    if not suite.looks:
+        return ""
+    time = f" or {duration(suite.time_s)}" if suite.time_s else ""
+    return f"; what is then undecided goes on, up to {counted(suite.most_blocks, 'block')}{time}"
 
 
 def _heading(suite: Suite, arm_run: ArmRun) -> str:

@@ -1,27 +1,60 @@
-"""Reading one criterion of a suite file."""
+"""Reading the criteria of a suite, checked against its arms, workloads and the metrics there are."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from harness.acceptance.criteria import KINDS, PROMISES, Comparison, Criterion, Promise
-from harness.records.format import compact
+from fedbench.configfile import Section, nearest
+from fedbench.errors import Problem
+from harness.acceptance.criteria import KINDS, PROMISES, Aside, Criterion
+from harness.records.metrics import METRICS
 from harness.records.naming import wrong_name
+from harness.suite import cells_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from fedbench.configfile import Section
-    from harness.suite import WorkloadSpec
+    from harness.suite import Arm, WorkloadSpec
+
+TEXTS = ("model_digest",)
 
 
-def read_criterion(part: Section, workloads: Mapping[str, WorkloadSpec]) -> Criterion:
-    """Return a criterion; what is wrong with it is noted in its section.
+def read_criteria(
+    value: Any, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec], problems: list[Problem]
+) -> tuple[Criterion, ...]:
+    """Return the criteria of a suite.
 
     Args:
-        part: Where it stands.
-        workloads: The workloads of the suite, points of sweeps among them.
+        value: What stands under ``criteria``.
+        arms: The suite's arms.
+        workloads: The suite's workloads, points of sweeps each by itself.
+        problems: Where problems are collected.
     """
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        problems.append(Problem("criteria", "expected a list"))
+        return ()
+    criteria: list[Criterion] = []
+    for i, item in enumerate(value):
+        path = f"criteria[{i}]"
+        part = Section(item, path, problems)
+        criterion = _criterion(part, path, problems)
+        criterion = _on_sweep(part, criterion, arms, workloads)
+        _check_names(part, criterion, arms, workloads)
+        if criterion.id and any(other.id == criterion.id for other in criteria):
+            part.problem("id", f"{criterion.id!r} is the id of an earlier criterion")
+        criteria.append(criterion)
+    return tuple(criteria)
+
+
+def points_of(name: str, workloads: Mapping[str, WorkloadSpec]) -> list[str]:
+    """Return the points of a swept workload, none where it is not swept."""
+    return [w.name for w in workloads.values() if w.swept and w.base == name]
+
+
+def _criterion(part: Section, path: str, problems: list[Problem]) -> Criterion:
     kind = part.choice("kind", KINDS, "limit")
     if not part.has("kind"):
         part.problem("kind", f"is missing: use one of {', '.join(KINDS)}")
@@ -32,13 +65,11 @@ def read_criterion(part: Section, workloads: Mapping[str, WorkloadSpec]) -> Crit
         part.problem("id", "is missing")
     elif wrong := wrong_name(identity):
         part.problem("id", wrong)
-    promise: Promise = part.choice("promise", PROMISES, "")
-    along, workload, points = _along(part, part.string("workload", ""), workloads)
     criterion = Criterion(
         identity,
         part.string("title", identity),
         kind,
-        workload,
+        part.string("workload", ""),
         part.string("metric", ""),
         part.string("arm", ""),
         part.string("against", ""),
@@ -47,50 +78,128 @@ def read_criterion(part: Section, workloads: Mapping[str, WorkloadSpec]) -> Crit
         part.string("workload2", ""),
         part.string("metric2", ""),
         part.string("valid_if", ""),
-        promise,
+        part.choice("promise", ("", *PROMISES), ""),
         part.string("note", ""),
-        (*_beside(part), *points),
-        along,
+        _asides(part, path, problems),
+        part.string("along", ""),
+        str(part.value("at") if part.has("at") else ""),
     )
     part.finish()
     return criterion
 
 
-def _along(
-    part: Section, base: str, workloads: Mapping[str, WorkloadSpec]
-) -> tuple[str, str, tuple[Comparison, ...]]:
-    """Return the swept parameter, the workload of the deciding point, and the other points."""
-    along, at = part.string("along", ""), str(part.value("at") or "")
-    if not along:
-        if at:
-            part.problem("at", "says nothing without along: name the swept parameter there")
-        return "", base, ()
-    swept = [w for w in workloads.values() if w.base == base and w.swept == (along,)]
-    if not swept:
-        part.problem("along", f"{base!r} is no workload that is swept by {along!r} alone")
-        return "", base, ()
-    names = [w.name.partition("@")[2] for w in swept]
-    if at not in names:
-        part.problem("at", f"{at!r} is no point of {base}: use one of {', '.join(names)}")
-        return "", base, ()
-    others = tuple(_point(w, along) for w in swept if w.name != f"{base}@{at}")
-    return along, f"{base}@{at}", others
+def _asides(part: Section, path: str, problems: list[Problem]) -> tuple[Aside, ...]:
+    value = part.value("beside")
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        part.problem("beside", "expected a list")
+        return ()
+    asides = []
+    for i, item in enumerate(value):
+        section = Section(item, f"{path}.beside[{i}]", problems)
+        keys = ("label", "arm", "against", "workload", "against_workload")
+        aside = Aside(*(section.string(key, "") for key in keys))
+        section.finish()
+        if not aside.label:
+            section.problem("label", "is missing: say what is different")
+        elif not any((aside.arm, aside.against, aside.workload, aside.against_workload)):
+            section.problem("", "is the criterion itself: name another arm, against or workload")
+        asides.append(aside)
+    return tuple(asides)
 
 
-def _point(workload: WorkloadSpec, along: str) -> Comparison:
-    value = float(workload.params[along])
-    unit = "B" if along.endswith("bytes") else ""
-    return Comparison(f"at {compact(value, unit)}", workload=workload.name, point=value)
+def _on_sweep(
+    part: Section, c: Criterion, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
+) -> Criterion:
+    """Return a criterion ``along`` a sweep as one of its point ``at``, the other points beside it."""
+    if not c.along and not c.at:
+        return c
+    points = points_of(c.workload, workloads)
+    deciding = f"{c.workload}@{c.at}"
+    if c.along and c.at and points and workloads[points[0]].swept != (c.along,):
+        part.problem("along", f"{c.workload!r} is swept by {', '.join(workloads[points[0]].swept)}")
+    elif not c.along or not c.at:
+        part.problem("along" if c.at else "at", "is missing: the two belong together")
+    elif not points:
+        part.problem("along", f"{c.workload!r} is not swept")
+    elif deciding not in points:
+        labels = ", ".join(name.partition("@")[2] for name in points)
+        part.problem("at", f"{c.at!r} is no point of {c.workload!r}: use one of {labels}")
+    else:
+        runs = [p for p in points if p != deciding and c.arm in arms and p in arms[c.arm].workloads]
+        shown = tuple(Aside(f"at {_size(c.along, p.partition('@')[2])}", workload=p) for p in runs)
+        return replace(c, workload=deciding, beside=(*c.beside, *shown))
+    return replace(c, workload=deciding if deciding in points else c.workload)
 
 
-def _beside(part: Section) -> tuple[Comparison, ...]:
-    found = []
-    for one in part.sections("beside"):
-        label = one.string("label", "")
-        if not label:
-            one.problem("label", "is missing")
-        arm, against = one.string("arm", ""), one.string("against", "")
-        workload, other = one.string("workload", ""), one.string("against_workload", "")
-        found.append(Comparison(label, arm, against, workload, other))
-        one.finish()
-    return tuple(found)
+def _size(parameter: str, label: str) -> str:
+    if not parameter.endswith("bytes") or not label.isdigit():
+        return f"{parameter} {label}"
+    size = int(label)
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size >= 1 << power:
+            return f"{size / (1 << power):g} {unit}"
+    return f"{size} bytes"
+
+
+def _check_names(
+    part: Section, c: Criterion, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
+) -> None:
+    needs_against = c.kind in ("reduction", "ratio", "frontier")
+    metrics = TEXTS if c.kind == "equal" else tuple(METRICS)
+    checks: list[tuple[str, str, Sequence[str], bool]] = [
+        ("workload", c.workload, list(workloads), True),
+        ("metric", c.metric, metrics, True),
+        ("arm", c.arm, list(arms), c.kind != "equal"),
+        ("against", c.against, list(arms), needs_against),
+        ("against_workload", c.against_workload, list(workloads), False),
+        ("workload2", c.workload2, list(workloads), c.kind == "frontier"),
+        ("metric2", c.metric2, metrics, c.kind == "frontier"),
+        ("valid_if", c.valid_if, list(workloads), False),
+    ]
+    for key, name, known, needed in checks:
+        _check_name(part, key, name, known, workloads, needed=needed)
+    _check_asides(part, c, arms, workloads)
+    for arm, workload in sorted(cells_of(c, arms)):
+        if arm in arms and workload in workloads and workload not in arms[arm].workloads:
+            part.problem("", f"the arm {arm!r} does not run {workload!r}")
+
+
+def _check_asides(
+    part: Section, c: Criterion, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
+) -> None:
+    if c.beside and c.kind not in ("reduction", "ratio", "limit"):
+        part.problem("beside", f"has no meaning for {c.kind}: only for reduction, ratio and limit")
+    for i, aside in enumerate(c.beside):
+        for key, name, known in (
+            ("arm", aside.arm, list(arms)),
+            ("against", aside.against, list(arms)),
+            ("workload", aside.workload, list(workloads)),
+            ("against_workload", aside.against_workload, list(workloads)),
+        ):
+            _check_name(part, f"beside[{i}].{key}", name, known, workloads, needed=False)
+        pairs = [(aside.arm or c.arm, aside.workload or c.workload)]
+        if c.against or aside.against:
+            other = aside.against_workload or aside.workload or c.other_workload
+            pairs.append((aside.against or c.against, other))
+        for arm, workload in pairs:
+            if arm in arms and workload in workloads and workload not in arms[arm].workloads:
+                part.problem(f"beside[{i}]", f"the arm {arm!r} does not run {workload!r}")
+
+
+def _check_name(
+    part: Section,
+    key: str,
+    name: str,
+    known: Sequence[str],
+    workloads: Mapping[str, WorkloadSpec],
+    *,
+    needed: bool,
+) -> None:
+    if name and name not in known:
+        points = points_of(name, workloads)
+        hint = f"; it is swept: name one of {', '.join(points)}" if points else nearest(name, known)
+        part.problem(key, f"unknown {key.rpartition('.')[2].rstrip('2')} {name!r}{hint}")
+    elif needed and not name:
+        part.problem(key, "is missing")

@@ -30,7 +30,7 @@ class Invocation:
         suite: Name of a suite or path of a file.
         quick: 5 blocks.
         rigorous: Twice the suite's blocks, at least 20.
-        blocks: Blocks.
+        blocks: Blocks, after which there is one look at everything.
         seed: Seed of the order.
         select: Regular expression that chooses cells.
         assignments: Parameters to change.
@@ -62,9 +62,16 @@ def asked_for(invocation: Invocation) -> Asked:
         suite = suite.select(invocation.select)
     if invocation.timeout_s is not None:
         suite = suite.limit(invocation.timeout_s)
-    preset = 5 if invocation.quick else max(20, 2 * suite.blocks) if invocation.rigorous else None
-    blocks = invocation.blocks or preset
-    return Asked(suite=suite.once(blocks) if blocks else suite, seed=invocation.seed or 0)
+    blocks = invocation.blocks or _preset(invocation, suite.blocks)
+    if blocks is not None:
+        suite = replace(suite, blocks=blocks, looks=(), time_s=None)
+    return Asked(suite=suite, seed=invocation.seed or 0)
+
+
+def _preset(invocation: Invocation, blocks: int) -> int | None:
+    if invocation.quick:
+        return 5
+    return max(20, 2 * blocks) if invocation.rigorous else None
 
 
 def resumed(folder: Path, invocation: Invocation) -> Asked:

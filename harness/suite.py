@@ -13,7 +13,8 @@ from fedbench.errors import ConfigError, Problem
 # Not for types alone: msgspec reads a suite back by them when a run is resumed.
 from fedbench.ids import Mode  # noqa: TC001
 from fedbench.loop import LoopName  # noqa: TC001
-from harness.acceptance.criteria import Criterion  # noqa: TC001
+from harness.acceptance.criteria import EXACT, Criterion
+from harness.acceptance.sequence import ALPHA, CONFIRMING, least_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,12 +80,12 @@ class Suite:
     """What to run and what must hold.
 
     Attributes:
-        blocks: Blocks after which a decision is tried for the last time.
         tree: ``arm``: one process tree runs all workloads of an arm; ``cell``: one for each.
+        blocks: Blocks of the last look at its criteria.
         dropped: Criteria that a selection has left without their cells.
         budget_s: Seconds after which no further worker is started, None for no limit.
-        looks: Blocks after which a decision is tried, growing, the last being ``blocks``; empty for one try.
-        time_s: Seconds after which no block beyond the first look begins, None for no limit.
+        looks: Blocks of each look, increasing; empty for one look after all blocks.
+        time_s: Seconds after which no further block begins, None for no limit.
     """
 
     name: str
@@ -100,23 +101,34 @@ class Suite:
     time_s: float | None = None
 
     @property
-    def stages(self) -> tuple[int, ...]:
-        """Blocks after which a decision is tried, at least one."""
-        return self.looks or (self.blocks,)
+    def first_look(self) -> int:
+        """Blocks in which every cell takes part, shown or decided."""
+        return self.looks[0] if self.looks else self.blocks
 
     @property
-    def again(self) -> dict[tuple[str, str], str]:
-        """The arm that repeats an arm under a workload (A/A), by both."""
-        return {
-            (arm.control_of, workload): name
-            for name, arm in self.arms.items()
-            if arm.control_of
-            for workload in arm.workloads
-        }
+    def most_blocks(self) -> int:
+        """Blocks there can be: those of the last look, and those that confirm a fail."""
+        return self.blocks + CONFIRMING * bool(self.criteria)
 
-    def once(self, blocks: int) -> Suite:
-        """Return the suite with one try at a decision, after so many blocks."""
-        return replace(self, blocks=blocks, looks=())
+    def looks_of(self, criterion: Criterion) -> tuple[int, ...]:
+        """Return after how many of its blocks a criterion is looked at.
+
+        Cells that take part in few blocks bound what an exact kind asks for. A suite with one look looks at
+        others as soon as these blocks can decide; one with several lets its cells go on.
+        """
+        limits = [
+            limit
+            for arm, workload in cells_of(criterion, self.arms)
+            if arm in self.arms and workload != criterion.valid_if
+            for limit in (self.arms[arm].blocks, self.workloads[workload].blocks)
+            if limit is not None
+        ]
+        most = min(limits, default=self.blocks)
+        if criterion.kind in EXACT:
+            return (min(most, self.first_look),)
+        if self.looks:
+            return self.looks
+        return (min(max(most, least_blocks(ALPHA)), self.blocks),)
 
     @property
     def modes(self) -> str:

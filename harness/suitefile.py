@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from fedbench.configfile import Section, nearest, read_yaml
 from fedbench.errors import ConfigError, Problem
 from fedbench.ids import MODES, Mode
 from fedbench.loop import LOOPS
-from harness.criterionfile import read_criterion
+from harness.acceptance.sequence import least_blocks, looks_at
+from harness.criterionfile import points_of, read_criteria
 from harness.parameter import read_parameter, read_sweep
-from harness.records.metrics import METRICS
 from harness.records.naming import wrong_name
-from harness.suite import Arm, Suite, Tree, WorkloadSpec, cells_of
+from harness.suite import Arm, Suite, Tree, WorkloadSpec
 
-if TYPE_CHECKING:
-    from harness.acceptance.criteria import Criterion
-
-TEXTS = ("model_digest",)
 SUITES = Path(__file__).parent / "suites"
 
 Catalogue = Mapping[str, Mapping[str, Any]]
@@ -84,7 +79,7 @@ class _Reader:
             root.choice("tree", get_args(Tree), "arm"),
             arms,
             workloads,
-            self._criteria(root.sections("criteria"), arms, workloads),
+            read_criteria(root.value("criteria"), arms, workloads, self._problems),
             budget_s=_limit(root, "budget_s"),
             looks=looks,
             time_s=_limit(root, "time_s"),
@@ -201,77 +196,6 @@ class _Reader:
                 for message in self._check(arm.stack, arm.mode, arm.settings):
                     root.problem(where, message)
 
-    def _criteria(
-        self, parts: Sequence[Section], arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
-    ) -> tuple[Criterion, ...]:
-        criteria: list[Criterion] = []
-        for part in parts:
-            criterion = read_criterion(part, workloads)
-            _check_names(part, criterion, arms, workloads)
-            if criterion.id and any(other.id == criterion.id for other in criteria):
-                part.problem("id", f"{criterion.id!r} is the id of an earlier criterion")
-            criteria.append(criterion)
-        return tuple(criteria)
-
-
-def _check_names(
-    part: Section, c: Criterion, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
-) -> None:
-    _check_beside(part, c, arms, workloads)
-    needs_against = c.kind in ("reduction", "ratio", "frontier")
-    metrics = TEXTS if c.kind == "equal" else tuple(METRICS)
-    checks: list[tuple[str, str, Sequence[str], bool]] = [
-        ("workload", c.workload, list(workloads), True),
-        ("metric", c.metric, metrics, True),
-        ("arm", c.arm, list(arms), c.kind != "equal"),
-        ("against", c.against, list(arms), needs_against),
-        ("against_workload", c.against_workload, list(workloads), False),
-        ("workload2", c.workload2, list(workloads), c.kind == "frontier"),
-        ("metric2", c.metric2, metrics, c.kind == "frontier"),
-        ("valid_if", c.valid_if, list(workloads), False),
-    ]
-    for key, name, known, needed in checks:
-        if name and name not in known:
-            points = _points_of(name, workloads)
-            hint = f"; it is swept: name one of {', '.join(points)}" if points else nearest(name, known)
-            part.problem(key, f"unknown {key.rstrip('2')} {name!r}{hint}")
-        elif needed and not name:
-            part.problem(key, "is missing")
-    for arm, workload in sorted(cells_of(c, arms)):
-        if arm in arms and workload in workloads and workload not in arms[arm].workloads:
-            part.problem("", f"the arm {arm!r} does not run {workload!r}")
-
-
-def _check_beside(
-    part: Section, c: Criterion, arms: Mapping[str, Arm], workloads: Mapping[str, WorkloadSpec]
-) -> None:
-    """Refuse what stands beside a criterion and nobody runs."""
-    for number, other in enumerate(c.beside):
-        sides = [(other.arm or c.arm, other.workload or c.workload)]
-        if c.kind in ("reduction", "ratio"):
-            base = other.against_workload or other.workload or c.other_workload
-            sides.append((other.against or c.against, base))
-        for arm, workload in sides:
-            if arm not in arms:
-                part.problem(f"beside[{number}]", f"unknown arm {arm!r}{nearest(arm, list(arms))}")
-            elif workload not in arms[arm].workloads:
-                hint = nearest(workload, list(arms[arm].workloads))
-                part.problem(f"beside[{number}]", f"the arm {arm!r} does not run {workload!r}{hint}")
-
-
-def _looks(root: Section) -> tuple[int, ...]:
-    """Return after how many blocks decisions are tried; empty where the suite has one try."""
-    looks = root.value("looks")
-    if looks is None:
-        return ()
-    whole = isinstance(looks, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in looks)
-    if not whole or not looks or any(b <= a for a, b in itertools.pairwise([0, *looks])):
-        root.problem("looks", "expected a list of whole numbers above 0, each larger than the one before")
-        return ()
-    if root.has("blocks"):
-        root.problem("blocks", "contradicts looks: leave one of them out")
-    return tuple(looks)
-
 
 def _workload_names(
     section: Section, default: tuple[str, ...], workloads: Mapping[str, WorkloadSpec]
@@ -279,7 +203,7 @@ def _workload_names(
     """Return the names of an arm's workloads; the name of one that is swept stands for all of its points."""
     names: list[str] = []
     for name in section.strings("workloads", default):
-        names += _points_of(name, workloads) or [name]
+        names += points_of(name, workloads) or [name]
     for name in dict.fromkeys(names):
         if name not in workloads:
             section.problem("workloads", f"unknown workload {name!r}{nearest(name, list(workloads))}")
@@ -288,8 +212,29 @@ def _workload_names(
     return tuple(names)
 
 
-def _points_of(name: str, workloads: Mapping[str, WorkloadSpec]) -> list[str]:
-    return [w.name for w in workloads.values() if w.swept and w.base == name]
+def _looks(root: Section) -> tuple[int, ...]:
+    """Return the looks of a suite in blocks, none where it has ``blocks``; what is wrong is told once."""
+    value = root.value("looks")
+    if value is None:
+        return ()
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in value)
+        or sorted(set(value)) != value
+    ):
+        root.problem("looks", "expected increasing whole numbers of blocks, such as [6, 10, 16, 24]")
+        return ()
+    if root.has("blocks"):
+        root.value("blocks")
+        root.problem("blocks", "stands beside looks: leave one of the two out")
+    first = looks_at(value, value[0], over=False)[0]
+    if least_blocks(first.level) > value[0]:
+        needed = least_blocks(first.level)
+        root.problem(
+            "looks", f"the first look, at {value[0]} blocks, can decide nothing: {needed} are needed"
+        )
+    return tuple(value)
 
 
 def _limit(section: Section, key: str) -> float | None:

@@ -7,25 +7,22 @@ from typing import Literal, get_args
 
 Kind = Literal["reduction", "limit", "ratio", "at_least", "at_most", "equal", "frontier"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-EXACT: tuple[Kind, ...] = ("equal", "at_least", "at_most")
-"""Kinds that every block must meet: counts and answers, which no noise changes."""
-
-Promise = Literal["", "cpu-idle", "cpu-round", "latency-rpc", "latency-push", "memory", "logs"]
-PROMISES: tuple[Promise, ...] = get_args(Promise)
+EXACT: tuple[Kind, ...] = ("at_least", "at_most", "equal")
+"""Kinds that every single block must hold: counts and answers, which load does not excuse."""
+PROMISES = ("cpu-idle", "cpu-round", "latency-rpc", "latency-push", "memory", "logs")
+"""What the specification promises of push against polling."""
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """What is shown beside a criterion, without a verdict.
+class Aside:
+    """What is shown beside a criterion, without a verdict. Empty names are those of the criterion.
 
     Attributes:
-        label: What is different.
-        arm: Arm it is about, empty for the criterion's own; likewise the others.
+        label: What is different about it.
+        arm: Arm it is about.
         against: Arm it is compared with.
-        workload: Workload of ``arm``.
-        against_workload: Workload of ``against``; empty for ``workload``.
-        point: Value of the swept parameter where it is a point of the criterion's own sweep.
+        workload: Name of the workload.
+        against_workload: Workload of the other side.
     """
 
     label: str
@@ -33,7 +30,6 @@ class Comparison:
     against: str = ""
     workload: str = ""
     against_workload: str = ""
-    point: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +43,9 @@ class Criterion:
 
             ``reduction``: the lower bound of ``1 - arm / against`` reaches ``target``.
             ``ratio``: the upper bound of ``arm / against`` stays within ``target``.
-            ``limit``: the upper bound of the centre of the blocks stays within ``target``.
-            ``at_least``: every block reaches ``target``.
-            ``at_most``: every block stays within ``target``.
+            ``limit``: the upper bound of the centre over the blocks stays within ``target``.
+            ``at_least``: the value of every block reaches ``target``.
+            ``at_most``: the value of every block stays within ``target``.
             ``equal``: the text ``metric`` is the same in all arms and blocks that report it.
             ``frontier``: ``arm`` lies below every sweep arm derived from ``against`` by ``reduction`` of
             ``metric`` under ``workload`` and of ``metric2`` under ``workload2``, at once.
@@ -62,10 +58,11 @@ class Criterion:
         workload2: Second workload of ``frontier``.
         metric2: Second metric of ``frontier``.
         valid_if: Workload of injected faults that must have ended well in both arms: silence must not win.
-        promise: Which promise of the specification it decides, empty for none.
+        promise: Which of :data:`PROMISES` it is about, empty for none.
         note: What to know about how it is measured.
-        beside: What is shown in the same row.
-        along: Swept parameter whose points stand beside it, empty for none; ``workload`` is one of them.
+        beside: What is shown beside it.
+        along: Parameter whose sweep ``workload`` is a point of; all points are shown beside it.
+        at: The value of that parameter that decides.
     """
 
     id: str
@@ -80,10 +77,11 @@ class Criterion:
     workload2: str = ""
     metric2: str = ""
     valid_if: str = ""
-    promise: Promise = ""
+    promise: str = ""
     note: str = ""
-    beside: tuple[Comparison, ...] = ()
+    beside: tuple[Aside, ...] = ()
     along: str = ""
+    at: str = ""
 
     @property
     def other_workload(self) -> str:

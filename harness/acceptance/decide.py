@@ -1,187 +1,303 @@
-"""Decide the criteria of a run: each gets a ruling, and a record of it. Pure.
+"""Decide a criterion from the samples of a run. Pure.
 
-What is exact is decided by :mod:`harness.acceptance.exact`, what noise can move by
-:mod:`harness.acceptance.sequential`. A cell that others disturbed is void, for pass and fail alike: it is run
-again, and a criterion that finds no quiet blocks is ``contaminated``. What cannot be decided by more blocks
-(a cell that failed, a metric that is missing) is ``inconclusive``.
+**In turn.** Quiet blocks are taken in order, and the criterion is looked at after 6, 10, 16 and 24 of them,
+or whatever the suite says. Each look tests at the level that :mod:`harness.acceptance.sequence` gives it; the
+levels add up to 5 %. It is a *pass* where the worse bound of the interval at this level reaches the target.
+Where even the better bound misses it, a *fail* is suspected: the next 6 quiet blocks alone must miss the
+target too, all of them (1/64), else the looks go on. A point estimate decides nothing.
+
+**Doubts.** A verdict that an A/A control could overturn (:mod:`harness.acceptance.control`), or the drift of
+one arm (:mod:`harness.acceptance.drift`), stays ``contaminated``; later looks may clear it.
+
+**Errors.** For each criterion: a false pass at most 5 %, a false fail at most 5 % x 1/64, both for blocks
+that are independent and symmetric about their centre. A run passes only where all of its criteria do: as an
+intersection-union test (Berger 1982) its own false pass is at most 5 % whatever the number of criteria. A run
+of m criteria that all lie at their targets fails by mistake at most m times as often as one.
+
+What the samples cannot tell is ``inconclusive``; what others kept from being told is ``contaminated``;
+neither is a pass. Kinds that count are decided by :mod:`harness.acceptance.exact`.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from harness.acceptance.beside import asides, holds_from
+from harness.acceptance.control import shifted, told
 from harness.acceptance.criteria import EXACT
-from harness.acceptance.estimate import Series, Undecidable, points, single, target
-from harness.acceptance.exact import rule_exact
-from harness.acceptance.levels import ALPHA
-from harness.acceptance.ruling import Ruling
-from harness.acceptance.sequential import Rules, rule_sequential, unit
-from harness.acceptance.shown_beside import besides, holds_from
-from harness.records.attempts import is_void
-from harness.records.schema import Beside, CriterionRecord
-from harness.records.summary import why_missing
+from harness.acceptance.drift import drift
+from harness.acceptance.estimate import Undecidable, bounded, estimate, late_blocks, points, series_of
+from harness.acceptance.exact import decide_exact
+from harness.acceptance.judging import holds, sides
+from harness.acceptance.sequence import ALPHA, CONFIRMING, CONFIRMING_LEVEL, least_blocks, looks_at
+from harness.acceptance.wording import misses, record_of, spans
+from harness.records.summary import is_quiet, why_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.acceptance.criteria import Criterion
+    from harness.acceptance.estimate import Series
     from harness.acceptance.samples import Samples
-    from harness.records.schema import Observation, Verdict
-
-TRIED = 3
-"""Quiet blocks without a value after which a metric is missing for good."""
-NAMED = 3
-"""Void cells that a record names."""
+    from harness.records.schema import Control, CriterionRecord, Verdict
+    from harness.stats.paired import Estimate
 
 
-def rule(c: Criterion, samples: Samples, rules: Rules) -> Ruling:
-    """Return what is known of a criterion."""
-    try:
-        if waiting := _checked(c, samples):
-            return waiting
-        if c.kind in EXACT:
-            return rule_exact(c, samples)
-        return rule_sequential(c, _series(c, samples), samples, rules)
-    except Undecidable as error:
-        return Ruling("inconclusive", str(error))
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """When a criterion is looked at.
+
+    Attributes:
+        looks: Blocks of each look, increasing.
+        over: Whether no more blocks will come.
+        why: Why not, and how there could be more, empty where the looks are used up.
+    """
+
+    looks: tuple[int, ...]
+    over: bool = True
+    why: str = ""
 
 
-def decide(c: Criterion, samples: Samples, rules: Rules, *, mode: str) -> CriterionRecord:
-    """Return the criterion with its verdict; one that waits for blocks that did not come is undecided.
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A criterion as decided so far.
+
+    Attributes:
+        record: With its verdict.
+        needed: Cells that it still needs, as ``(arm, workload)``.
+        more: In how many more blocks.
+    """
+
+    record: CriterionRecord
+    needed: frozenset[tuple[str, str]] = frozenset()
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    verdict: Verdict
+    reason: str
+    estimate: Estimate | None = None
+    n: int = 0
+    more: int = 0
+
+
+def decide(
+    criterion: Criterion,
+    samples: Samples,
+    controls: Mapping[tuple[str, str, str], Control],
+    *,
+    mode: str,
+    sizes: Sizes,
+) -> Decision:
+    """Return the criterion with its verdict so far, and what it still needs.
 
     Args:
-        c: What must hold.
+        criterion: What must hold.
         samples: The run's observations.
-        rules: How it is decided.
+        controls: A/A controls by arm, workload and metric; a missing one means that nothing was controlled.
         mode: Mode of the criterion's arms.
+        sizes: When it is looked at.
     """
-    ruling = rule(c, samples, rules)
-    void = void_cells(c, samples)
-    verdict, reason = ruling.verdict, ruling.reason
-    if verdict is None:
-        verdict, reason = _unfinished(ruling, void)
-    beside = besides(c, samples, confidence=1 - ALPHA)
-    return _record(c, mode, ruling, (verdict, reason), beside=beside, void=void)
+    c = criterion
+    cells = cells_needed(c, samples)
+    void = samples.disturbed(cells)
+    try:
+        silent = _usable(c, samples, cells)
+        found = _exact(c, samples, sizes) if c.kind in EXACT else _sequence(c, samples, controls, sizes)
+        if silent and found.more == 0:
+            found = _Found("inconclusive", silent, found.estimate, found.n, 1)
+    except Undecidable as error:
+        found = _Found("inconclusive", str(error), n=error.n)
+    if found.verdict == "inconclusive" and (sizes.over or not found.more):
+        found = _ended(c, found, sizes, void)
+    beside = asides(c, samples)
+    from_size = holds_from(c, beside, found.estimate)
+    reason = "; ".join(filter(None, (found.reason, from_size)))
+    record = record_of(c, mode, found.estimate, found.n, (found.verdict, reason))
+    record = msgspec.structs.replace(record, beside=beside, void=void)
+    needed = frozenset(cells) if found.more and not sizes.over else frozenset()
+    return Decision(record, needed, 0 if sizes.over else found.more)
 
 
-def void_cells(c: Criterion, samples: Samples) -> list[str]:
-    """Return which cells of a criterion were void, how often, and who disturbed them, a line each."""
-    if c.kind in EXACT:
-        return []
-    lines = []
-    for arm, workload in cells(c, samples):
-        void = samples.void(arm, workload)
-        if void:
-            why = void[-1].disturbance.void[0] if void[-1].disturbance else ""
-            lines.append(f"{arm} {workload}: void in {len(void)} attempts, last because {why}")
-    return lines
-
-
-def cells(c: Criterion, samples: Samples) -> list[tuple[str, str]]:
-    """Return every arm and workload that a criterion rests on."""
+def cells_needed(c: Criterion, samples: Samples) -> list[tuple[str, str]]:
+    """Return every arm and workload that a criterion rests on, in order."""
     if c.kind == "equal":
-        return [(arm, c.workload) for arm in samples.arms(c.workload)]
-    if c.kind == "frontier":
-        arms = dict.fromkeys([*samples.arms(c.workload), *samples.arms(c.workload2)])
-        sweep = [arm for arm in arms if arm.startswith(f"{c.against}@")]
-        return [(arm, w) for arm in (c.arm, *sweep) for w in (c.workload, c.workload2)]
-    if c.kind in ("reduction", "ratio"):
-        return [(c.arm, c.workload), (c.against, c.other_workload)]
-    return [(c.arm, c.workload)]
+        cells = [(arm, c.workload) for arm in samples.arms(c.workload)]
+    elif c.kind == "frontier":
+        cells = [(arm, w) for arm in (c.arm, *points(c, samples)) for w in (c.workload, c.workload2)]
+    else:
+        cells = [(c.arm, c.workload)]
+        if c.kind in ("reduction", "ratio"):
+            cells.append((c.against, c.other_workload))
+    if c.valid_if:
+        cells += [(arm, c.valid_if) for arm in (c.arm, c.against) if arm]
+    return cells
 
 
-def _unfinished(ruling: Ruling, void: Sequence[str]) -> tuple[Verdict, str]:
-    if void:
-        remedy = "stop what disturbs it, or run it again when the machine is quiet"
-        return "contaminated", f"{ruling.reason}; {void[0]}: {remedy}"
-    return "inconclusive", f"{ruling.reason}; the run ended before: go on with `fedbench run --resume`"
+def _usable(c: Criterion, samples: Samples, cells: Sequence[tuple[str, str]]) -> str:
+    """Check that there is something to decide on; return what is missing of the cells that validate it."""
+    silent = ""
+    for arm, workload in cells:
+        cell = samples.cell(arm, workload)
+        proof = workload == c.valid_if
+        if not cell:
+            raise Undecidable(f"{arm} did not run {workload}")
+        bad = [o for o in cell if o.status == "unsupported" or (proof and o.status == "failed")]
+        if bad:
+            reasons = "; ".join(bad[0].reasons)
+            raise Undecidable(f"{arm} {workload} {bad[0].status} in block {bad[0].block}: {reasons}")
+        if not any(o.status == "ok" for o in cell):
+            if sum(is_quiet(o) for o in cell) > 1:
+                raise Undecidable(f"{arm} {workload} {cell[0].status}: {'; '.join(cell[0].reasons)}")
+            why = "; ".join(cell[0].reasons)
+            silent = silent or f"{arm} {workload} {cell[0].status} in block {cell[0].block}: {why}"
+    return silent
 
 
-def _checked(c: Criterion, samples: Samples) -> Ruling | None:
-    """Return what a criterion waits for before its samples are looked at, None for nothing.
-
-    Raises:
-        Undecidable: A cell that it rests on did not end well, and nobody disturbed it.
-    """
-    for arm, workload in cells(c, samples):
-        if _ended(arm, workload, samples) is None:
-            return Ruling(None, f"{arm} {workload} has not been measured", needs=1)
-    for arm in filter(None, (c.arm, c.against)) if c.valid_if else ():
-        good = _ended(arm, c.valid_if, samples)
-        if not good:
-            return Ruling(None, f"{arm} {c.valid_if} has to end well first: silence must not win", needs=1)
-    return None
+def _exact(c: Criterion, samples: Samples, sizes: Sizes) -> _Found:
+    exact = decide_exact(c, samples, sizes.looks[0])
+    n = exact.estimate.n if exact.estimate else 0
+    return _Found(exact.verdict, exact.reason, exact.estimate, n, exact.more)
 
 
-def _ended(arm: str, workload: str, samples: Samples) -> bool | None:
-    """Return whether a cell ended well in any block, None where it was not measured.
+def _sequence(
+    c: Criterion, samples: Samples, controls: Mapping[tuple[str, str, str], Control], sizes: Sizes
+) -> _Found:
+    series = series_of(c, samples)
+    _check_missing(c, samples)
+    n = min(s.n for s in series)
+    found = _few(c, series, n, sizes)
+    for look in looks_at(sizes.looks, n, over=sizes.over):
+        at, closest = _closest(c, [s.part(0, look.n) for s in series], look.level)
+        if not bounded(at):
+            least = least_blocks(look.level)
+            reason = f"{look.n} blocks are too few for a bound at {1 - look.level:.1%}: {least} are needed"
+            found = _Found("inconclusive", reason, at, look.n)
+            continue
+        worse, better = sides(c, at)
+        if holds(c, worse) or not holds(c, better):
+            passing = holds(c, worse)
+            fresh = [s.part(look.n, look.n + CONFIRMING) for s in series]
+            if not passing and min(s.n for s in fresh) < CONFIRMING:
+                more = look.n + CONFIRMING - n
+                reason = f"{misses(c, at)}; {CONFIRMING} fresh blocks must confirm it"
+                found = _Found("inconclusive", reason, at, look.n, more)
+                if not sizes.over:
+                    return found
+                continue
+            if not passing and not _misses(c, fresh):
+                reason = f"{misses(c, at)}, which {CONFIRMING} fresh ones did not confirm"
+                found = _Found("inconclusive", reason, at, look.n)
+                continue
+            doubt = _doubt(c, at, closest, samples, controls, passing=passing)
+            if not doubt:
+                return _clear(c, at, closest, look.n, passing=passing)
+            found = _Found("contaminated", doubt, at, look.n)
+        else:
+            note = f"closest: {closest.label}" if closest.label else ""
+            found = _Found("inconclusive", "; ".join(filter(None, (spans(c, at), note))), at, look.n)
+    upcoming = next((size for size in sizes.looks if size > n), n)
+    return _Found(found.verdict, found.reason, found.estimate, found.n, upcoming - n)
 
-    Raises:
-        Undecidable: It ended badly in a block in which nobody disturbed it.
-    """
-    found = samples.cell(arm, workload)
-    if not found:
-        return None
-    for o in found:
-        if o.status != "ok" and not is_void(o):
-            raise Undecidable(f"{arm} {workload} {o.status} in block {o.block}: {'; '.join(o.reasons)}")
-    return any(o.status == "ok" for o in found)
+
+def _few(c: Criterion, series: Sequence[Series], n: int, sizes: Sizes) -> _Found:
+    """Return what can be told before the first look: the point, no more."""
+    if not n:
+        return _Found("inconclusive", f"no block has {c.metric} of {'both arms' if c.against else c.arm}")
+    at, _ = _closest(c, [s.part(0, n) for s in series], ALPHA)
+    return _Found("inconclusive", f"{n} of {sizes.looks[0]} blocks were measured", at, n)
 
 
-def _series(c: Criterion, samples: Samples) -> list[Series]:
-    """Return the samples of a criterion.
-
-    Raises:
-        Undecidable: They miss what is asked for, however often the cells were run.
-    """
-    found = points(c, samples) if c.kind == "frontier" else [single(c, samples)]
-    if not found:
-        raise Undecidable(f"no point of the sweep of {c.against} was measured")
-    for arm, workload in cells(c, samples):
-        _present(c, arm, workload, samples)
-    return found
+def _clear(c: Criterion, at: Estimate, closest: Series, n: int, *, passing: bool) -> _Found:
+    note = f"closest: {closest.label}" if closest.label else ""
+    if passing:
+        return _Found("pass", note, at, n)
+    reason = f"{misses(c, at)}, and {CONFIRMING} fresh blocks confirm it"
+    return _Found("fail", "; ".join(filter(None, (reason, note))), at, n)
 
 
-def _present(c: Criterion, arm: str, workload: str, samples: Samples) -> None:
-    metric = c.metric2 if c.kind == "frontier" and workload == c.workload2 else c.metric
-    quiet: list[Observation] = samples.quiet(arm, workload)
-    if len(quiet) >= TRIED and not samples.values(arm, workload, metric):
-        raise Undecidable(f"{arm} {workload} {metric}: {why_missing(metric, quiet)}")
+def _closest(c: Criterion, series: Sequence[Series], level: float) -> tuple[Estimate, Series]:
+    """Return the estimate at the point that is beaten least: one missed for certain comes first."""
+    made = [(estimate(c, s, level), s) for s in series]
+    if len(made) == 1:
+        return made[0]
+    return min(made, key=lambda item: (holds(c, item[0].high), item[0].low))
 
 
-def _record(
+def _misses(c: Criterion, fresh: Sequence[Series]) -> bool:
+    """Whether fresh blocks miss the target by themselves."""
+    at, _ = _closest(c, fresh, CONFIRMING_LEVEL)
+    return not holds(c, sides(c, at)[1])
+
+
+def _doubt(
     c: Criterion,
-    mode: str,
-    ruling: Ruling,
-    outcome: tuple[Verdict, str],
+    at: Estimate,
+    series: Series,
+    samples: Samples,
+    controls: Mapping[tuple[str, str, str], Control],
     *,
-    beside: list[Beside],
-    void: list[str],
-) -> CriterionRecord:
-    found = ruling.estimate
-    bounded = found is not None and math.isfinite(found.high)
-    reason = "; ".join(filter(None, (outcome[1], holds_from(c, found, beside))))
-    return CriterionRecord(
-        id=c.id,
-        title=c.title,
-        kind=c.kind,
-        mode=mode,
-        workload=c.workload,
-        metric=c.metric,
-        arm=c.arm,
-        against=c.against,
-        against_workload=c.other_workload if c.against else "",
-        unit=unit(c),
-        target=target(c),
-        value=None if found is None else found.value,
-        ci_low=found.low if found is not None and bounded else None,
-        ci_high=found.high if found is not None and bounded else None,
-        n=0 if found is None else found.n,
-        verdict=outcome[0],
-        reason=reason,
-        promise=c.promise,
-        note=c.note,
-        beside=beside,
-        void=void[:NAMED],
-    )
+    passing: bool,
+) -> str:
+    """Return what could overturn a verdict, empty for nothing."""
+    worse, better = sides(c, at)
+    bound = worse if passing else better
+    keys = ((c.arm, c.workload, c.metric), (c.arm, c.workload2, c.metric2))
+    for control in (controls[key] for key in keys if key in controls and controls[key].n):
+        moved = shifted(c, bound, control, series.level, worse=passing)
+        if moved is None or holds(c, moved) != passing:
+            return f"{told(control)}: that could overturn the {'pass' if passing else 'fail'}"
+    late = {} if passing else late_blocks(c, samples)
+    if late:
+        lag_ms = max(late.values()) * 1e3
+        return f"the load generator lagged {lag_ms:.1f} ms at p99 in {len(late)} blocks: that could be all"
+    drifted = drift(series.relative)
+    if drifted and holds(c, _widened(c, at.value, bound, drifted.widened)) != passing:
+        return (
+            f"one arm drifted while it was measured (autocorrelation {drifted.r:.2f}, p {drifted.p:.3f}): "
+            f"an interval {drifted.widened:.1f} times as wide spans the target"
+        )
+    return ""
+
+
+def _widened(c: Criterion, value: float, bound: float, factor: float) -> float:
+    """Return a bound as far from the value as a wider interval has it, by ratio where there is one."""
+    if c.kind in ("reduction", "frontier"):
+        return 1 - _widened_ratio(1 - value, 1 - bound, factor)
+    return _widened_ratio(value, bound, factor)
+
+
+def _widened_ratio(value: float, bound: float, factor: float) -> float:
+    if value > 0 and bound > 0:
+        return value * math.exp(factor * math.log(bound / value))
+    return value + (bound - value) * factor
+
+
+def _check_missing(c: Criterion, samples: Samples) -> None:
+    """Refuse a metric that a cell lacks in more than a quarter of its blocks: that is no accident."""
+    if c.kind == "frontier":
+        return
+    for arm, workload in cells_needed(c, samples)[: 1 + (c.kind != "limit")]:
+        cell = samples.quiet(arm, workload)
+        have = len(samples.values(arm, workload, c.metric))
+        if len(cell) >= 2 and len(cell) - have > len(cell) / 4:
+            raise Undecidable(f"{c.metric}: {why_missing(c.metric, cell)}", have)
+
+
+def _ended(c: Criterion, found: _Found, sizes: Sizes, void: Sequence[str]) -> _Found:
+    """Return what is told where nothing more will be measured."""
+    short = found.n < sizes.looks[0]
+    if void and short and c.kind not in EXACT:
+        reason = (
+            f"only {found.n} of the {sizes.looks[0]} blocks that it needs were quiet: {'; '.join(void)}; "
+            "stop that, or run again when the machine is quiet"
+        )
+        reason = "; ".join(filter(None, (reason, sizes.why)))
+        return _Found("contaminated", reason, found.estimate, found.n)
+    why = sizes.why if found.more else ""
+    return _Found("inconclusive", "; ".join(filter(None, (found.reason, why))), found.estimate, found.n)

@@ -6,7 +6,7 @@ from collections import Counter
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.records.attempts import is_void
+from harness.records.summary import is_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,10 +48,11 @@ def conclude(
 
     Args:
         criteria: As decided.
-        observations: What counts of all that was measured, or tried. A cell that failed while others
-            disturbed it fails no run: the criteria that need it are undecided.
+        observations: Everything that was measured, or tried.
         ended: How the run ended: ``complete``, ``interrupted`` or ``budget``.
         dropped: Criteria that a filter left without their cells.
+
+    A cell that ran into its timeout while others disturbed it, in both attempts, is no failure of the stack.
 
     Returns:
         Where several exit codes apply, the first of 130, 3, 5, 6, 1, 4.
@@ -62,7 +63,7 @@ def conclude(
             f"interrupted after {len(observations)} cells, which are kept",
             ExitCode.INTERRUPTED,
         )
-    bad = [o for o in observations if o.status in ("failed", "timeout") and not is_void(o)]
+    bad = [o for o in observations if o.status == "failed" or (o.status == "timeout" and is_quiet(o))]
     if bad:
         first = bad[0]
         return RunOutcome(
@@ -71,7 +72,7 @@ def conclude(
             f"{'; '.join(first.reasons)}",
             ExitCode.STACK_FAILED,
         )
-    if not any(o.status == "ok" for o in observations):
+    if not any(o.status == "ok" or not is_quiet(o) for o in observations):
         unsupported = f": {len(observations)} were unsupported" if observations else ""
         return RunOutcome("nothing ran", f"no cell was measured{unsupported}", ExitCode.NOTHING_RAN)
     if ended == "budget":

@@ -1,41 +1,33 @@
-"""Observations by cell: the view of a run that decisions are made on. Pure.
-
-A *quiet* observation is one that ended well and that nobody disturbed. Only quiet observations are samples of
-a time or an amount; what is exact (counts, answers) is taken from every observation that ended well.
-"""
+"""Observations by cell: the view of a run that decisions are made on."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.records.attempts import counted, is_void
+from harness.records.summary import is_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from harness.records.schema import Observation
 
-Values = dict[int, float]
-"""Value of a metric by block."""
-
 
 class Samples:
-    """The observations of a run, by arm and workload; of several attempts in a block, the one that counts.
+    """The observations of a run, by arm and workload.
+
+    Of two attempts at a cell in a block the later one counts. An observation is a sample if it ended well and
+    nobody disturbed it.
 
     Args:
-        observations: All of them, in any order of the cells.
+        observations: All of them, in any order.
     """
 
     def __init__(self, observations: Iterable[Observation]) -> None:
-        everything = list(observations)
         self._cells: dict[tuple[str, str], dict[int, Observation]] = {}
-        self._void: dict[tuple[str, str], list[Observation]] = {}
-        for observation in counted(everything):
-            cell = self._cells.setdefault((observation.arm, observation.workload), {})
-            cell[observation.block] = observation
-        for observation in everything:
-            if is_void(observation):
-                self._void.setdefault((observation.arm, observation.workload), []).append(observation)
+        for observation in sorted(observations, key=lambda o: o.attempt):
+            self._cells.setdefault((observation.arm, observation.workload), {})[observation.block] = (
+                observation
+            )
 
     def arms(self, workload: str) -> list[str]:
         """Return the arms that ran a workload."""
@@ -46,26 +38,16 @@ class Samples:
         blocks = self._cells.get((arm, workload), {})
         return [blocks[block] for block in sorted(blocks)]
 
-    def void(self, arm: str, workload: str) -> list[Observation]:
-        """Return every attempt at a cell that others disturbed."""
-        return self._void.get((arm, workload), [])
-
     def quiet(self, arm: str, workload: str) -> list[Observation]:
-        """Return a cell's quiet observations by block."""
-        return [o for o in self.cell(arm, workload) if o.status == "ok" and not is_void(o)]
+        """Return a cell's samples by block."""
+        return [o for o in self.cell(arm, workload) if o.status == "ok" and is_quiet(o)]
 
-    def values(self, arm: str, workload: str, metric: str, *, exact: bool = False) -> Values:
-        """Return the metric's value by block, of quiet observations.
-
-        Args:
-            arm: The arm.
-            workload: The workload.
-            metric: Name of the metric.
-            exact: Whether a disturbed observation that ended well counts as well.
-        """
-        found = self.cell(arm, workload) if exact else self.quiet(arm, workload)
+    def values(self, arm: str, workload: str, metric: str) -> dict[int, float]:
+        """Return the metric's value of each block whose cell is a sample."""
         return {
-            o.block: value for o in found if o.status == "ok" and (value := o.metrics.get(metric)) is not None
+            observation.block: value
+            for observation in self.quiet(arm, workload)
+            if (value := observation.metrics.get(metric)) is not None
         }
 
     def pairs(
@@ -75,3 +57,21 @@ class Samples:
         left, right = self.values(*base, metric), self.values(*candidate, metric)
         blocks = sorted(left.keys() & right.keys())
         return [left[block] for block in blocks], [right[block] for block in blocks]
+
+    def disturbed(self, cells: Iterable[tuple[str, str]]) -> list[str]:
+        """Return for each cell that others disturbed in how many blocks, and who did, a line each."""
+        lines = []
+        for arm, workload in cells:
+            all_of = self.cell(arm, workload)
+            void = [o.disturbance for o in all_of if o.disturbance is not None and o.disturbance.void]
+            if void:
+                who = dict.fromkeys(name for d in void for name in d.culprits) or dict.fromkeys(
+                    why for d in void for why in d.void
+                )
+                told = ", ".join(list(who)[:NAMED])
+                lines.append(f"{arm} {workload}: {len(void)} of {len(all_of)} blocks disturbed by {told}")
+        return lines
+
+
+NAMED = 3
+"""Culprits that one line names."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from harness.records.attempts import counted, spot
+from harness.records.summary import is_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,14 +26,14 @@ def contradictions(record: RunRecord, observations: Sequence[Observation]) -> li
     going_on = record.ended == "interrupted"
     return [
         *_twice(observations),
-        *_cells(record, counted(observations), going_on),
+        *_cells(record, observations, going_on),
         *_order(record, observations, going_on),
     ]
 
 
 def _twice(observations: Sequence[Observation]) -> Iterator[str]:
-    counts = Counter((*spot(o), o.attempt) for o in observations)
-    for (block, arm, workload, _), count in counts.items():
+    counts = Counter((o.block, o.arm, o.workload) for o in observations)
+    for (block, arm, workload), count in counts.items():
         if count > 1:
             yield f"has {arm} {workload} of block {block} {count} times"
 
@@ -60,7 +60,7 @@ def _cells(record: RunRecord, observations: Sequence[Observation], going_on: boo
 def _values(cell: CellRecord, group: Sequence[Observation]) -> Iterator[str]:
     """Return the first metric of a cell that has another number of values."""
     for metric, summary in cell.metrics.items():
-        values = sum(o.metrics.get(metric) is not None for o in group)
+        values = sum(is_quiet(o) and o.metrics.get(metric) is not None for o in group)
         if values != summary.n:
             name = f"{cell.arm} {cell.workload} {metric}"
             yield f"has {values} value{'s' * (values != 1)} of {name}, run.json {summary.n}"

@@ -198,6 +198,9 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
         spread: Largest absolute log-ratio between the two; null where only one of two was zero.
         difference: Largest absolute difference between the two, in the metric's unit.
         n: Pairs.
+        centre: Hodges-Lehmann centre of the log-ratios of the second run to the first, by which a verdict can
+            be overturned; null where it cannot be told, and in older records.
+        shift: The same of the differences, in the metric's unit; null in older records.
     """
 
     arm: str
@@ -206,6 +209,8 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     spread: float | None
     difference: float
     n: int
+    centre: float | None = None
+    shift: float | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

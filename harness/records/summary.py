@@ -23,9 +23,14 @@ def summarise(observations: Iterable[Observation]) -> list[CellRecord]:
     return [_cell(sorted(group, key=lambda o: o.block)) for group in cells.values()]
 
 
+def is_quiet(observation: Observation) -> bool:
+    """Return whether nobody disturbed a cell, as far as the machine tells."""
+    return observation.disturbance is None or not observation.disturbance.void
+
+
 def why_missing(name: str, group: Sequence[Observation]) -> str:
     """Return why some blocks of a cell have no value of a metric, and how many; empty where all have one."""
-    bare = [o for o in group if o.metrics.get(name) is None]
+    bare = [o for o in group if is_quiet(o) and o.metrics.get(name) is None]
     reasons = dict.fromkeys(o.missing.get(name, METRICS[name].missing) for o in bare)
     return f"{'; '.join(reasons)} in {len(bare)} of {len(group)} blocks" if bare else ""
 
@@ -54,9 +59,12 @@ def _cell(group: Sequence[Observation]) -> CellRecord:
 
 def _metric(name: str, group: Sequence[Observation]) -> MetricSummary:
     metric = METRICS[name]
-    values = [value for o in group if (value := o.metrics.get(name)) is not None]
+    values = [value for o in group if is_quiet(o) and (value := o.metrics.get(name)) is not None]
     reason = why_missing(name, group)
     if not values:
+        disturbed = sum(not is_quiet(o) for o in group)
+        told = f"others disturbed {disturbed} of {len(group)} blocks" if disturbed else ""
+        reason = "; ".join(filter(None, (reason, told)))
         return MetricSummary(
             unit=metric.unit,
             direction=metric.direction,

@@ -10,12 +10,9 @@ from harness.workloads.base import USUAL_POLL_S
 from harness.workloads.registry import create_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Container
 
     from harness.suite import Arm, Suite, WorkloadSpec
-
-Cell = tuple[str, str]
-"""Arm and workload."""
 
 TREE_S = 0.4
 """Start and end of one worker process, in seconds."""
@@ -29,11 +26,7 @@ class ArmRun:
     """One worker process: an arm in a block, with the workloads it runs in turn.
 
     Attributes:
-        block: Number of the block, from 1.
-        order: Position in its block, from 1.
-        arm: The arm.
-        workloads: What it runs, in order.
-        attempt: 1, or more where the cells were void before in this block.
+        attempt: 2 where these workloads were void before in this block, and run again.
     """
 
     block: int
@@ -45,8 +38,7 @@ class ArmRun:
     @property
     def title(self) -> str:
         """What a person calls it."""
-        again = " again" if self.attempt > 1 else ""
-        return f"block {self.block} {self.arm.name}{again}"
+        return f"block {self.block} {self.arm.name}" + " again" * (self.attempt > 1)
 
     def expected_s(self) -> float:
         """Return about how long it takes, in seconds."""
@@ -61,45 +53,54 @@ class ArmRun:
         )
 
 
-def usual_cells(suite: Suite, block: int) -> set[Cell]:
-    """Return the cells that run in a block whatever was decided: all, up to the first look or their limit."""
+def plan(suite: Suite, seed: int) -> list[ArmRun]:
+    """Return what to run in order up to the first look: more may follow, for what is then undecided."""
+    return [
+        run
+        for block in range(1, suite.first_look + 1)
+        for run in block_runs(suite, seed, block, shown_cells(suite, block))
+    ]
+
+
+def shown_cells(suite: Suite, block: int) -> set[tuple[str, str]]:
+    """Return the cells, as ``(arm, workload)``, that take part in a block whatever is decided."""
+    if block > suite.first_look:
+        return set()
     return {
         (arm.name, name)
         for arm in suite.arms.values()
         for name in arm.workloads
-        if block <= _limit(suite, arm, suite.workloads[name])
+        if _takes_part(block, arm, suite.workloads[name])
     }
 
 
-def block_runs(suite: Suite, seed: int, block: int, cells: Collection[Cell]) -> list[ArmRun]:
-    """Return what to run of a block in order: every arm once, in an order drawn anew for each block.
+def block_runs(suite: Suite, seed: int, block: int, needed: Container[tuple[str, str]]) -> list[ArmRun]:
+    """Return what to run in a block, in order: every arm once, in an order drawn for this block.
 
+    The order does not depend on what is needed, nor on other blocks: a run that is resumed finds it again.
     With ``tree: cell`` every workload is a process of its own; the arms of one workload stay together, so
     that what is compared runs seconds apart.
 
     Args:
         suite: The suite.
-        seed: Seed of the order; the order of a block does not depend on what ran before.
-        block: Its number, from 1.
-        cells: The arms and workloads that are to run.
+        seed: Seed of the order.
+        block: Number of the block, from 1.
+        needed: Cells that take part, as ``(arm, workload)``.
     """
-    rng = random.Random(f"{seed} {block}")
+    rng = random.Random(f"{seed}:{block}")
     runs: list[ArmRun] = []
     for workloads in _groups(suite, rng):
         arms = list(suite.arms.values())
         rng.shuffle(arms)
         for arm in arms:
-            names = [name for name in arm.workloads if name in workloads and (arm.name, name) in cells]
-            chosen = tuple(suite.workloads[name] for name in names)
+            chosen = tuple(
+                suite.workloads[name]
+                for name in arm.workloads
+                if name in workloads and (arm.name, name) in needed
+            )
             if chosen:
                 runs.append(ArmRun(block, len(runs) + 1, arm, chosen))
     return runs
-
-
-def plan(suite: Suite, seed: int) -> list[ArmRun]:
-    """Return what is run up to the first look, in order; what follows depends on what that decides."""
-    blocks = range(1, suite.stages[0] + 1)
-    return [run for block in blocks for run in block_runs(suite, seed, block, usual_cells(suite, block))]
 
 
 def expected_s(runs: list[ArmRun]) -> float:
@@ -129,7 +130,5 @@ def _groups(suite: Suite, rng: random.Random) -> list[set[str]]:
     return [{name} for name in names]
 
 
-def _limit(suite: Suite, arm: Arm, workload: WorkloadSpec) -> int:
-    """Return the last block in which a cell takes part whatever was decided."""
-    limits = [limit for limit in (arm.blocks, workload.blocks) if limit is not None]
-    return min([suite.stages[0], *limits])
+def _takes_part(block: int, arm: Arm, workload: WorkloadSpec) -> bool:
+    return all(limit is None or block <= limit for limit in (arm.blocks, workload.blocks))

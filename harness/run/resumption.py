@@ -15,15 +15,19 @@ from fedbench.errors import Problem
 from harness.records.agreement import contradictions
 from harness.records.environment import machine_class
 from harness.records.metrics import METRICS
-from harness.run.progression import upcoming
+from harness.run.plan import plan
 from harness.run.sittings import sittings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from harness.records.schema import Observation, RunRecord
     from harness.run.asked import Asked
+    from harness.run.plan import ArmRun
     from harness.suite import Suite
+
+Spot = tuple[int, str, str]
+"""Block, arm and workload of an observation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,25 @@ class Earlier:
     profiled: bool = False
 
 
+def spots(arm_run: ArmRun) -> set[Spot]:
+    """Return what one worker measures."""
+    return {(arm_run.block, arm_run.arm.name, w.name) for w in arm_run.workloads}
+
+
+def spot(observation: Observation) -> Spot:
+    """Return where an observation belongs."""
+    return (observation.block, observation.arm, observation.workload)
+
+
+def unfinished(runs: Iterable[ArmRun], observations: Iterable[Observation]) -> list[ArmRun]:
+    """Return the workers to run, in order: all that lack an observation, each as a whole.
+
+    What a worker measures comes from one process tree; to add to what another has begun would mix two.
+    """
+    measured = {spot(o) for o in observations}
+    return [run for run in runs if not spots(run) <= measured]
+
+
 def obstacles(
     asked: Asked,
     digest: str,
@@ -59,7 +82,8 @@ def obstacles(
         observations: What it has measured.
         environment: Machine and checkout as they are now.
     """
-    if record.ended == "complete" and not upcoming(asked.suite, asked.seed, observations):
+    runs = plan(asked.suite, asked.seed)
+    if record.ended == "complete" and not unfinished(runs, observations):
         return [Problem("", "is complete: there is nothing to resume")]
     return [
         Problem("", line)
@@ -80,7 +104,9 @@ def difference(suite: Suite, other: Suite) -> str:
             if mine.get(name) != yours.get(name):
                 return f"{group[:-1]} {name}"
     for field in fields(ours):
-        if field.name != "budget_s" and getattr(ours, field.name) != getattr(theirs, field.name):
+        if field.name not in ("budget_s", "time_s") and getattr(ours, field.name) != getattr(
+            theirs, field.name
+        ):
             return field.name
     return ""
 
@@ -122,17 +148,18 @@ def _changed(asked: Asked, digest: str, record: RunRecord, observations: Sequenc
         return [
             f"observations.jsonl {told[0]}: one of the two was cut or edited, bring back what the run wrote"
         ]
-    if (suite.name, asked.seed) != (record.suite, record.seed):
-        return ["suite.json and run.json tell of different suites or seeds: one was changed"]
+    possible = suite.blocks <= record.blocks_planned <= suite.most_blocks
+    if not possible or (suite.name, asked.seed) != (record.suite, record.seed):
+        return ["suite.json and run.json tell of different suites, seeds or blocks: one was changed"]
     unknown = sorted({name for o in observations for name in o.metrics} - METRICS.keys())
     if unknown:
         return [f"observations.jsonl has {unknown[0]!r}, which is no metric: it was edited"]
-    planned = {
+    params = {
         (arm.name, name): {**suite.workloads[name].params, **arm.settings}
         for arm in suite.arms.values()
         for name in arm.workloads
     }
     for o in observations:
-        if planned.get((o.arm, o.workload)) != o.params:
+        if not 1 <= o.block <= suite.most_blocks or params.get((o.arm, o.workload)) != o.params:
             return [f"suite.json has no {o.arm} {o.workload} as measured in block {o.block}: it was changed"]
     return []

@@ -2,79 +2,41 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import time
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from fedbench.errors import ConfigError, Problem
-from harness.records.attempts import Spot, counted, spot
+from harness.acceptance.outcome import conclude
 from harness.records.environment import fingerprint, pressure, short_commit
 from harness.records.lock import held
+from harness.records.schema import Observation, Rates, RunRecord
 from harness.records.store import Store, remove_unfinished
+from harness.records.summary import summarise
 from harness.report.render import render
 from harness.run import sittings
 from harness.run.asked import Asked, digest_of_asked, write_asked
+from harness.run.deciding import hopeless, needed_cells, runs_again, state_of
 from harness.run.executor import Executor
 from harness.run.folder import Unsaved, make_folder, saving
-from harness.run.plan import ArmRun, block_runs, expected_s
+from harness.run.plan import ArmRun, block_runs, expected_s, plan
 from harness.run.profiling import NOT_COMPARABLE, NOTHING_LEFT, Profiler
-from harness.run.progression import (
-    cells_of_block,
-    crowded,
-    retries,
-    spots,
-    standing,
-    unfinished,
-    upcoming,
-)
-from harness.run.record import Ended, record_of
-from harness.run.resumption import Earlier, obstacles
+from harness.run.resumption import Earlier, obstacles, spot, spots, unfinished
+from harness.run.stability import warnings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from harness.records.schema import Observation, Rates, RunRecord
-    from harness.run.plan import Cell
+    from harness.run.progress import Progress
     from harness.suite import Suite
 
-
-class Progress(Protocol):
-    """Who is told how the run goes."""
-
-    def started(self, runs: int, expected_s: float) -> None:
-        """The run begins: ``runs`` workers, about ``expected_s`` seconds."""
-        ...
-
-    def arm(self, arm_run: ArmRun) -> None:
-        """A worker starts."""
-        ...
-
-    def cell(self, name: str) -> None:
-        """A workload begins."""
-        ...
-
-    def observed(self, observation: Observation) -> None:
-        """A workload has ended."""
-        ...
-
-    def arm_done(self, arm_run: ArmRun) -> None:
-        """A worker has ended."""
-        ...
-
-    def block_done(self, block: int, decided: int, of: int, left_s: float) -> None:
-        """A block has ended: how many criteria are decided, and what the rest takes at most, as planned."""
-        ...
-
-    def notice(self, text: str) -> None:
-        """Something happened that is no observation."""
-        ...
+Ended = Literal["complete", "interrupted", "budget"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +130,11 @@ def missing(asked: Asked, folder: Path | None) -> list[ArmRun]:
     Raises:
         ConfigError: It cannot be continued here, and why.
     """
+    runs = plan(asked.suite, asked.seed)
     if folder is None:
-        return upcoming(asked.suite, asked.seed, [])
+        return runs
     with held(folder):
-        return upcoming(asked.suite, asked.seed, _resumable(folder, asked)[1])
+        return unfinished(runs, _resumable(folder, asked)[1])
 
 
 def _resumable(folder: Path, asked: Asked) -> tuple[RunRecord, list[Observation]]:
@@ -207,12 +170,14 @@ class _Run:
         self._started_utc = started_utc
         self._environment = environment
         self._earlier = earlier
-        self._planned: set[Spot] = set()
+        self._runs = plan(request.suite, request.seed)
+        self._workers = 0
+        self._block_s = 0.0
+        self._why = ""
         self._observations = list(earlier.observations)
         self._profiler = Profiler(store.folder) if request.profile else None
         self._asked_sha256 = digest_of_asked(store.folder)
         self._start_s = time.monotonic()
-        self._started = False
 
     def carry_out(self, progress: Progress) -> RunRecord:
         """Run what is missing, decide and report."""
@@ -221,7 +186,7 @@ class _Run:
         self._store.write_run(record)
         try:
             with saving(self._store.folder, "report"):
-                render(record, counted(self._observations), self._store.folder, self._request.rates)
+                render(record, self._observations, self._store.folder, self._request.rates)
         except Unsaved as error:
             error.record = record
             raise
@@ -230,8 +195,8 @@ class _Run:
     def _record_of(self, ended: Ended, upcoming: ArmRun | None = None) -> RunRecord:
         """Return the record so far; ``upcoming`` is the worker that runs before the next one is written."""
         environment = sittings.ended(self._environment, pressure())
-        suite = self._request.suite
-        record = record_of(suite, self._planned, self._observations, ended, environment)
+        why = self._why if ended == "complete" else f"the run was broken off ({ended}): resume it"
+        record = _record(self._request, self._runs, self._observations, (ended, why), environment)
         profiled, notes = self._earlier.profiled, []
         if self._profiler is not None:
             attached = self._profiler.attached
@@ -242,8 +207,6 @@ class _Run:
         return msgspec.structs.replace(
             record,
             run_id=self._store.folder.name,
-            command=self._request.command,
-            seed=self._request.seed,
             started_utc=self._started_utc,
             duration_s=round(self._earlier.duration_s + self._spent_s(), 3),
             profiled=profiled,
@@ -255,61 +218,79 @@ class _Run:
         return time.monotonic() - self._start_s
 
     def _execute(self, progress: Progress) -> Ended:
-        suite, seed = self._request.suite, self._request.seed
         logs = self._store.folder / "logs"
         logs.mkdir(exist_ok=True)
         executor = Executor(logs, self._profiler) if self._profiler else Executor(logs)
-        first = upcoming(suite, seed, self._observations)
+        first = unfinished(self._runs, self._observations)
         progress.started(len(first), expected_s(first))
-        ended: Ended = "complete"
-        last_s = 0.0
         try:
-            for block in itertools.count(1):
-                cells = cells_of_block(suite, self._observations, block)
-                begun_s = self._spent_s()
-                if not cells or self._is_over(block, begun_s + last_s):
-                    break
-                if not self._run_block(block, cells, executor, progress):
-                    ended = "budget"
-                    break
-                last_s = self._spent_s() - begun_s
-                if crowded(self._observations):
-                    progress.notice("hardly a cell of the last two blocks was quiet: the run ends here")
-                    break
+            ended = self._run_blocks(executor, progress)
         except KeyboardInterrupt:
             ended = "interrupted"
         if not any(logs.iterdir()):
             shutil.rmtree(logs)
         return ended
 
-    def _is_over(self, block: int, end_s: float) -> bool:
-        """Return whether the time of the suite does not allow for a block that would end then."""
+    def _run_blocks(self, executor: Executor, progress: Progress) -> Ended:
+        """Run block by block what is shown or undecided, and void cells once more at the end of theirs."""
         suite = self._request.suite
-        return suite.time_s is not None and block > suite.stages[0] and end_s > suite.time_s
+        for block in range(1, suite.most_blocks + 1):
+            before = [o for o in self._observations if o.block < block]
+            runs = block_runs(suite, self._request.seed, block, needed_cells(suite, block, before))
+            self._plan(block, runs)
+            left = unfinished(runs, self._observations)
+            if left:
+                self._why = self._stopping(block, before)
+                if self._why:
+                    progress.notice(self._why)
+                    break
+            begun_s = self._spent_s()
+            if not self._run_all(left, executor, progress):
+                return "budget"
+            again = runs_again(runs, self._wanted(), [o for o in self._observations if o.block == block])
+            if not self._run_all(again, executor, progress):
+                return "budget"
+            if left or again:
+                self._block_s = self._spent_s() - begun_s
+                self._tell(block, progress)
+        return "complete"
 
-    def _run_block(self, block: int, cells: set[Cell], executor: Executor, progress: Progress) -> bool:
-        """Run what is missing of a block, then its void cells again; False once the budget is used up."""
+    def _wanted(self) -> set[tuple[str, str]]:
+        """Return the cells that undecided criteria wait for now."""
+        return state_of(self._request.suite, self._observations, over=False).wanted
+
+    def _tell(self, block: int, progress: Progress) -> None:
+        """Tell what is decided behind a block, and how long all that may follow was planned to take."""
         suite, seed = self._request.suite, self._request.seed
-        runs = block_runs(suite, seed, block, cells)
-        self._planned |= set().union(*map(spots, runs))
-        todo = unfinished(runs, self._observations)
-        if not self._run(todo, executor, progress):
-            return False
-        if not self._run(retries(suite, runs, self._observations), executor, progress):
-            return False
-        if todo:
-            now = standing(suite, self._observations)
-            left_s = expected_s(upcoming(suite, seed, self._observations)) if now.cells else 0.0
-            progress.block_done(block, now.decided, len(suite.criteria), left_s)
-        return True
+        state = state_of(suite, self._observations, over=False)
+        cells = needed_cells(suite, block + 1, self._observations)
+        blocks = max(suite.blocks if state.waits else suite.first_look, block + bool(cells)) - block
+        left_s = expected_s(block_runs(suite, seed, block + 1, cells)) * blocks
+        progress.block_done(block, state.decided, len(suite.criteria), left_s)
 
-    def _run(self, runs: Sequence[ArmRun], executor: Executor, progress: Progress) -> bool:
-        """Run workers; return False where the budget did not allow for all."""
+    def _plan(self, block: int, runs: list[ArmRun]) -> None:
+        """Have a block's workers in the plan, in place of what was planned for it before."""
+        self._runs = [
+            *(run for run in self._runs if run.block < block),
+            *runs,
+            *(run for run in self._runs if run.block > block),
+        ]
+
+    def _stopping(self, block: int, before: Sequence[Observation]) -> str:
+        """Return why no further block begins, empty to go on."""
+        suite = self._request.suite
+        time_s, end_s = suite.time_s, self._earlier.duration_s + self._spent_s() + self._block_s
+        if block > suite.first_look and time_s is not None and end_s > time_s:
+            return f"the time of {time_s:g} s was up: give more with a longer time_s, or with --blocks"
+        return hopeless(before)
+
+    def _run_all(self, runs: Sequence[ArmRun], executor: Executor, progress: Progress) -> bool:
+        """Run workers in turn; return whether the budget sufficed."""
         budget_s = self._request.budget_s
         for arm_run in runs:
-            if self._started and budget_s is not None and self._spent_s() > budget_s:
+            if self._workers and budget_s is not None and self._spent_s() > budget_s:
                 return False
-            self._started = True
+            self._workers += 1
             self._store.write_record(self._record_of("interrupted", arm_run))
             progress.arm(arm_run)
             with closing(executor.run(arm_run, progress.cell)) as made:
@@ -319,11 +300,14 @@ class _Run:
 
     def _keep(self, arm_run: ArmRun, made: Iterable[Observation], progress: Progress) -> None:
         """Keep what a worker measures: as it comes, or at its end in place of what an earlier one left."""
-        gone = spots(arm_run) if arm_run.attempt == 1 else set[Spot]()
-        others = [o for o in self._observations if spot(o) not in gone]
+        others = [o for o in self._observations if spot(o) not in spots(arm_run)]
         replaced = len(others) < len(self._observations)
+        void = {spot(o): _why_void(o) for o in self._observations if arm_run.attempt > 1}
         fresh = []
         for observation in made:
+            if arm_run.attempt > 1:
+                note = f"was run again: {void.get(spot(observation), '')}"
+                observation = msgspec.structs.replace(observation, reasons=[*observation.reasons, note])
             if replaced:
                 fresh.append(observation)
             else:
@@ -333,3 +317,73 @@ class _Run:
         if replaced:
             self._store.replace([*others, *fresh])
             self._observations = [*others, *fresh]
+
+
+def _record(
+    request: Request,
+    runs: Sequence[ArmRun],
+    observations: Sequence[Observation],
+    ending: tuple[Ended, str],
+    environment: dict[str, Any],
+) -> RunRecord:
+    suite, (ended, why) = request.suite, ending
+    state = state_of(suite, observations, over=True, why=why)
+    criteria = [decision.record for decision in state.decisions]
+    outcome = conclude(criteria, observations, ended, dropped=len(suite.dropped))
+    order: dict[int, list[str]] = {}
+    for observation in observations:
+        names = order.setdefault(observation.block, [])
+        name = observation.arm if suite.tree == "arm" else f"{observation.arm}/{observation.workload}"
+        if name not in names:
+            names.append(name)
+    missing = _planned(runs) - {spot(o) for o in observations}
+    done = {block for block in order if all(block != unmade for unmade, _, _ in missing)}
+    return RunRecord(
+        run_id="",
+        suite=suite.name,
+        title=suite.title,
+        command=request.command,
+        seed=request.seed,
+        blocks_planned=max(suite.blocks, len(done)),
+        blocks_done=len(done),
+        started_utc="",
+        duration_s=0.0,
+        environment=environment,
+        order=[order[block] for block in sorted(order)],
+        cells=summarise(observations),
+        criteria=criteria,
+        controls=state.controls,
+        warnings=warnings_of(environment, observations),
+        not_measured=_not_measured(suite, runs, observations),
+        ended=ended,
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        exit_code=int(outcome.exit_code),
+        control_arms=[name for name, arm in suite.arms.items() if arm.control_of],
+    )
+
+
+def _why_void(observation: Observation) -> str:
+    found = observation.disturbance
+    return "; ".join(found.void if found is not None and found.void else observation.reasons)
+
+
+def _not_measured(suite: Suite, runs: Sequence[ArmRun], observations: Sequence[Observation]) -> list[str]:
+    lines = [f"criterion {name}: its cells were filtered out" for name in suite.dropped]
+    planned = _planned(runs)
+    measured = {spot(o) for o in observations}
+    missing = len(planned - measured)
+    if missing:
+        lines.append(f"{missing} of {len(planned)} planned observations were not made")
+    lines += sorted(
+        {
+            f"{o.arm} {o.workload}: {o.status}: {'; '.join(o.reasons)}"
+            for o in observations
+            if o.status != "ok"
+        }
+    )
+    return lines
+
+
+def _planned(runs: Sequence[ArmRun]) -> set[tuple[int, str, str]]:
+    return set().union(*map(spots, runs))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.acceptance.estimate import LAG_LIMIT_S
 from harness.records.disturbance import STEAL_LIMIT
+from harness.records.summary import is_quiet
 from harness.run.sittings import sittings_of
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _late(observations: Sequence[Observation]) -> Iterator[str]:
 
 def _spread(observations: Sequence[Observation]) -> Iterator[str]:
     values: dict[str, list[float]] = {}
-    for o in observations:
+    for o in filter(is_quiet, observations):
         for name in SPREADING:
             value = o.metrics.get(name)
             if value is not None:

@@ -31,7 +31,7 @@ criteria:
 def suite(tmp_path: Path) -> Callable[..., Path]:
     """Write a suite with one criterion, which holds."""
 
-    def write(kind: str = "limit", target: float | str = 10.0, blocks: int = 1, **more: str) -> Path:
+    def write(kind: str = "at_most", target: float | str = 10.0, blocks: int = 1, **more: str) -> Path:
         path = tmp_path / "floors.yaml"
         values = {"workload": "floor", "more": "", **more}
         path.write_text(SUITE.format(kind=kind, target=target, blocks=blocks, **values))
@@ -372,7 +372,9 @@ def test_a_cell_that_runs_into_its_timeout_is_said_and_the_rest_goes_on(
 ) -> None:
     done = fedbench("run", suite(blocks=2), "-o", tmp_path / "results", "--timeout", "0.000001s")
     assert done.code == 3
-    assert done.out.count("floors floor: timeout: it was not done within its timeout of 1e-06 s") == 2
+    assert (
+        done.out.count("floors floor: timeout: it was not done within its timeout of 1e-06 s") == 4
+    )  # each twice
 
 
 def test_an_output_that_cannot_be_written_is_a_wrong_argument(fedbench, suite) -> None:

@@ -15,7 +15,7 @@ workloads:
 arms:
   floors: {workloads: [floor]}
 criteria:
-  - {id: fast, arm: floors, metric: latency_p50_s, kind: limit, target: 10.0, workload: floor}
+  - {id: fast, arm: floors, metric: latency_p50_s, kind: at_most, target: 10.0, workload: floor}
 """
 
 

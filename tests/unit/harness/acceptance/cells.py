@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.acceptance.criteria import Criterion
-from harness.acceptance.decide import decide
+from harness.acceptance.decide import Decision, Sizes, decide
 from harness.acceptance.samples import Samples
-from harness.records.schema import Control, CriterionRecord, Observation
+from harness.records.schema import Control, CriterionRecord, Disturbance, Observation
+
+BUSY = Disturbance(others_cores=0.9, culprits=["make (42) 0.90 cores"], void=["others used 0.90 cores"])
+"""What others did in a cell that is void."""
 
 
 def cell(
@@ -34,19 +37,36 @@ def cell(
     ]
 
 
-def criterion(kind: str, target: float = 0.0, **changes: str) -> Criterion:
-    known = {"arm": "push", "against": "polling" if kind in ("reduction", "ratio", "frontier") else ""}
-    return Criterion("id", "title", kind, "idle", "cpu_cores", target=target, **{**known, **changes})
+def criterion(kind: str, target: float = 0.0, **changes: Any) -> Criterion:
+    known: dict[str, Any] = {
+        "metric": "cpu_cores",
+        "arm": "push",
+        "against": "polling" if kind in ("reduction", "ratio", "frontier") else "",
+    }
+    return Criterion("id", "title", kind, "idle", target=target, **{**known, **changes})
 
 
 def controls(
-    spread: float | None, workload: str = "idle", metric: str = "cpu_cores", difference: float = 0.0
+    centre: float | None, workload: str = "idle", metric: str = "cpu_cores", shift: float = 0.0
 ) -> dict[Any, Control]:
-    known = Control(arm="push", workload=workload, metric=metric, spread=spread, difference=difference, n=5)
+    known = Control(
+        arm="push", workload=workload, metric=metric, spread=centre, difference=abs(shift), n=6,
+        centre=centre, shift=shift,
+    )  # fmt: skip
     return {("push", workload, metric): known}
 
 
-def judged(
-    what: Criterion, *cells: list[Observation], known: Mapping[tuple[str, str, str], Control] | None = None
-) -> CriterionRecord:
-    return decide(what, Samples([o for group in cells for o in group]), known or {}, mode="memory")
+def decided(
+    what: Criterion,
+    *cells: list[Observation],
+    known: Mapping[tuple[str, str, str], Control] | None = None,
+    looks: Sequence[int] = (6,),
+    over: bool = True,
+    why: str = "",
+) -> Decision:
+    samples = Samples([o for group in cells for o in group])
+    return decide(what, samples, known or {}, mode="memory", sizes=Sizes(tuple(looks), over, why))
+
+
+def judged(what: Criterion, *cells: list[Observation], **more: Any) -> CriterionRecord:
+    return decided(what, *cells, **more).record

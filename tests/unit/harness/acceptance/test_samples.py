@@ -1,9 +1,6 @@
-import math
-
-import pytest
-
-from harness.acceptance.samples import Samples, control
+from harness.acceptance.samples import Samples
 from harness.records.schema import Observation
+from tests.unit.harness.acceptance.cells import BUSY
 
 
 def observation(arm: str, block: int, value: float | None = 1.0, **changes: object) -> Observation:
@@ -63,25 +60,13 @@ def test_pairs_may_lie_under_different_workloads() -> None:
     assert samples.pairs(("floors", "hop"), ("push", "idle"), "cpu_cores") == ([2.0], [6.0])
 
 
-@pytest.mark.parametrize(
-    ("base", "again", "spread"),
-    [
-        ([1.0, 2.0, 4.0], [1.0, 1.0, 5.0], math.log(2)),  # the largest, in either direction
-        ([1.0, 2.0], [3.0, 2.0], math.log(3)),
-        ([1.0, 2.0], [1.0, 2.0], 0.0),
-        ([0.0, 0.0], [0.0, 0.0], 0.0),
-        ([0.0, 1.0], [0.0, 2.0], math.log(2)),  # equal zeros hide nothing
-        ([0.0, 1.0], [1.0, 1.0], None),
-        ([1.0, 1.0], [1.0, 0.0], None),
-        ([], [], None),
-    ],
-)
-def test_the_control_is_the_largest_distance_of_two_runs_of_one_arm(
-    base: list[float | None], again: list[float | None], spread: float | None
-) -> None:
-    samples = Samples([*series("push", base), *series("push_again", again)])
-    found = control(samples, "push", "push_again", "idle", "cpu_cores")
-    assert (found.workload, found.metric, found.n) == ("idle", "cpu_cores", len(base))
-    assert found.spread == (None if spread is None else pytest.approx(spread))
-    assert found.arm == "push"
-    assert found.difference == max((abs(b - a) for a, b in zip(base, again, strict=True)), default=0.0)
+def test_of_two_attempts_the_later_counts_and_disturbed_ones_are_no_samples() -> None:
+    void = observation("push", 1, 9.0, disturbance=BUSY)
+    samples = Samples(
+        [observation("push", 1, 1.0, attempt=2), void, observation("push", 2, 3.0, disturbance=BUSY)]
+    )
+    assert samples.values("push", "idle", "cpu_cores") == {1: 1.0}
+    assert len(samples.cell("push", "idle")) == 2
+    assert samples.disturbed([("push", "idle"), ("polling", "idle")]) == [
+        "push idle: 1 of 2 blocks disturbed by make (42) 0.90 cores"
+    ]

@@ -33,8 +33,8 @@ arms:
   again: {stack: floors, control_of: floors, workloads: [floor]}
   push: {workloads: [idle]}
 criteria:
-  - {id: fast, kind: limit, target: 10.0, workload: floor, metric: latency_p50_s, arm: floors}
-  - {id: quiet, kind: limit, target: 0.0, workload: idle, metric: log_records_per_s, arm: push}
+  - {id: fast, kind: at_most, target: 10.0, workload: floor, metric: latency_p50_s, arm: floors}
+  - {id: quiet, kind: at_most, target: 0.0, workload: idle, metric: log_records_per_s, arm: push}
 """
 
 
@@ -43,10 +43,12 @@ class Listener:
 
     Attributes:
         told: In order.
+        decisions: Block, criteria decided after it, and all criteria.
     """
 
     def __init__(self, act: Callable[[], None] = lambda: None, at: int = 0) -> None:
         self.told: list[Any] = []
+        self.decisions: list[tuple[int, int, int]] = []
         self._act = act
         self._at = at
 
@@ -66,6 +68,13 @@ class Listener:
 
     def arm_done(self, arm_run: ArmRun) -> None:
         self.told.append(f"end {arm_run.title}")
+
+    def left(self, runs: int, left_s: float) -> None:
+        assert runs >= 0
+        assert left_s >= 0
+
+    def decided(self, block: int, decided: int, criteria: int) -> None:
+        self.decisions.append((block, decided, criteria))
 
     @property
     def observations(self) -> list[Observation]:
@@ -132,7 +141,9 @@ def test_progress_is_told_as_it_is_made(suite, request_for) -> None:
 
 
 def test_the_spread_of_an_arm_and_its_repetition_is_recorded(suite, request_for) -> None:
-    record, _ = run_suite(request_for(suite.select("floor")), Listener())
+    limits = tuple(dataclasses.replace(c, kind="limit") for c in suite.criteria)
+    timed = dataclasses.replace(suite, criteria=limits).select("floor")
+    record, _ = run_suite(request_for(timed), Listener())
     (control,) = record.controls
     assert (control.workload, control.metric, control.n) == ("floor", "latency_p50_s", 2)
     assert control.spread is not None

@@ -39,7 +39,7 @@ arms:
   floors: {workloads: [floor, await]}
   again: {stack: floors, control_of: floors, workloads: [floor, await]}
 criteria:
-  - {id: fast, kind: limit, target: 10.0, workload: floor, metric: latency_p50_s, arm: floors}
+  - {id: fast, kind: at_most, target: 10.0, workload: floor, metric: latency_p50_s, arm: floors}
 """
 
 

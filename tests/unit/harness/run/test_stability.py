@@ -1,8 +1,9 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from harness.records.schema import Observation
+from harness.records.schema import Disturbance, Observation
 from harness.run.stability import NAMED, warnings_of
 
 CALM = {"load": [0.1, 0.1, 0.1], "stall_share": {"cpu": 0.0}, "cpu_ticks": {"all": 1000, "steal": 5}}
@@ -107,6 +108,14 @@ def test_few_blocks_or_missing_values_tell_nothing_of_spread() -> None:
     assert warnings_of(environment(), [observed(1, latency_p50_s=1.0), observed(2, latency_p50_s=9.0)]) == []
     assert warnings_of(environment(), [observed(block, latency_p50_s=None) for block in range(5)]) == []
     assert warnings_of(environment(), [observed(block, latency_p50_s=0.0) for block in range(5)]) == []
+
+
+def test_disturbed_blocks_tell_nothing_of_spread() -> None:
+    calm = [observed(block, latency_p50_s=1.0) for block in range(1, 5)]
+    wild = observed(5, latency_p50_s=9.0)
+    assert len(warnings_of(environment(), [*calm, wild])) == 1
+    busy = Disturbance(void=["others used 1.00 cores"])
+    assert warnings_of(environment(), [*calm, replace(wild, disturbance=busy)]) == []
 
 
 def test_only_the_worst_are_named() -> None:

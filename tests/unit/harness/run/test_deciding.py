@@ -1,0 +1,91 @@
+from dataclasses import replace
+
+from harness.acceptance.criteria import Criterion
+from harness.records.schema import Observation
+from harness.run.deciding import hopeless, needed_cells, runs_again, state_of
+from harness.run.plan import block_runs, shown_cells
+from harness.suite import Arm, Suite, WorkloadSpec
+from tests.unit.harness.acceptance.cells import BUSY
+
+WORKLOADS = {name: WorkloadSpec(name, "idle_federation", {}) for name in ("idle", "ping", "shown")}
+ARMS = {
+    "push": Arm("push", "push", "memory", "asyncio", {}, ("idle", "ping", "shown")),
+    "again": Arm("again", "push", "memory", "asyncio", {}, ("idle", "ping"), control_of="push"),
+    "polling": Arm("polling", "polling", "memory", "asyncio", {}, ("idle", "ping", "shown")),
+}
+CRITERIA = tuple(
+    Criterion(name, name, "reduction", name, "cpu_cores", "push", "polling", target=0.8)
+    for name in ("idle", "ping")
+)
+SUITE = Suite("s", "S", 24, "arm", ARMS, WORKLOADS, CRITERIA, looks=(6, 10, 16, 24))
+
+
+def measured(blocks: int, unclear: str = "", **changes: object) -> list[Observation]:
+    """Return what a run measures in which ``unclear`` is near its target and everything else far from it."""
+    made = []
+    for block in range(1, blocks + 1):
+        for arm in ARMS.values():
+            for name in arm.workloads:
+                value = 100.0 if arm.name == "polling" else 1.0
+                if name == unclear and arm.name != "polling":
+                    value = 10.0 if block % 2 else 35.0
+                known = {
+                    "block": block, "order": 1, "arm": arm.name, "stack": arm.stack, "loop": "asyncio",
+                    "mode": "memory", "workload": name, "kind": "idle_federation", "params": {},
+                    "status": "ok", "metrics": {"cpu_cores": value},
+                }  # fmt: skip
+                made.append(Observation(**{**known, **changes}))
+    return made
+
+
+def test_up_to_the_first_look_everything_takes_part() -> None:
+    everything = {(arm.name, name) for arm in ARMS.values() for name in arm.workloads}
+    assert needed_cells(SUITE, 1, []) == everything
+    assert needed_cells(SUITE, 6, measured(5)) == everything
+
+
+def test_after_it_only_cells_of_undecided_criteria_and_their_controls() -> None:
+    assert needed_cells(SUITE, 7, measured(6)) == set()
+    found = needed_cells(SUITE, 7, measured(6, "ping"))
+    assert found == {("push", "ping"), ("polling", "ping"), ("again", "ping")}
+
+
+def test_what_takes_part_in_few_blocks_goes_on_while_a_criterion_needs_it() -> None:
+    few = replace(SUITE, workloads={**WORKLOADS, "idle": replace(WORKLOADS["idle"], blocks=1)})
+    assert ("push", "idle") not in shown_cells(few, 2)
+    assert {("push", "idle"), ("polling", "idle"), ("again", "idle")} <= needed_cells(few, 2, measured(1))
+
+
+def test_decided_criteria_are_counted() -> None:
+    assert state_of(SUITE, measured(6), over=False).decided == 2
+    assert state_of(SUITE, measured(6, "ping"), over=False).decided == 1
+    assert state_of(SUITE, measured(3), over=False).decided == 0
+    over = state_of(SUITE, measured(6, "ping"), over=True, why="time was up")
+    assert [d.record.verdict for d in over.decisions] == ["pass", "inconclusive"]
+    assert over.decisions[1].record.reason.endswith("time was up")
+    assert {(c.arm, c.workload, c.centre) for c in over.controls} == {
+        ("push", "idle", 0.0),
+        ("push", "ping", 0.0),
+    }
+
+
+def test_void_cells_and_timeouts_run_again_once() -> None:
+    runs = block_runs(SUITE, 3, 1, needed_cells(SUITE, 1, []))
+    fine = measured(1)
+    assert runs_again(runs, fine) == []
+
+    def changed(**changes: object) -> list[Observation]:
+        return [o if (o.arm, o.workload) != ("push", "ping") else measured(1, **changes)[1] for o in fine]
+
+    for changes in ({"disturbance": BUSY}, {"status": "timeout"}):
+        (run,) = runs_again(runs, changed(**changes))
+        assert (run.arm.name, [w.name for w in run.workloads], run.attempt) == ("push", ["ping"], 2)
+        assert run.title == "block 1 push again"
+        assert runs_again(runs, changed(**changes, attempt=2)) == []
+    assert runs_again(runs, changed(status="failed")) == []
+
+
+def test_a_machine_that_disturbs_every_cell_of_two_blocks_is_hopeless() -> None:
+    assert hopeless([]) == hopeless(measured(1, disturbance=BUSY)) == ""
+    assert "gave up" in hopeless(measured(2, disturbance=BUSY))
+    assert hopeless([*measured(2, disturbance=BUSY), measured(1)[0]]) == ""
