@@ -39,8 +39,8 @@ def misses(c: Criterion, at: Estimate) -> str:
 
 def _interval(c: Criterion, at: Estimate, verb: str) -> str:
     unit = unit_of(c)
-    value, low, high, target = (number(v, unit) for v in (at.value, at.low, at.high, target_of(c)))
-    return f"{value} [{low}, {high}] of {at.n} blocks {verb} the target of {target}"
+    value, target = quantity(at.value, unit), compact(target_of(c), unit)
+    return f"{value} {interval(at.low, at.high, unit)} of {at.n} blocks {verb} the target of {target}"
 
 
 def record_of(

@@ -119,9 +119,7 @@ def runs_again(
     void = {(o.arm, o.workload): o for o in observations if o.status == "timeout" or not is_quiet(o)}
     if len(void) > AGAIN_SHARE * len(observations):
         void = {cell: o for cell, o in void.items() if o.status == "timeout"}
-    first = {
-        cell for cell, o in void.items() if o.attempt == 1 and (o.status == "timeout" or cell in wanted)
-    }
+    first = {cell for cell, o in void.items() if o.attempt == 1 and (o.status == "timeout" or cell in wanted)}
     again = []
     for run in runs:
         chosen = tuple(w for w in run.workloads if (run.arm.name, w.name) in first)

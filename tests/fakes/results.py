@@ -187,7 +187,7 @@ def fake_run() -> RunRecord:
     observations = fake_observations()
     samples = Samples(observations)
     controls = [
-        control(samples, ("push", "push_again"), workload, metric)
+        control(samples, "push", "push_again", workload, metric)
         for workload, metric in sorted({(c.workload, c.metric) for c in CRITERIA})
         if workload in _ARMS["push_again"][2]
     ]

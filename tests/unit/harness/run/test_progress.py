@@ -2,7 +2,7 @@ import inspect
 
 import pytest
 
-from harness.console import BarProgress, PlainProgress
+from harness.progress import BarProgress, PlainProgress
 from harness.run.progress import Progress
 
 
