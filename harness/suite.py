@@ -131,6 +131,16 @@ class Suite:
         return (min(max(most, least_blocks(ALPHA)), self.blocks),)
 
     @property
+    def again(self) -> dict[tuple[str, str], str]:
+        """The arm that repeats an arm under a workload (A/A), by both."""
+        return {
+            (arm.control_of, workload): name
+            for name, arm in self.arms.items()
+            if arm.control_of
+            for workload in arm.workloads
+        }
+
+    @property
     def modes(self) -> str:
         """The modes of its arms, joined by ``+``."""
         return "+".join(dict.fromkeys(arm.mode for arm in self.arms.values()))

@@ -15,15 +15,15 @@ import math
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.acceptance.control import control
 from harness.acceptance.criteria import Criterion
-from harness.acceptance.decide import Sizes, decide
+from harness.acceptance.decide import Controls, Sizes, decide
 from harness.acceptance.samples import Samples
 from harness.acceptance.sequence import CONFIRMING, LOOKS
-from harness.records.schema import Observation
+from harness.records.schema import Control, Observation
 
 TARGET = 0.8
 SPREAD = 0.10
@@ -88,12 +88,21 @@ def rates(noise: Noise, factor: float, draws: int, seed: int = 1) -> tuple[Count
             "polling": [math.exp(d) for d in independent(rng)],
         }
         samples = Samples(_observed(arm, b, v) for arm, vs in cells.items() for b, v in enumerate(vs, 1))
-        found = control(samples, "push", "again", "idle", "cpu_cores")
-        key = ("push", "idle", "cpu_cores")
-        record = decide(criterion, samples, {key: found}, mode="memory", sizes=Sizes(LOOKS)).record
+        sizes = Sizes(LOOKS)
+        record = decide(criterion, samples, controlled(samples), mode="memory", sizes=sizes).record
         verdicts[record.verdict] += 1
         blocks += record.n
     return verdicts, blocks / draws
+
+
+def controlled(samples: Samples) -> Controls:
+    """Return what gives the A/A control of some blocks."""
+
+    def of(key: tuple[str, str, str], blocks: Sequence[int]) -> Control:
+        arm, workload, metric = key
+        return control(samples, arm, "again", workload, metric, within=blocks)
+
+    return lambda key, blocks: of(key, blocks) if key[1] else None
 
 
 def _observed(arm: str, block: int, value: float) -> Observation:

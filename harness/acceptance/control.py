@@ -15,19 +15,27 @@ from harness.records.schema import Control
 from harness.stats.paired import hodges_lehmann
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from harness.acceptance.criteria import Criterion
     from harness.acceptance.samples import Samples
 
 
-def control(samples: Samples, base: str, again: str, workload: str, metric: str) -> Control:
-    """Return how far two runs of the same arm lay apart.
+def control(
+    samples: Samples,
+    base: str,
+    again: str,
+    workload: str,
+    metric: str,
+    *,
+    within: Collection[int] | None = None,
+) -> Control:
+    """Return how far two runs of the same arm lay apart, in some blocks or in all.
 
     Two equal values are no difference, zeros included. Spread and centre are null where only one of two is
     zero in some block, or there is no pair: the ratio cannot be told, the difference can.
     """
-    left, right = samples.pairs((base, workload), (again, workload), metric)
+    left, right = samples.pairs((base, workload), (again, workload), metric, within=within)
     differences = [b - a for a, b in zip(left, right, strict=True)]
     logs = _logs(left, right)
     return Control(

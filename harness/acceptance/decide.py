@@ -21,6 +21,7 @@ neither is a pass. Kinds that count are decided by :mod:`harness.acceptance.exac
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,13 +39,20 @@ from harness.acceptance.wording import misses, record_of, spans
 from harness.records.summary import is_quiet, why_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from harness.acceptance.criteria import Criterion
     from harness.acceptance.estimate import Series
     from harness.acceptance.samples import Samples
     from harness.records.schema import Control, CriterionRecord, Verdict
     from harness.stats.paired import Estimate
+
+
+Controls = Callable[[tuple[str, str, str], "Sequence[int]"], "Control | None"]
+"""``controls((arm, workload, metric), blocks)``: the A/A control in these blocks alone.
+
+A decision rests on the blocks up to its look: what is measured later, for other criteria, never unmakes it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,7 @@ class _Found:
 def decide(
     criterion: Criterion,
     samples: Samples,
-    controls: Mapping[tuple[str, str, str], Control],
+    controls: Controls,
     *,
     mode: str,
     sizes: Sizes,
@@ -99,7 +107,8 @@ def decide(
     Args:
         criterion: What must hold.
         samples: The run's observations.
-        controls: A/A controls by arm, workload and metric; a missing one means that nothing was controlled.
+        controls: Gives the A/A control of an arm, workload and metric in some blocks; None where nothing was
+            controlled.
         mode: Mode of the criterion's arms.
         sizes: When it is looked at.
     """
@@ -165,9 +174,7 @@ def _exact(c: Criterion, samples: Samples, sizes: Sizes) -> _Found:
     return _Found(exact.verdict, exact.reason, exact.estimate, n, exact.more)
 
 
-def _sequence(
-    c: Criterion, samples: Samples, controls: Mapping[tuple[str, str, str], Control], sizes: Sizes
-) -> _Found:
+def _sequence(c: Criterion, samples: Samples, controls: Controls, sizes: Sizes) -> _Found:
     series = series_of(c, samples)
     _check_missing(c, samples)
     n = min(s.n for s in series)
@@ -240,7 +247,7 @@ def _doubt(
     at: Estimate,
     series: Series,
     samples: Samples,
-    controls: Mapping[tuple[str, str, str], Control],
+    controls: Controls,
     *,
     passing: bool,
 ) -> str:
@@ -248,7 +255,9 @@ def _doubt(
     worse, better = sides(c, at)
     bound = worse if passing else better
     keys = ((c.arm, c.workload, c.metric), (c.arm, c.workload2, c.metric2))
-    for control in (controls[key] for key in keys if key in controls and controls[key].n):
+    for control in (controls(key, series.blocks) for key in keys):
+        if control is None or not control.n:
+            continue
         moved = shifted(c, bound, control, series.level, worse=passing)
         if moved is None or holds(c, moved) != passing:
             return f"{told(control)}: that could overturn the {'pass' if passing else 'fail'}"
@@ -294,7 +303,8 @@ def _ended(c: Criterion, found: _Found, sizes: Sizes, void: Sequence[str]) -> _F
     short = found.n < sizes.looks[0]
     if void and short and c.kind not in EXACT:
         reason = (
-            f"only {found.n} of the {sizes.looks[0]} blocks that it needs were quiet: {'; '.join(void)}; "
+            f"only {found.n} of the {sizes.looks[0]} blocks that it needs were quiet, "
+            f"disturbed by {void[0].partition(' disturbed by ')[2]}: "
             "stop that, or run again when the machine is quiet"
         )
         reason = "; ".join(filter(None, (reason, sizes.why)))

@@ -40,11 +40,13 @@ class Series:
         candidate: Value of the arm in each block.
         base: Value of the other side in the same blocks, None where there is none.
         label: What is compared, where there are several.
+        blocks: Their numbers; empty where nobody asks.
     """
 
     candidate: tuple[float, ...]
     base: tuple[float, ...] | None = None
     label: str = ""
+    blocks: tuple[int, ...] = ()
 
     @property
     def n(self) -> int:
@@ -66,7 +68,7 @@ class Series:
     def part(self, start: int, stop: int) -> Series:
         """Return some of its blocks."""
         base = None if self.base is None else self.base[start:stop]
-        return replace(self, candidate=self.candidate[start:stop], base=base)
+        return replace(self, candidate=self.candidate[start:stop], base=base, blocks=self.blocks[start:stop])
 
 
 def series_of(c: Criterion, samples: Samples) -> list[Series]:
@@ -78,7 +80,8 @@ def series_of(c: Criterion, samples: Samples) -> list[Series]:
     if c.kind == "limit":
         late = {} if _counts(c, c.metric) else late_blocks(c, samples)
         values = samples.values(c.arm, c.workload, c.metric)
-        return [Series(tuple(v for block, v in sorted(values.items()) if block not in late))]
+        blocks = tuple(block for block in sorted(values) if block not in late)
+        return [Series(tuple(values[block] for block in blocks), blocks=blocks)]
     if c.kind != "frontier":
         series = _paired(c, samples, (c.against, c.other_workload), (c.arm, c.workload), c.metric)
         if c.kind == "ratio" and min(series.candidate, default=1.0) <= 0:
@@ -164,4 +167,4 @@ def _paired(
     of_base: Sequence[float] = [left[block] for block in blocks]
     if blocks and min(of_base) <= 0:
         raise Undecidable(f"{base[0]} measured zero: nothing to compare with", len(blocks))
-    return Series(tuple(right[block] for block in blocks), tuple(of_base))
+    return Series(tuple(right[block] for block in blocks), tuple(of_base), blocks=tuple(blocks))

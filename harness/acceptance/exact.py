@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from harness.records.schema import Observation, Verdict
 
 
+VIOLATIONS = 2
+"""Blocks that have to violate a criterion before it fails."""
+
+
 class Exact(NamedTuple):
     """What the blocks say.
 
@@ -50,7 +54,7 @@ def decide_exact(c: Criterion, samples: Samples, needed: int) -> Exact:
     found, violating, told = _equal(c, samples) if c.kind == "equal" else _counted(c, samples)
     n = found.n if found else 0
     blocks = ", ".join(map(str, violating))
-    if len(violating) >= 2:
+    if len(violating) >= VIOLATIONS:
         return Exact("fail", f"{told}: blocks {blocks}", found, 0)
     if violating:
         more = max(needed + CONFIRMING - n, 0)
@@ -65,7 +69,8 @@ def decide_exact(c: Criterion, samples: Samples, needed: int) -> Exact:
 def _counted(c: Criterion, samples: Samples) -> tuple[Estimate | None, list[int], str]:
     cell = [o for o in samples.cell(c.arm, c.workload) if o.status == "ok"]
     values = {o.block: v for o in cell if (v := o.metrics.get(c.metric)) is not None}
-    if cell and len(values) < len(cell):
+    bad = sum(v < c.target if c.kind == "at_least" else v > c.target for v in values.values())
+    if len(values) < len(cell) and bad < VIOLATIONS:
         raise Undecidable(f"{c.metric}: {why_missing(c.metric, cell) or 'not measured'}", len(values))
     ordered = sorted(values.values())
     if not ordered:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from harness.records.summary import is_quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from harness.records.schema import Observation
 
@@ -51,11 +51,17 @@ class Samples:
         }
 
     def pairs(
-        self, base: tuple[str, str], candidate: tuple[str, str], metric: str
+        self,
+        base: tuple[str, str],
+        candidate: tuple[str, str],
+        metric: str,
+        *,
+        within: Collection[int] | None = None,
     ) -> tuple[list[float], list[float]]:
         """Return both sides' values in the blocks that have both, given as ``(arm, workload)``."""
         left, right = self.values(*base, metric), self.values(*candidate, metric)
-        blocks = sorted(left.keys() & right.keys())
+        both = left.keys() & right.keys()
+        blocks = sorted(both if within is None else both.intersection(within))
         return [left[block] for block in blocks], [right[block] for block in blocks]
 
     def disturbed(self, cells: Iterable[tuple[str, str]]) -> list[str]:

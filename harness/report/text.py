@@ -158,7 +158,7 @@ def _below(c: CriterionRecord, *, narrow: bool) -> list[Line]:
     styled = [Line(Text(line, style="dim"), _INDENT) for line in lines]
     if c.verdict != "pass" and c.reason:
         styled.append(Line(Text(clean(c.reason), style=_STYLES[c.verdict]), _INDENT))
-    dim = [f"disturbed: {line}" for line in c.void[1:]] if c.verdict == "contaminated" else []
+    dim = [f"disturbed: {line}" for line in c.void] if c.verdict == "contaminated" else []
     dim += [f"beside: {'; '.join(beside(c))}"] if c.beside else []
     dim += [f"note: {c.note}"] if c.note else []
     return styled + [Line(Text(clean(line), style="dim"), _INDENT) for line in dim]

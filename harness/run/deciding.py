@@ -54,6 +54,11 @@ class State:
         """The cells that undecided criteria wait for."""
         return {cell for d in self.decisions for cell in d.needed}
 
+    @property
+    def wanted_quiet(self) -> set[tuple[str, str]]:
+        """Those of them that have to be quiet: an answer that is exact counts on a busy machine, too."""
+        return {cell for d in self.decisions if d.record.kind not in EXACT for cell in d.needed}
+
 
 def state_of(suite: Suite, observations: Iterable[Observation], *, over: bool, why: str = "") -> State:
     """Decide every criterion on what there is.
@@ -65,19 +70,24 @@ def state_of(suite: Suite, observations: Iterable[Observation], *, over: bool, w
         why: Why not, and how there could be more.
     """
     samples = Samples(observations)
-    controls = _controls(suite, samples)
-    by_metric = {(c.arm, c.workload, c.metric): c for c in controls}
+    again = suite.again
+
+    def controls(key: tuple[str, str, str], blocks: Collection[int]) -> Control | None:
+        arm, workload, metric = key
+        other = again.get((arm, workload))
+        return control(samples, arm, other, workload, metric, within=blocks) if other else None
+
     decisions = [
         decide(
             c,
             samples,
-            by_metric,
+            controls,
             mode=modes_of(c, suite.arms),
             sizes=Sizes(suite.looks_of(c), over, why),
         )
         for c in suite.criteria
     ]
-    return State(decisions, controls)
+    return State(decisions, _controls(suite, samples))
 
 
 def needed_cells(suite: Suite, block: int, before: Sequence[Observation]) -> set[tuple[str, str]]:
@@ -94,12 +104,7 @@ def needed_cells(suite: Suite, block: int, before: Sequence[Observation]) -> set
     if block == 1:
         return cells
     wanted = state_of(suite, before, over=False).wanted
-    again = {
-        (name, workload)
-        for name, arm in suite.arms.items()
-        for workload in arm.workloads
-        if arm.control_of and (arm.control_of, workload) in wanted
-    }
+    again = {(other, workload) for (arm, workload), other in suite.again.items() if (arm, workload) in wanted}
     return cells | wanted | again
 
 
@@ -145,9 +150,8 @@ def _controls(suite: Suite, samples: Samples) -> list[Control]:
     gated = [c for c in suite.criteria if c.kind not in EXACT]
     metrics = {(c.workload, c.metric) for c in gated} | {(c.workload2, c.metric2) for c in gated if c.metric2}
     return [
-        control(samples, arm.control_of, name, workload, metric)
-        for name, arm in suite.arms.items()
-        if arm.control_of
-        for workload, metric in sorted(metrics)
-        if workload in arm.workloads
+        control(samples, arm, other, workload, metric)
+        for (arm, workload), other in suite.again.items()
+        for name, metric in sorted(metrics)
+        if name == workload
     ]

@@ -256,8 +256,8 @@ class _Run:
         return "complete"
 
     def _wanted(self) -> set[tuple[str, str]]:
-        """Return the cells that undecided criteria wait for now."""
-        return state_of(self._request.suite, self._observations, over=False).wanted
+        """Return the cells that undecided criteria wait for now, and that have to be quiet."""
+        return state_of(self._request.suite, self._observations, over=False).wanted_quiet
 
     def _tell(self, block: int, progress: Progress) -> None:
         """Tell what is decided behind a block, and how long all that may follow was planned to take."""

@@ -12,7 +12,7 @@ from harness.run.asked import write_asked
 
 def test_without_a_suite_it_is_the_quick_one() -> None:
     asked = asked_for(Invocation())
-    assert (asked.suite.name, asked.suite.blocks, asked.seed) == ("quick", 5, 0)
+    assert (asked.suite.name, asked.suite.blocks, asked.seed) == ("quick", 24, 0)
 
 
 def test_options_shape_the_suite() -> None:

@@ -357,7 +357,7 @@ def test_a_missing_file_is_named() -> None:
 def test_a_misspelt_suite_gets_the_nearest_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="quik: is no suite; did you mean 'quick'"):
         load_suite("quik", catalogue(), stack_names())
-    known = "acceptance, check, matrix, overhead, quick, smoke, sweeps"
+    known = "acceptance, budgets, check, matrix, overhead, quick, smoke, sweeps"
     with pytest.raises(ConfigError, match=f"is no suite; known: {known}"):
         load_suite(str(tmp_path), catalogue(), stack_names())
 

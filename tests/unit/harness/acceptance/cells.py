@@ -65,7 +65,9 @@ def decided(
     why: str = "",
 ) -> Decision:
     samples = Samples([o for group in cells for o in group])
-    return decide(what, samples, known or {}, mode="memory", sizes=Sizes(tuple(looks), over, why))
+    controlled = known or {}
+    sizes = Sizes(tuple(looks), over, why)
+    return decide(what, samples, lambda key, _: controlled.get(key), mode="memory", sizes=sizes)
 
 
 def judged(what: Criterion, *cells: list[Observation], **more: Any) -> CriterionRecord:

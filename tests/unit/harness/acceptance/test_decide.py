@@ -88,7 +88,7 @@ def test_an_interval_that_spans_the_target_says_so_in_numbers() -> None:
         criterion("limit", 0.020, metric="latency_p50_s"), cell("push", values, metric="latency_p50_s")
     )
     assert record.verdict == "inconclusive"
-    assert record.reason.startswith("20.5 ms [19 ms, 22.4 ms] of 6 blocks spans the target of 20 ms")
+    assert record.reason.startswith("20.5 ms [19.0, 22.4] ms of 6 blocks spans the target of 20 ms")
     assert record.reason.endswith("--blocks 12")
 
 
@@ -141,7 +141,7 @@ def test_only_fresh_blocks_confirm_a_fail() -> None:
     assert after([*bad, *bad[:5]]) == ("inconclusive", 1)
     assert after([*bad, *bad]) == ("fail", 0)
     assert against("reduction", 0.8, [*bad, *bad], LOOKS).reason == (
-        "68.75 % [67 %, 70 %] of 6 blocks misses the target of 80 %, and 6 fresh blocks confirm it"
+        "68.8 % [67.0, 70.0] % of 6 blocks misses the target of 80 %, and 6 fresh blocks confirm it"
     )
     assert after([*bad, *bad[:5], 10.0]) == ("inconclusive", 4)  # not confirmed: on to the look at 16
     assert after(bad, over=True) == ("inconclusive", 0)

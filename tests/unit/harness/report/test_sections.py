@@ -40,7 +40,7 @@ def test_details_are_folded_and_what_matters_is_not():
     assert found["Environment"].hint == "Example Processor 3.0 GHz, x86_64"
     assert found["Validity"].hint == "1 warning"
     assert found["Workloads"].hint == "10 workloads, every metric"
-    assert found["Where push loses"].hint.startswith("17 of 204 values, ")
+    assert found["Where push loses"].hint.startswith("17 of 213 values, ")
     assert section(bare_run(), "Validity").hint == "no warnings"
     many = bare_run(not_measured=[f"criterion {i}: its cells were filtered out" for i in range(13)])
     folded = section(many, "Not measured")

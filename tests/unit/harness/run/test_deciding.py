@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import msgspec
+
 from harness.acceptance.criteria import Criterion
 from harness.records.schema import Observation
 from harness.run.deciding import hopeless, needed_cells, runs_again, state_of
@@ -72,20 +74,40 @@ def test_decided_criteria_are_counted() -> None:
 def test_void_cells_and_timeouts_run_again_once() -> None:
     runs = block_runs(SUITE, 3, 1, needed_cells(SUITE, 1, []))
     fine = measured(1)
-    assert runs_again(runs, fine) == []
+    wanted = {("push", "ping")}
+    assert runs_again(runs, wanted, fine) == []
 
     def changed(**changes: object) -> list[Observation]:
         return [o if (o.arm, o.workload) != ("push", "ping") else measured(1, **changes)[1] for o in fine]
 
     for changes in ({"disturbance": BUSY}, {"status": "timeout"}):
-        (run,) = runs_again(runs, changed(**changes))
+        (run,) = runs_again(runs, wanted, changed(**changes))
         assert (run.arm.name, [w.name for w in run.workloads], run.attempt) == ("push", ["ping"], 2)
         assert run.title == "block 1 push again"
-        assert runs_again(runs, changed(**changes, attempt=2)) == []
-    assert runs_again(runs, changed(status="failed")) == []
+        assert runs_again(runs, wanted, changed(**changes, attempt=2)) == []
+    assert runs_again(runs, set(), changed(disturbance=BUSY)) == []  # nobody waits for it
+    (run,) = runs_again(runs, set(), changed(status="timeout"))  # else it would fail the run
+    assert [w.name for w in run.workloads] == ["ping"]
+    assert runs_again(runs, wanted, measured(1, disturbance=BUSY)) == []  # the machine is busy, not unlucky
+    assert runs_again(runs, wanted, changed(status="failed")) == []
 
 
 def test_a_machine_that_disturbs_every_cell_of_two_blocks_is_hopeless() -> None:
     assert hopeless([]) == hopeless(measured(1, disturbance=BUSY)) == ""
     assert "gave up" in hopeless(measured(2, disturbance=BUSY))
     assert hopeless([*measured(2, disturbance=BUSY), measured(1)[0]]) == ""
+
+
+def test_a_control_that_gets_worse_later_unmakes_no_decision() -> None:
+    """A look asks for the control of its own blocks."""
+    near = [
+        msgspec.structs.replace(o, metrics={"cpu_cores": 17.5}) if o.arm in ("push", "again") else o
+        for o in measured(9)
+    ]
+    apart = [
+        msgspec.structs.replace(o, metrics={"cpu_cores": 24.0}) if o.block > 6 and o.arm == "again" else o
+        for o in near
+    ]
+    for known in (near, apart):
+        decided = state_of(SUITE, known, over=False).decisions
+        assert [d.record.verdict for d in decided] == ["pass", "pass"]

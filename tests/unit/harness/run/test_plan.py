@@ -151,5 +151,5 @@ def test_a_shipped_suite_can_be_planned(name: str) -> None:
     shipped = load_suite(name, catalogue(), stack_names())
     runs = plan(shipped, 0)
     assert {r.arm.name for r in runs if r.block == 1} == set(shipped.arms)
-    assert max(r.block for r in runs) == shipped.blocks
+    assert max(r.block for r in runs) == shipped.first_look
     assert all(run.expected_s() > TREE_S for run in runs)

@@ -48,6 +48,7 @@ class Listener:
 
     def __init__(self, act: Callable[[], None] = lambda: None, at: int = 0) -> None:
         self.told: list[Any] = []
+        self.notices: list[str] = []
         self.decisions: list[tuple[int, int, int]] = []
         self._act = act
         self._at = at
@@ -69,12 +70,12 @@ class Listener:
     def arm_done(self, arm_run: ArmRun) -> None:
         self.told.append(f"end {arm_run.title}")
 
-    def left(self, runs: int, left_s: float) -> None:
-        assert runs >= 0
+    def block_done(self, block: int, decided: int, of: int, left_s: float) -> None:
         assert left_s >= 0
+        self.decisions.append((block, decided, of))
 
-    def decided(self, block: int, decided: int, criteria: int) -> None:
-        self.decisions.append((block, decided, criteria))
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
 
     @property
     def observations(self) -> list[Observation]:
