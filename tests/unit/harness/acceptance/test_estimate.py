@@ -27,7 +27,7 @@ def test_too_few_blocks_have_no_bounds() -> None:
 def test_only_blocks_with_both_arms_are_compared() -> None:
     samples = Samples([*cell("polling", [4.0, None, 8.0]), *cell("push", [1.0, 2.0, None])])
     (series,) = series_of(criterion("reduction"), samples)
-    assert series == Series((1.0,), (4.0,))
+    assert series == Series((1.0,), (4.0,), blocks=(1,))
     assert (series.n, series.relative, series.level) == (1, [0.25], 4.0)
 
 

@@ -149,8 +149,9 @@ def test_timeouts_of_a_starved_machine_are_no_failure(measure) -> None:
 def test_no_block_begins_when_the_time_is_up(measure) -> None:
     record, _ = measure(ping_unclear, replace(SUITE, time_s=1e-9))
     assert (record.ended, record.exit_code, record.blocks_done) == ("complete", 4, SUITE.first_look)
-    assert set(verdicts(record).values()) == {"inconclusive"}
-    assert record.criteria[0].reason.endswith(
+    assert sorted(set(verdicts(record).values())) == ["inconclusive", "pass"]  # the first look was taken
+    (undecided,) = (c for c in record.criteria if c.verdict == "inconclusive")
+    assert undecided.reason.endswith(
         "the time of 1e-09 s was up: give more with a longer time_s, or with --blocks"
     )
 
