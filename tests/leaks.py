@@ -51,6 +51,11 @@ def leaks(before: Resources) -> list[str]:
     return _new(before, resources())
 
 
+def abandoned() -> frozenset[str]:
+    """Return the segments whose owner is dead."""
+    return frozenset(name for name in os.listdir(SHM) if name.startswith("fb-") and not _lives(name))
+
+
 def pending_tasks() -> list[str]:
     """Describe the tasks of the running loop other than the current one."""
     return [f"task {task!r}" for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -85,5 +90,14 @@ def _child(pid: str) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    owner = name.split("-")[2:3]
-    return not owner or owner[0] == str(os.getpid()) or not os.path.exists(f"/proc/{owner[0]}")
+    """Whether this process answers for a segment: a dead one's may be another worker's, which needs it."""
+    owner = _owner(name)
+    return owner in ("", str(os.getpid())) or ("PYTEST_XDIST_WORKER" not in os.environ and not _lives(name))
+
+
+def _lives(name: str) -> bool:
+    return os.path.exists(f"/proc/{_owner(name)}")
+
+
+def _owner(name: str) -> str:
+    return "".join(name.split("-")[2:3])

@@ -16,6 +16,7 @@ import pytest
 from fedbench.messages import Kind, Message
 from fedbench.transport.base import Limits, TransportBase
 from fedbench.transport.connection import Connection
+from tests.pace import limit_s
 
 SERVER = "memory_server"
 CLIENT = "memory_client_1"
@@ -109,7 +110,7 @@ class Backend:
 
 async def within(awaitable):
     """Wait for something that must come."""
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(limit_s(WAIT_S)):
         return await awaitable
 
 

@@ -9,6 +9,8 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.pace import limit_s
+
 FEDBENCH = str(Path(sys.executable).with_name("fedbench"))
 ROOT = Path(__file__).parents[2]
 
@@ -31,14 +33,14 @@ class Command:
 
     async def says(self, text, timeout_s=15.0):
         """Return when it has said a text; it must not end before."""
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(limit_s(timeout_s)):
             while text not in self.said:
                 assert self.process.poll() is None, self.said
                 await asyncio.sleep(0.005)
 
     async def ends(self, timeout_s=15.0):
         """Return its exit code, when it has ended."""
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(limit_s(timeout_s)):
             while self.process.poll() is None:
                 await asyncio.sleep(0.005)
         return self.process.returncode

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fedbench import Federation
+from tests.pace import limit_s
 
 LEARNERS = "tests.fakes.fleet"
 
@@ -26,7 +27,7 @@ def mapping(mode, clients=3, learner=f"{LEARNERS}:Stepper", args=None, trainer=N
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(limit_s(20)):
         while not condition():
             await asyncio.sleep(0.01)
 

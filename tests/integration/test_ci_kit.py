@@ -21,6 +21,7 @@ from harness.cli import app
 from harness.report.comparison import FORMATS, render_comparison
 from tests.fakes.comparisons import fake_comparison
 from tests.fakes.github import TOKEN, FakeGitHub, fake_github
+from tests.pace import limit_s
 
 ROOT = Path(__file__).parents[2]
 KIT = ROOT / "docs" / "ci"
@@ -107,7 +108,12 @@ class Clone:
     def _git(self, *arguments: str) -> str:
         who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
         done = subprocess.run(
-            ["git", *who, *arguments], cwd=self.path, check=True, capture_output=True, text=True, timeout=10
+            ["git", *who, *arguments],
+            cwd=self.path,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=limit_s(10),
         )
         return done.stdout.strip()
 
@@ -157,7 +163,7 @@ class Runner:
                 cwd=self._clone.path,
                 capture_output=True,
                 text=True,
-                timeout=18,
+                timeout=limit_s(18),
                 check=False,
             )
             self.printed += done.stdout + done.stderr
@@ -217,7 +223,7 @@ def generic(clone: Clone, *arguments: str, code: int = 0, record: bool = True, *
         cwd=clone.path,
         capture_output=True,
         text=True,
-        timeout=18,
+        timeout=limit_s(18),
         check=False,
     )
 
@@ -347,9 +353,9 @@ def test_without_two_revisions_nothing_is_measured(clone: Clone, arguments: tupl
 def test_the_shell_is_sound(script: str, tmp_path: Path) -> None:
     path = tmp_path / "script.sh"
     path.write_text(script if script.startswith("#!") else f"#!/usr/bin/env bash\n{script}")
-    subprocess.run(["bash", "-n", path], check=True, timeout=10)
+    subprocess.run(["bash", "-n", path], check=True, timeout=limit_s(10))
     if shutil.which("shellcheck"):
-        subprocess.run(["shellcheck", "--severity=warning", path], check=True, timeout=15)
+        subprocess.run(["shellcheck", "--severity=warning", path], check=True, timeout=limit_s(15))
 
 
 def _calls() -> list[list[str]]:

@@ -10,6 +10,7 @@ import os
 import random
 
 from fedbench import Federation, QuorumNotReached
+from tests.pace import limit_s
 
 KILLS = int(os.environ.get("FEDBENCH_KILLS", "200"))
 CLIENTS = 6
@@ -56,7 +57,7 @@ async def train_until(killing, federation, rng):
     records, ids = [], {client.client_id for client in federation.config.clients}
     while not killing.done():
         try:
-            async with asyncio.timeout(STALL_S):
+            async with asyncio.timeout(limit_s(STALL_S)):
                 history = await federation.run(initial_model=federation.global_model)
         except QuorumNotReached as error:
             missed = error.failures
@@ -77,7 +78,7 @@ async def test_every_round_is_accounted_for_however_many_clients_are_killed():
         killing = asyncio.create_task(kill_at_random(federation, rng, KILLS))
         records = await train_until(killing, federation, rng)
         await killing
-        async with asyncio.timeout(STALL_S):
+        async with asyncio.timeout(limit_s(STALL_S)):
             while len(federation.nodes.side.stub.subscribers["model"]) < CLIENTS:
                 await asyncio.sleep(0.01)
         [last] = (await federation.run(initial_model=federation.global_model)).rounds

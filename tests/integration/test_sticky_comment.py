@@ -13,6 +13,7 @@ import pytest
 from harness.report.comment import MOST_CHARACTERS, comment
 from tests.fakes.comparisons import fake_change, fake_comparison
 from tests.fakes.github import FakeGitHub, fake_github
+from tests.pace import limit_s
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "sticky_comment.py"
 BODY = comment(fake_comparison())
@@ -32,7 +33,7 @@ def post(
         env={"PATH": os.environ["PATH"], **github.environment(), **environment},
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=limit_s(15),
         check=False,
     )
 

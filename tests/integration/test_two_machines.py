@@ -16,6 +16,7 @@ import pytest
 import trustme
 
 from fedbench import Federation
+from tests.pace import limit_s
 
 FEDBENCH = str(Path(sys.executable).with_name("fedbench"))
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def machines(tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + 30.0
+    end_s = time.monotonic() + limit_s(30.0)
     while not condition():
         assert time.monotonic() < end_s
         time.sleep(0.005)
@@ -110,7 +111,7 @@ def serve(machine: Machine, folder: Path, transport: str, rest: str) -> tuple[su
 def ended(*started: tuple[subprocess.Popen[bytes], Path]) -> list[str]:
     """Wait until everybody has ended well; return what they have said."""
     for process, said in started:
-        assert process.wait(timeout=30) == 0, said.read_text()
+        assert process.wait(timeout=limit_s(30)) == 0, said.read_text()
     return [said.read_text() for _, said in started]
 
 

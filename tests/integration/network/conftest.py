@@ -20,18 +20,19 @@ from fedbench.values import ClientInfo, TrainResult
 from tests.fakes.federations import mapping
 from tests.fakes.fleet import Stepper
 from tests.fakes.stranger import Stranger, hello
+from tests.pace import limit_s
 
 SERVER, GOOD, BAD = "yaml_fed_server", ("yaml_client_1", "yaml_client_2"), "yaml_client_3"
 WINDOW_S = 0.2
 
 
 async def within(awaitable, timeout_s=10.0):
-    async with asyncio.timeout(timeout_s):
+    async with asyncio.timeout(limit_s(timeout_s)):
         return await awaitable
 
 
 async def until(condition, timeout_s=10.0):
-    async with asyncio.timeout(timeout_s):
+    async with asyncio.timeout(limit_s(timeout_s)):
         while not condition():
             await asyncio.sleep(0.002)
 

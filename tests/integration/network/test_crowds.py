@@ -12,6 +12,7 @@ from fedbench.transport.network.backoff import Backoff
 from tests.fakes.commands import started
 from tests.fakes.stranger import Stranger, hello
 from tests.integration.network.conftest import SERVER, free_port, member, until, within
+from tests.pace import limit_s
 
 CLIENTS, CROWD, ROUNDS = 200, 150, 2
 CONFIG = """
@@ -127,7 +128,7 @@ async def test_who_comes_beyond_the_descriptors_of_the_server_is_told_to_come_la
             assert (status, headers["Retry-After"]) == (503, "10")
             assert b"accepted" in (await within(admitted[0][0].register()))[1]  # those inside go on
             await admitted[1][0].reset()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(limit_s(10)):
                 while True:
                     try:
                         await client.start(SERVER)

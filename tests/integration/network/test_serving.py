@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.commands import started
 from tests.integration.network.conftest import SERVER, free_port
+from tests.pace import limit_s
 
 CONFIG = """
 mode: network
@@ -81,7 +82,7 @@ async def test_a_client_that_is_told_to_stop_does_not_wait_for_an_answer(tmp_pat
         mute.setblocking(False)
         where = f"http://127.0.0.1:{mute.getsockname()[1]}"
         with started(tmp_path, "join", "--server", where, "--id", "yaml_client_1", *retry) as client:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(limit_s(15)):
                 asking, _ = await asyncio.get_running_loop().sock_accept(mute)
             with asking:
                 client.process.terminate()

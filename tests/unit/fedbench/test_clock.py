@@ -5,6 +5,7 @@ import pytest
 
 from fedbench.clock import LoopClock
 from tests.fakes.clock import FakeClock
+from tests.pace import limit_s
 
 
 def test_the_loop_clock_is_monotonic_time():
@@ -16,7 +17,7 @@ def test_the_loop_clock_is_monotonic_time():
 async def test_a_timer_of_the_loop_clock_runs_once():
     clock, ran = LoopClock(), asyncio.Event()
     clock.call_later(0, ran.set)
-    await asyncio.wait_for(ran.wait(), 5)
+    await asyncio.wait_for(ran.wait(), limit_s(5))
 
 
 async def test_a_cancelled_timer_of_the_loop_clock_does_not_run():
@@ -25,7 +26,7 @@ async def test_a_cancelled_timer_of_the_loop_clock_does_not_run():
     clock.call_later(0, later.set)
     timer.cancel()
     timer.cancel()
-    await asyncio.wait_for(later.wait(), 5)
+    await asyncio.wait_for(later.wait(), limit_s(5))
     assert calls == []
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from fedbench import Federation, ModelState, RegistrationError
 from tests.fakes.federations import LEARNERS, mapping, model_of, until
+from tests.pace import limit_s
 
 
 @pytest.fixture(params=["process", "network"])
@@ -67,7 +68,7 @@ async def test_a_restarted_client_registers_again_and_receives_the_current_model
         await until(lambda: side.comm.control.monitor.peers["yaml_client_2"].epoch == 2)
         await until(lambda: "yaml_client_2" in side.stub.subscribers["model"])
         assert await proxy.call_remote_method("pid") != before
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(limit_s(10)):
             while await proxy.call_remote_method("versions") != [1]:
                 await asyncio.sleep(0.01)
         assert await proxy.get_model() == federation.global_model
@@ -98,7 +99,7 @@ async def test_a_stopped_client_slows_nobody(mode):
         try:
             waiting = asyncio.create_task(second.ping(1))
             for _ in range(100):
-                assert await asyncio.wait_for(first.ping(b"x" * 3000), 5) == b"x" * 3000
+                assert await asyncio.wait_for(first.ping(b"x" * 3000), limit_s(5)) == b"x" * 3000
             model = ModelState.from_arrays({"w": np.ones(1000, np.float32)}, 1)
             outcomes = await federation.nodes.broadcast(model, deadline_s=0.3)
             assert [outcomes[f"yaml_client_{n}"] is None for n in (1, 2, 3)] == [True, False, True]
@@ -106,7 +107,7 @@ async def test_a_stopped_client_slows_nobody(mode):
             assert not waiting.done()
         finally:
             os.kill(stopped, signal.SIGCONT)
-        assert await asyncio.wait_for(waiting, 10) == 1
+        assert await asyncio.wait_for(waiting, limit_s(10)) == 1
 
 
 async def test_nothing_is_logged_of_an_orderly_life(mode, caplog, capfd):

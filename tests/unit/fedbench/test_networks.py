@@ -11,6 +11,7 @@ import trustme
 from fedbench import ConfigError, Federation, ModelState, PeerLost
 from fedbench.networks import NetworkNodes
 from tests.fakes.federations import mapping
+from tests.pace import limit_s
 
 
 async def test_everybody_applies_a_broadcast():
@@ -53,4 +54,4 @@ async def test_the_session_of_a_killed_client_ends_with_its_process():
         await proxy.ping(1)
         federation.nodes.lose("yaml_client_2")
         with pytest.raises(PeerLost, match="lost yaml_client_2: its process"):
-            await asyncio.wait_for(hanging, 5)
+            await asyncio.wait_for(hanging, limit_s(5))

@@ -12,6 +12,7 @@ import pytest
 
 from fedbench.tensors.segments import sweep
 from tests.fakes.fleet import running
+from tests.pace import limit_s
 
 SERVER = """
 import asyncio, sys
@@ -62,7 +63,7 @@ def serve(request, tmp_path):
 
 
 def gone_within(pids, timeout_s):
-    end_s = time.monotonic() + timeout_s
+    end_s = time.monotonic() + limit_s(timeout_s)
     while time.monotonic() < end_s and any(map(running, pids)):
         time.sleep(0.01)
     return not any(map(running, pids))
@@ -91,8 +92,8 @@ def test_ctrl_c_ends_all_in_order_within_five_seconds(serve):
     time.sleep(0.2)
     started_s = time.monotonic()
     os.killpg(server.pid, signal.SIGINT)  # as a terminal does: to every process
-    output, errors = server.communicate(timeout=10)
-    assert time.monotonic() - started_s < 5.0
+    output, errors = server.communicate(timeout=limit_s(10))
+    assert time.monotonic() - started_s < limit_s(5.0)
     assert server.returncode == 130
     assert not any(map(running, pids))
     assert "Traceback" not in errors
@@ -103,7 +104,7 @@ def test_ctrl_c_ends_all_in_order_within_five_seconds(serve):
 
 def test_an_undisturbed_run_prints_its_model_and_nothing_else(serve):
     server, pids = serve(0)
-    output, errors = server.communicate(timeout=30)
+    output, errors = server.communicate(timeout=limit_s(30))
     assert (output, errors) == ("2.0\n", "")
     assert gone_within(pids, 0.1)
     assert segments_of(server.pid, *pids) == []

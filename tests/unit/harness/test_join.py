@@ -14,6 +14,7 @@ from rich.console import Console
 from fedbench.errors import ConfigError
 from fedbench.netsettings import NetworkSettings, TlsSettings
 from harness.join import Joining, arguments, join, settings_of
+from tests.pace import limit_s
 
 NONE = {"ca": None, "cert": None, "key": None, "token_file": None, "insecure": False}
 COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
@@ -79,7 +80,7 @@ def test_a_federation_put_together_by_hand_trains_the_model_of_one_command(tmp_p
             [*COMMAND, "join", "--server", address[1], "--id", "stranger"],
             capture_output=True,
             text=True,
-            timeout=15,
+            timeout=limit_s(15),
         )
         clients = [
             subprocess.Popen(
@@ -90,8 +91,8 @@ def test_a_federation_put_together_by_hand_trains_the_model_of_one_command(tmp_p
             )
             for number in (1, 2)
         ]
-        told = [client.communicate(timeout=15)[0] for client in clients]
-        output, _ = server.communicate(timeout=15)
+        told = [client.communicate(timeout=limit_s(15))[0] for client in clients]
+        output, _ = server.communicate(timeout=limit_s(15))
     assert (server.returncode, [client.returncode for client in clients]) == (0, [0, 0]), output
     assert "joined, waiting for 1 client\n" in output
     assert "joined, all are there" in output
@@ -105,7 +106,7 @@ def test_a_federation_put_together_by_hand_trains_the_model_of_one_command(tmp_p
         [*COMMAND, "federate", str(config), "--save", str(at_once), "--log-dir", str(tmp_path / "logs")],
         check=True,
         capture_output=True,
-        timeout=20,
+        timeout=limit_s(20),
     )
     one, other = np.load(by_hand), np.load(at_once)
     assert all((one[name] == other[name]).all() for name in one.files)
@@ -115,7 +116,7 @@ def test_a_server_by_hand_needs_network_mode(tmp_path: Path):
     config = tmp_path / "memory.yaml"
     config.write_text("clients: {count: 1}")
     result = subprocess.run(
-        [*COMMAND, "serve", "--config", str(config)], capture_output=True, text=True, timeout=15
+        [*COMMAND, "serve", "--config", str(config)], capture_output=True, text=True, timeout=limit_s(15)
     )
     assert result.returncode == 2
     assert "clients join by hand in network mode only" in result.stderr

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from fedbench.fleet.child import enter, leave_with
+from tests.pace import limit_s
 
 
 def ended_process() -> int:
@@ -35,7 +36,7 @@ def signals():
 def test_a_child_leaves_ctrl_c_to_the_server_and_ends_by_sigterm_even_if_that_ignores_it():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.kill(os.getpid(), signal.SIGINT)  # waits while it is blocked, and is forgotten then
+    signal.raise_signal(signal.SIGINT)  # waits while this thread blocks it, and is forgotten then
     enter(os.getpid())
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -50,13 +51,13 @@ def test_a_child_of_a_server_that_is_gone_ends_at_once():
 
 def test_the_death_of_the_server_is_told_whatever_the_loop_does():
     told = threading.Event()
-    leave_with(ended_process(), told.set).join(10)
+    leave_with(ended_process(), told.set).join(limit_s(10))
     assert told.is_set()
     told.clear()
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     watching = leave_with(process.pid, told.set)
     assert not told.is_set()
     process.kill()
-    watching.join(10)
+    watching.join(limit_s(10))
     assert told.is_set()
     process.wait()

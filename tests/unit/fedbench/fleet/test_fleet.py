@@ -13,6 +13,7 @@ import pytest
 from fedbench.fleet.fleet import Fleet
 from fedbench.fleet.settings import FleetSettings
 from tests.fakes.fleet import child
+from tests.pace import limit_s
 
 WAIT_S = 20.0
 
@@ -30,7 +31,7 @@ class Watched:
         self.changed.set()
 
     async def until(self, count):
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(limit_s(WAIT_S)):
             while len(self.exits) < count:
                 self.changed.clear()
                 await self.changed.wait()
@@ -84,7 +85,7 @@ async def test_a_child_is_brought_back_with_the_next_incarnation(tmp_path):
     await watched.fleet.start({"a": spec("once", report=str(report))})
     await watched.until(1)
     assert watched.exits == [("a", -9, True)]
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(limit_s(WAIT_S)):
         while len(report.read_text().splitlines()) < 2:
             await asyncio.sleep(0.01)
     assert [line.split()[:2] for line in report.read_text().splitlines()] == [["a", "1"], ["a", "2"]]
@@ -107,7 +108,7 @@ async def test_what_does_not_end_is_killed(what, caplog, monkeypatch, tmp_path):
     report = tmp_path / "lives"
     watched = Watched()
     await watched.fleet.start({"a": spec(what, report=str(report))})
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(limit_s(WAIT_S)):
         while not report.exists():
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)  # until it ignores the signal

@@ -18,6 +18,7 @@ from fedbench.fleet import starting
 from fedbench.fleet.fleet import Fleet
 from fedbench.fleet.settings import FleetSettings
 from tests.fakes.fleet import child, running
+from tests.pace import limit_s
 from tests.unit.fedbench.fleet.children import forker
 
 WAIT_S = 15.0
@@ -32,13 +33,13 @@ def fleet(target, exits, **settings):
 
 
 async def until(condition):
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(limit_s(WAIT_S)):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 def gone_within(pids, timeout_s):
-    end_s = time.monotonic() + timeout_s
+    end_s = time.monotonic() + limit_s(timeout_s)
     while time.monotonic() < end_s and any(map(running, pids)):
         time.sleep(0.005)
     return not any(map(running, pids))
@@ -53,7 +54,7 @@ async def test_a_death_is_noticed_though_a_grandchild_lives_on(method, tmp_path)
     grandchild = int(report.read_text())
     try:
         watched.kill("a")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(limit_s(5)):
             await watched.stop()
         assert [end.exitcode for end in exits] == [-9]
         assert running(grandchild)
@@ -81,7 +82,7 @@ async def test_a_death_is_told_without_its_code_if_the_fork_server_does_not_answ
 async def test_stops_may_overlap():
     watched = fleet(child, [])
     await watched.start({"a": spec()})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(limit_s(5)):
         await asyncio.gather(watched.stop(grace_s=30), watched.stop(grace_s=0))
     assert watched.pid("a") is None
 
@@ -108,7 +109,7 @@ async def test_an_error_in_on_exit_does_not_keep_the_fleet_from_ending(caplog):
 
     watched = Fleet(child, FleetSettings(), on_exit=fail)
     await watched.start({"a": spec()})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(limit_s(5)):
         await watched.stop(grace_s=0)
     assert "RuntimeError: no" in caplog.text
 
@@ -234,12 +235,12 @@ def test_children_are_gone_within_a_second_of_their_servers_death_while_they_com
         server.kill()
         assert len(pids) == 3
         assert gone_within(pids, 1.0)
-        server.communicate(timeout=WAIT_S)
+        server.communicate(timeout=limit_s(WAIT_S))
 
 
 def test_a_killed_fork_server_takes_no_child_with_it_and_is_replaced_with_its_preloads(tmp_path):
     with host(tmp_path, FORK_SERVER_KILLED) as server:
-        output, errors = server.communicate(timeout=WAIT_S)
+        output, errors = server.communicate(timeout=limit_s(WAIT_S))
     assert output.splitlines() == [
         "preloaded True",
         "exits [] True",

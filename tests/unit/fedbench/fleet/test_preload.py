@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 from fedbench.fleet import preload
+from tests.pace import limit_s
 
 
 def test_the_script_is_described_for_another_process():
@@ -72,7 +73,7 @@ def test_a_script_that_forgot_its_guard_trains_once_and_is_told(tmp_path):
     script.write_text(UNGUARDED)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path])}
     result = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=20, env=environment
+        [sys.executable, script], capture_output=True, text=True, timeout=limit_s(20), env=environment
     )
     assert result.stdout == "trained ('yaml_client_1', 'yaml_client_2')\n"
     [line] = result.stderr.splitlines()

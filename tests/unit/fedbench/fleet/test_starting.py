@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fedbench.fleet import starting
+from tests.pace import limit_s
 from tests.unit.fedbench.fleet.children import blocked, masked
 
 SCRIPT = """
@@ -42,7 +43,11 @@ def test_children_share_one_import_of_the_users_script(tmp_path):
     script, report = tmp_path / "script.py", tmp_path / "report"
     script.write_text(SCRIPT)
     result = subprocess.run(
-        [sys.executable, str(script), str(report)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, str(script), str(report)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=limit_s(60),
     )
     assert result.stderr == ""
     assert result.stdout.split() == ["imported", "__main__", "imported", "__mp_main__", "0"]
@@ -57,7 +62,7 @@ def test_a_script_that_cannot_be_imported_says_so_and_children_fail_by_themselve
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=limit_s(60),
     )
     assert "could not preload the script" in result.stderr
     assert "ZeroDivisionError" in result.stderr

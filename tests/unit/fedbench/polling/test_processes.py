@@ -11,6 +11,7 @@ import pytest
 
 from fedbench import DeadlineExceeded, Federation, ModelState, RegistrationError
 from fedbench.messages import Kind
+from tests.pace import limit_s
 
 CALL = {"args": [], "kwargs": {}}
 
@@ -77,5 +78,5 @@ async def test_a_client_that_never_registers_is_named(mode, monkeypatch):
     monkeypatch.setattr("fedbench.polling.nodes.REGISTRATION_TIMEOUT_S", 0.001)
     federation = Federation.from_mapping(mapping(mode, learner="tests.fakes.fleet:Late"))
     with pytest.raises(RegistrationError, match="yaml_client_1 did not register"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(limit_s(20)):
             await federation.start()

@@ -16,6 +16,7 @@ from fedbench.errors import (
 from fedbench.messages import Kind, Message
 from fedbench.rpc.endpoint import RpcEndpoint
 from tests.fakes.clock import FakeClock
+from tests.pace import limit_s
 
 SERVER, CLIENT = "yaml_fed_server", "yaml_client_1"
 
@@ -184,7 +185,7 @@ async def test_a_peer_that_dies_in_mid_call_fails_only_its_own_calls(world):
     server, first, second = await world.server(), await world.client(1), await world.client(2)
     calls = [asyncio.create_task(server.endpoint.call(CLIENT, "hold")) for _ in range(3)]
     other = asyncio.create_task(server.endpoint.call("yaml_client_2", "hold"))
-    await asyncio.wait_for(asyncio.gather(first.target.held.wait(), second.target.held.wait()), 5)
+    await asyncio.wait_for(asyncio.gather(first.target.held.wait(), second.target.held.wait()), limit_s(5))
     first.abort()
     for call in calls:
         with pytest.raises(PeerLost) as raised:

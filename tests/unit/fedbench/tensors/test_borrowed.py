@@ -15,6 +15,7 @@ from fedbench.tensors.borrowed import Borrowed
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.shared import SharedStore
 from fedbench.tensors.store import HEAP
+from tests.pace import limit_s
 
 READER = """
 import sys, msgspec
@@ -112,7 +113,10 @@ def test_closing_keeps_views_readable(world):
 def test_another_process_reads_the_same(world):
     text = msgspec.json.encode(world.lend()).decode()
     result = subprocess.run(
-        [sys.executable, "-c", READER, str(os.getpid()), text], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", READER, str(os.getpid()), text],
+        capture_output=True,
+        text=True,
+        timeout=limit_s(30),
     )
     assert result.stdout.split()[:3] == ["499500.0", "5", "released"]
     assert result.stderr == ""

@@ -14,6 +14,7 @@ import pytest
 from fedbench.errors import TensorStoreFull
 from fedbench.tensors import segments
 from fedbench.tensors.segments import Segment, attach, is_linked, leftovers, parse_name, room, sweep
+from tests.pace import limit_s
 
 HOLD = """
 import sys
@@ -106,20 +107,20 @@ print(Segment(4096).nbytes)
     command = ["unshare", "-m", "sh", "-c", mount + f'"{sys.executable}" -c "$1"', "sh", code]
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
         pytest.skip("this user may not make mount namespaces")
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=limit_s(60))
     assert result.stdout.split() == ["full", "True", "4096"], result.stderr
 
 
 def test_an_owner_that_ends_leaves_nothing_that_unlinks():
     with hold("for segment in held: segment.unlink()") as process:
-        names, errors = process.communicate(timeout=30)
+        names, errors = process.communicate(timeout=limit_s(30))
     assert errors == ""
     assert not set(names.split()) & set(os.listdir("/dev/shm"))
 
 
 def test_what_a_killed_owner_leaves_is_swept_by_name_of_its_process():
     with hold("__import__('os').killpg(0, 9)", start_new_session=True) as process:
-        names = process.communicate(timeout=30)[0].split()
+        names = process.communicate(timeout=limit_s(30))[0].split()
     assert process.returncode == -signal.SIGKILL
     try:
         found = {leftover.name: leftover for leftover in leftovers()}

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from tests.pace import limit_s
+
 STORE = """
 import multiprocessing, os, resource, signal, sys
 import numpy as np
@@ -74,7 +76,7 @@ def check(tmp_path, code, status=0):
         [sys.executable, script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     with process:
-        names, errors = process.communicate(timeout=15)
+        names, errors = process.communicate(timeout=limit_s(15))
     assert errors == ""
     assert process.returncode == status
     left = set(os.listdir("/dev/shm")) - before

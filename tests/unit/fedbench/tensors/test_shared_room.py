@@ -17,6 +17,7 @@ from fedbench.tensors.layout import Layout
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.shared import SharedStore
 from fedbench.tensors.store import HEAP
+from tests.pace import limit_s
 
 BIG = Layout.of({"w": np.zeros(1 << 20, np.uint8)})
 
@@ -159,7 +160,7 @@ def test_idle_segments_make_room_though_a_reader_maps_them():
         pytest.skip("this user may not make mount namespaces (CAP_SYS_ADMIN)")
     mount = "mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "
     command = ["unshare", "-m", "sh", "-c", mount + f'"{sys.executable}" -c "$1"', "sh", READ_BY_OTHERS]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=limit_s(60))
     assert result.stdout.split() == ["True", "True", "True", "1", "1"], result.stderr
 
 

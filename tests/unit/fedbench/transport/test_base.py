@@ -11,6 +11,7 @@ from fedbench.transport.base import Limits, TransportBase
 from fedbench.transport.connection import Connection
 from fedbench.transport.memory import Hub, MemoryTransport
 from tests.fakes.connection import FakeHub, FakeTransport
+from tests.pace import limit_s
 
 A, B = "memory_client_1", "memory_server"
 
@@ -107,7 +108,7 @@ async def test_a_receiver_is_not_disturbed_by_a_connection_that_takes_the_place_
     receiving = asyncio.create_task(server.receive(B, A))
     await asyncio.sleep(0)
     await newer.send(A, B, "from the newer")
-    assert await asyncio.wait_for(receiving, 5) == "from the newer"
+    assert await asyncio.wait_for(receiving, limit_s(5)) == "from the newer"
     for transport in (client, newer, server):
         await transport.close()
 
@@ -133,6 +134,6 @@ async def test_what_is_kept_of_sources_that_are_gone_is_bounded(monkeypatch):
     assert len(server._inboxes) <= 4
     late = MemoryTransport("memory_client_99", hub)
     await late.send("memory_client_99", "memory_server", "late")
-    assert await asyncio.wait_for(receiving, 5) == "late"
+    assert await asyncio.wait_for(receiving, limit_s(5)) == "late"
     await server.close()
     await late.close()

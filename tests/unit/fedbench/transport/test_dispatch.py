@@ -9,6 +9,7 @@ from fedbench.ids import current_node
 from fedbench.messages import Kind, Message
 from fedbench.transport.dispatch import Dispatcher, describe
 from fedbench.transport.receipt import Ledger, Outcome, Receipt
+from tests.pace import limit_s
 
 MESSAGE = Message(Kind.CLIENT_NOTIFY, "memory_client_1", "memory_server", "event")
 
@@ -153,7 +154,7 @@ async def test_a_handler_may_close_its_own_dispatcher():
         await dispatcher.close()
 
     dispatcher.run([leave], MESSAGE, delivery)
-    await asyncio.wait_for(delivery.applied, 5)
+    await asyncio.wait_for(delivery.applied, limit_s(5))
 
 
 async def test_a_cancelled_error_of_a_handler_is_an_error_like_any_other(caplog):

@@ -8,6 +8,7 @@ from fedbench.errors import ConnectionBroken, Overloaded
 from fedbench.messages import Kind, Message, weight_bytes
 from fedbench.tensors.model import ModelState
 from fedbench.transport.inbox import Inbox, Limits
+from tests.pace import limit_s
 
 
 def data(body, tensors=None):
@@ -66,7 +67,7 @@ async def test_room_for_many_wakes_all_who_fit():
     await turns()
     assert not any(task.done() for task in waiting)
     await inbox.get()
-    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    await asyncio.wait_for(asyncio.gather(*waiting), limit_s(5))
 
 
 async def test_one_that_finds_the_room_taken_waits_on():
@@ -79,7 +80,7 @@ async def test_one_that_finds_the_room_taken_waits_on():
     await turns()
     assert not waiting.done()
     await inbox.get()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, limit_s(5))
 
 
 async def test_a_waiter_cancelled_as_it_is_woken_passes_the_room_on():
@@ -89,7 +90,7 @@ async def test_a_waiter_cancelled_as_it_is_woken_passes_the_room_on():
     await turns()
     await inbox.get()
     first.cancel()
-    await asyncio.wait_for(second, 5)
+    await asyncio.wait_for(second, limit_s(5))
     assert first.cancelled()
 
 
@@ -101,7 +102,7 @@ async def test_one_cancelled_while_it_waited_is_passed_over():
     first.cancel()
     await turns()
     await inbox.get()
-    await asyncio.wait_for(second, 5)
+    await asyncio.wait_for(second, limit_s(5))
 
 
 async def test_the_end_reaches_all_who_wait():
@@ -111,13 +112,13 @@ async def test_the_end_reaches_all_who_wait():
     inbox.end(ConnectionBroken("gone"))
     for receiver in receivers:
         with pytest.raises(ConnectionBroken):
-            await asyncio.wait_for(receiver, 5)
+            await asyncio.wait_for(receiver, limit_s(5))
     inbox.reopen()
     inbox.put(data(1))
     senders = [asyncio.create_task(inbox.space()) for _ in range(2)]
     await turns()
     inbox.end(ConnectionBroken("gone again"))
-    await asyncio.wait_for(asyncio.gather(*senders), 5)
+    await asyncio.wait_for(asyncio.gather(*senders), limit_s(5))
     assert await inbox.get() == 1
     with pytest.raises(ConnectionBroken, match="gone again"):
         await inbox.get()
@@ -149,7 +150,7 @@ async def test_nothing_is_lost_doubled_or_reordered_whoever_is_cancelled(steps):
         receiver.cancel()
     await turns(len(steps) + 2)
     while len(taken) < sent:
-        taken.append(await asyncio.wait_for(inbox.get(), 5))
+        taken.append(await asyncio.wait_for(inbox.get(), limit_s(5)))
     assert taken == list(range(sent))
 
 
@@ -160,11 +161,11 @@ async def test_one_that_waits_for_room_is_let_go_when_the_source_comes_back_at_o
     await turns()
     inbox.end(ConnectionBroken("gone"))
     inbox.reopen()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, limit_s(5))
     fenced = asyncio.create_task(inbox.space())
     await turns()
     inbox.reopen()
-    await asyncio.wait_for(fenced, 5)
+    await asyncio.wait_for(fenced, limit_s(5))
     assert inbox.full()
 
 

@@ -11,6 +11,7 @@ from fedbench.transport.base import Limits
 from fedbench.transport.connection import FENCED
 from fedbench.transport.memory import Hub, MemoryConnection, MemoryTransport
 from fedbench.transport.receipt import Outcome
+from tests.pace import limit_s
 
 A, B = "memory_client_1", "memory_server"
 
@@ -133,7 +134,7 @@ def test_a_lone_end_can_be_aborted():
 
 async def test_an_end_without_an_owner_is_always_writable():
     near, _ = pair()
-    await asyncio.wait_for(near.writable(), 5)
+    await asyncio.wait_for(near.writable(), limit_s(5))
 
 
 def test_memory_is_lossless_and_reports_death():

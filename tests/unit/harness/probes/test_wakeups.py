@@ -4,6 +4,7 @@ import pytest
 
 from harness.probes import wakeups
 from harness.probes.wakeups import WakeupProbe, voluntary_switches
+from tests.pace import limit_s
 
 WORKERS = """
     import threading, time
@@ -43,7 +44,7 @@ def test_wakeups_of_every_thread_count_also_after_its_end(spawn) -> None:
     assert seen >= 200
     child.tell()
     child.hear()
-    end_s = time.monotonic() + 10  # a thread is joined before the kernel has forgotten it
+    end_s = time.monotonic() + limit_s(10)  # a thread is joined before the kernel has forgotten it
     while list(voluntary_switches(child.pid)) != [child.pid] and time.monotonic() < end_s:
         time.sleep(0.001)
     assert list(voluntary_switches(child.pid)) == [child.pid]

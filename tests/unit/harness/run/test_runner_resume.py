@@ -23,6 +23,7 @@ from harness.stacks.registry import stack_names
 from harness.suite import Suite
 from harness.suitefile import load_suite
 from harness.workloads.registry import catalogue
+from tests.pace import limit_s
 from tests.unit.harness.run.test_runner import Listener, interrupt
 
 pytestmark = pytest.mark.slow
@@ -143,7 +144,7 @@ def test_a_killed_run_is_resumed(suite, tmp_path: Path) -> None:
         str(tmp_path / "out"),
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
-        end_s = time.monotonic() + 15
+        end_s = time.monotonic() + limit_s(15)
         while time.monotonic() < end_s:
             found = list((tmp_path / "out").glob("*/observations.jsonl"))
             if any(b"\n" in path.read_bytes() for path in found):

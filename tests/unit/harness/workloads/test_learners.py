@@ -18,6 +18,7 @@ from harness.workloads.learners import (
     WatchingLearner,
     burst_value,
 )
+from tests.pace import limit_s
 
 ROUND = RoundInfo(1, 3, 0)
 
@@ -132,7 +133,7 @@ async def test_a_slow_learner_takes_one_event_at_a_time_until_it_hurries() -> No
 async def test_a_slow_event_is_taken_after_its_time() -> None:
     learner = SlowLearner(info(), slow_s=0.01)
     await learner.slow()
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(limit_s(5.0)):
         await learner.on_event("bench", 1)
     assert [data for _, data in learner.events] == [1]
 

@@ -8,13 +8,14 @@ import pytest
 
 from fedbench.transport.network.backend import NetworkTransport
 from tests.fakes.proxy import Proxy
+from tests.pace import limit_s
 
 SERVER, CLIENT, OTHER = "network_server_x_1", "alice", "bob"
 OPTIONS = {"resume_window_s": 5.0}
 
 
 async def within(awaitable, timeout_s=10.0):
-    async with asyncio.timeout(timeout_s):
+    async with asyncio.timeout(limit_s(timeout_s)):
         return await awaitable
 
 

@@ -17,6 +17,7 @@ from fedbench.transport.network.backend import NetworkTransport
 from fedbench.transport.network.server import Server
 from fedbench.transport.network.session import Position
 from fedbench.transport.receipt import Outcome
+from tests.pace import limit_s
 from tests.unit.fedbench.transport.network.conftest import CLIENT, OTHER, SERVER, within
 
 MODEL = ModelState.from_arrays({"w": np.arange(1 << 20, dtype=np.float64)}, 3)  # 8 MiB
@@ -223,7 +224,7 @@ async def test_listening_that_is_given_up_leaves_no_port_behind(how, monkeypatch
     monkeypatch.setattr(Server, "listen", slowly)
     transport = NetworkTransport(SERVER)
     listening = asyncio.create_task(transport.start_event_listener())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(limit_s(5)):
         while not made:
             await asyncio.sleep(0.001)
     if how == "cancelled":

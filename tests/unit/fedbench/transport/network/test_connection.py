@@ -21,6 +21,7 @@ from fedbench.transport.network.session import Position
 from fedbench.transport.receipt import Outcome
 from tests.fakes.clock import FakeClock
 from tests.fakes.frames import decode_frame, encode_frame, told
+from tests.pace import limit_s
 
 WINDOW_S = 60.0
 HEARTBEAT_S = 30.0
@@ -281,7 +282,7 @@ async def test_what_waits_without_a_link_is_bounded_and_senders_are_woken_by_its
     waiting = asyncio.create_task(pair.near.writable())
     await asyncio.sleep(0)
     pair.near.close()
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, limit_s(5))
 
 
 def frame_of(end):

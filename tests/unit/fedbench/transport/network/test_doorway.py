@@ -14,6 +14,7 @@ from fedbench.transport.network import doorway
 from fedbench.transport.network.doorway import Doorway, Terms
 from tests.fakes.clock import FakeClock
 from tests.fakes.stranger import Stranger
+from tests.pace import limit_s
 from tests.unit.fedbench.transport.network.conftest import within
 
 MOST = 4
@@ -59,7 +60,7 @@ class House:
         number = len(self.made)
         stranger = await Stranger.dial(self.port)
         self.strangers.append(stranger)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(limit_s(5)):
             while len(self.made) == number or self.made[number].transport is None:
                 await asyncio.sleep(0)
         return stranger, self.made[number]
@@ -110,7 +111,7 @@ async def test_who_is_let_in_is_no_stranger_any_more(open_house):
     for _ in range(3 * MOST):
         await house.come()
     await inside.send(b"there")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(limit_s(5)):
         while guard.heard != b"there":
             await asyncio.sleep(0)
 
@@ -135,7 +136,7 @@ async def test_a_stranger_that_asks_for_nothing_is_cut_at_its_deadline(open_hous
     assert not guard.lost.done()
     await asking.close()
     await within(guard.lost)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(limit_s(5)):
         while house.doorway._strangers:
             await asyncio.sleep(0.01)
 

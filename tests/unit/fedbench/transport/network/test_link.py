@@ -10,6 +10,7 @@ import pytest
 from fedbench.transport.network.streamlink import StreamLink
 from tests.fakes.clock import FakeClock
 from tests.fakes.frames import FakeOwner
+from tests.pace import limit_s
 from tests.unit.fedbench.transport.network.test_streamlink import FakeStream
 from tests.unit.fedbench.transport.network.test_websocket import linked
 
@@ -36,7 +37,7 @@ async def test_a_link_that_is_cut_is_over_and_stays_it_whatever_it_is_told(made,
         if runs:
             link.run()
         link.abort()
-        await asyncio.wait_for(link.over, 5)
+        await asyncio.wait_for(link.over, limit_s(5))
         owner.frames = [(b"late",)]
         for telling in (link.run, link.wake, link.abort, lambda: link.finish([(b"last",)])):
             telling()

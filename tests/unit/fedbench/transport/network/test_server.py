@@ -18,6 +18,7 @@ from fedbench.transport.network import handshake, server
 from fedbench.transport.network.handshake import PROTOCOL, Hello, to_header
 from tests.fakes.frames import decode_frame, encode_frame, told
 from tests.fakes.stranger import Stranger
+from tests.pace import limit_s
 from tests.unit.fedbench.transport.network.conftest import CLIENT, OTHER, SERVER, within
 
 
@@ -129,7 +130,7 @@ async def test_who_goes_on_with_a_session_takes_its_own_place_where_all_are_take
         assert (await refused(net))[0] == 503
         assert (await refused(net, said=hello(session=b"x" * 16)))[0] == 503
         await again.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(limit_s(5)):
             while connection.linked:
                 await asyncio.sleep(0.001)
         await within(net.client(OTHER).connect(SERVER))

@@ -10,6 +10,7 @@ from fedbench.transport.network.link import LARGE_BYTES
 from fedbench.transport.network.streamlink import StreamLink
 from tests.fakes.clock import FakeClock
 from tests.fakes.frames import FakeOwner
+from tests.pace import limit_s
 
 
 class FakeStream:
@@ -50,7 +51,7 @@ async def made():
     await asyncio.sleep(0)
     yield SimpleNamespace(stream=stream, owner=owner, link=link, clock=clock)
     link.abort()
-    await asyncio.wait_for(link.over, 5)
+    await asyncio.wait_for(link.over, limit_s(5))
 
 
 async def settle():
@@ -92,7 +93,7 @@ async def test_what_is_urgent_goes_before_what_waits(made):
 async def test_the_last_frames_go_out_and_the_owner_is_left_alone(made):
     made.link.finish([(b"rest",), (b"good", b"bye")])
     made.stream.coming.put_nowait(b"late")
-    await asyncio.wait_for(made.link.over, 5)
+    await asyncio.wait_for(made.link.over, limit_s(5))
     assert made.stream.sent == [b"rest", b"goodbye"]
     assert made.stream.closed
     assert made.owner.came == []
@@ -102,12 +103,12 @@ async def test_a_link_that_breaks_in_writing_is_over(made):
     made.stream.broken = True
     made.owner.frames = [(b"lost",)]
     made.link.wake()
-    await asyncio.wait_for(made.link.over, 5)
+    await asyncio.wait_for(made.link.over, limit_s(5))
 
 
 async def test_what_is_no_frame_is_refused_by_name(made):
     made.stream.coming.put_nowait(RemoteProtocolError("an event is no frame"))
-    await asyncio.wait_for(made.link.over, 5)
+    await asyncio.wait_for(made.link.over, limit_s(5))
     assert made.owner.refused == ["an event is no frame"]
 
 
@@ -125,5 +126,5 @@ async def test_an_abort_ends_a_frame_that_nobody_takes():
     await settle()
     assert not link.over.done()
     link.abort()
-    await asyncio.wait_for(link.over, 5)
+    await asyncio.wait_for(link.over, limit_s(5))
     assert (stream.sent, stream.closed) == ([], False)

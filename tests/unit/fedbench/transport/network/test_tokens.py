@@ -24,6 +24,7 @@ from fedbench.transport.network.tokens import (
     read_tokens,
 )
 from tests.fakes.clock import FakeClock
+from tests.pace import limit_s
 
 NOON_S = 1893499200.0  # 2030-01-01T12:00:00Z
 
@@ -214,7 +215,7 @@ async def test_a_look_that_was_given_up_is_no_look_of_those_who_wait(watched, mo
 
     monkeypatch.setattr(tokens, "_read", slowly)
     first = asyncio.create_task(watched.look())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(limit_s(5)):
         while not looks:
             await asyncio.sleep(0.001)
         second, third = asyncio.create_task(watched.look()), asyncio.create_task(watched.look())

@@ -17,6 +17,7 @@ from fedbench.transport.network.link import LARGE_BYTES
 from fedbench.transport.network.websocket import WebSocketLink, accept_headers, upgrade_headers
 from tests.fakes.clock import FakeClock
 from tests.fakes.frames import FakeOwner
+from tests.pace import limit_s
 
 MASK = b"abcd"
 
@@ -38,7 +39,7 @@ class Peer:
 
     async def receive(self):
         while not self.got:
-            data = await asyncio.wait_for(self.reader.read(1 << 16), 5)
+            data = await asyncio.wait_for(self.reader.read(1 << 16), limit_s(5))
             if not data:
                 return None
             came = self.deframer.feed(memoryview(bytearray(data)))
@@ -63,14 +64,14 @@ async def linked(*, client=False, came=b""):
         yield SimpleNamespace(link=link, owner=owner, clock=clock, peer=peer, transport=transport)
     finally:
         link.abort()
-        await asyncio.wait_for(link.over, 5)
+        await asyncio.wait_for(link.over, limit_s(5))
         peer.writer.close()
         server.close()
         await server.wait_closed()
 
 
 async def until(true):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(limit_s(5)):
         while not true():
             await asyncio.sleep(0)
 
@@ -210,7 +211,7 @@ async def test_the_last_frames_go_out_before_it_closes_and_the_owner_is_left_alo
         assert got == [(Opcode.BINARY, b"rest"), (Opcode.BINARY, b"goodbye"), (Opcode.CLOSE, CLOSE_NORMAL)]
         assert not end.link.over.done()
         end.peer.send(Opcode.CLOSE, CLOSE_NORMAL)
-        await asyncio.wait_for(end.link.over, 5)
+        await asyncio.wait_for(end.link.over, limit_s(5))
         assert end.owner.came == []
         assert await end.peer.receive() is None
 
@@ -219,7 +220,7 @@ async def test_a_peer_that_does_not_close_is_cut(monkeypatch):
     monkeypatch.setattr(websocket, "CLOSE_S", 0.01)
     async with linked() as end:
         end.link.finish([])
-        await asyncio.wait_for(end.link.over, 5)
+        await asyncio.wait_for(end.link.over, limit_s(5))
 
 
 async def test_a_close_is_answered_and_ends_it():
@@ -227,7 +228,7 @@ async def test_a_close_is_answered_and_ends_it():
         end.link.run()
         end.peer.send(Opcode.CLOSE, CLOSE_NORMAL)
         assert await end.peer.receive() == (Opcode.CLOSE, CLOSE_NORMAL)
-        await asyncio.wait_for(end.link.over, 5)
+        await asyncio.wait_for(end.link.over, limit_s(5))
 
 
 async def test_a_peer_that_hangs_up_ends_it():
@@ -235,7 +236,7 @@ async def test_a_peer_that_hangs_up_ends_it():
         end.link.run()
         end.peer.writer.write(encode_header(Opcode.BINARY, 100, MASK) + b"half of it")
         end.peer.writer.close()
-        await asyncio.wait_for(end.link.over, 5)
+        await asyncio.wait_for(end.link.over, limit_s(5))
         assert end.owner.came == []
         end.link.wake()
         end.link.finish([(b"late",)])

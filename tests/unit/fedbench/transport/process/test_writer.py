@@ -14,6 +14,7 @@ from fedbench.transport.inbox import Limits
 from fedbench.transport.process.acks import Outstanding, Taken, decode_notes
 from fedbench.transport.process.writer import Writer
 from fedbench.transport.receipt import Ledger, Receipt
+from tests.pace import limit_s
 
 
 class Queue:
@@ -67,7 +68,7 @@ async def queue():
 
 async def written(queue):
     """Return the frames of the next write, once the loop has noticed that there is room."""
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(limit_s(5.0)):
         while not (writes := queue.writes()):
             await asyncio.sleep(0)
     (frames,) = writes
