@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if nightly:
             config.hook.pytest_deselected(items=nightly)
             items[:] = [item for item in items if not item.get_closest_marker("nightly")]
-    usual_s = float(config.getini("timeout"))
+    usual_s = float(config.getini("timeout") or 20)
     for item in items:
         own = item.get_closest_marker("timeout")
         item.add_marker(pytest.mark.timeout(limit_s(own.args[0] if own else usual_s)), append=False)

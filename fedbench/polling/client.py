@@ -46,13 +46,12 @@ class PollingClient:
     async def run(self, server_id: str) -> None:
         """Register at ``server_id``, then look for messages from every possible server until cancelled.
 
-        One from which none can ever come costs no time: nobody waits for it.
+        The legacy does not know which of the ids is its server's, so that it waits for each in turn.
         """
         self._mail.put(Message(Kind.REGISTER, self.client_id, server_id))
         self.dispatcher.learner.server_notifier = functools.partial(self._notify, server_id)
-        servers = [each for each in self._config.server_ids if self._mail.may_come(self.client_id, each)]
         while True:
-            for candidate in servers:
+            for candidate in self._config.server_ids:
                 await self._look(candidate)
 
     def _notify(self, server_id: str, event_type: str, data: Any) -> None:

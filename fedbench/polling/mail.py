@@ -21,10 +21,6 @@ class Postbox(ABC):
             LocalProtocolError: Its body is not plain data.
         """
 
-    def may_come(self, target: str, source: str) -> bool:
-        """Return whether a message for ``target`` from ``source`` can ever come; here from anybody."""
-        return True
-
     @abstractmethod
     async def receive(self, target: str, source: str, timeout_s: float, interval_s: float) -> Message:
         """Look every ``interval_s`` seconds until there is a message.

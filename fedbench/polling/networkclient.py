@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import aiohttp
 from yarl import URL
 
-from fedbench.errors import ConnectionBroken, RoutingError, TransportError
+from fedbench.errors import ConnectionBroken, TransportError
 from fedbench.polling import jsonmail
 from fedbench.polling.child import run_client
 from fedbench.polling.mail import Postbox
@@ -38,15 +38,15 @@ class HttpClientSpec(NamedTuple):
 
 def client_main(client_id: str, incarnation: int, spec: HttpClientSpec) -> None:
     """Be a client until SIGTERM comes or the server is gone. Raises as :func:`run_client`."""
-    run_client(client_id, spec.child, lambda: open_mail(spec.child.server_id, spec.address))
+    run_client(client_id, spec.child, lambda: open_mail(spec.address))
 
 
 @asynccontextmanager
-async def open_mail(server_id: str, address: Address) -> AsyncIterator[RemoteMail]:
+async def open_mail(address: Address) -> AsyncIterator[RemoteMail]:
     """Give a client its mail, over one connection that is kept."""
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)  # a model may take long
     async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield RemoteMail(session, server_id, address)
+        yield RemoteMail(session, address)
 
 
 class RemoteMail(Postbox):
@@ -54,13 +54,11 @@ class RemoteMail(Postbox):
 
     Args:
         session: Makes the requests.
-        server_id: The server; no other id has mail.
         address: Where it listens.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, server_id: str, address: Address) -> None:
+    def __init__(self, session: aiohttp.ClientSession, address: Address) -> None:
         self._session = session
-        self._server_id = server_id
         base = URL.build(scheme="http", host=address.host, port=address.port)
         self._send_to, self._receive_from = base / "send", base / "receive"
         self._outbox: list[bytes] = []
@@ -73,10 +71,6 @@ class RemoteMail(Postbox):
         """
         self._outbox.append(jsonmail.encode(message))
 
-    def may_come(self, target: str, source: str) -> bool:
-        """Return whether ``source`` is the server."""
-        return source == self._server_id
-
     async def receive(self, target: str, source: str, timeout_s: float, interval_s: float) -> Message:
         """Send what was put, then look every ``interval_s`` seconds until there is a message.
 
@@ -85,7 +79,6 @@ class RemoteMail(Postbox):
 
         Raises:
             TimeoutError: There was none for ``timeout_s`` seconds.
-            RoutingError: ``source`` is not the server: nobody was asked.
             ConnectionBroken: The server cannot be reached.
             TransportError: It refused a request.
             RemoteProtocolError: It sent what is no message.
@@ -93,8 +86,6 @@ class RemoteMail(Postbox):
         while self._outbox:
             await self._post(self._send_to, self._outbox[0])
             del self._outbox[0]
-        if source != self._server_id:
-            raise RoutingError(source, target, f"the server is {self._server_id!r}")
         loop = asyncio.get_running_loop()
         end_s = loop.time() + timeout_s
         url = self._receive_from.with_query(target=target, source=source)

@@ -56,10 +56,6 @@ class QueueMail(Mail):
         except queue.Empty:
             return None
 
-    def may_come(self, target: str, source: str) -> bool:
-        """Return whether there is a queue for ``target`` from ``source``."""
-        return (target, source) in self._queues
-
     async def receive(self, target: str, source: str, timeout_s: float, interval_s: float) -> Message:
         """Look every ``interval_s`` seconds until there is a message. Cancelling loses nothing.
 

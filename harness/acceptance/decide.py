@@ -129,7 +129,10 @@ def decide(
     reason = "; ".join(filter(None, (found.reason, from_size)))
     record = record_of(c, mode, found.estimate, found.n, (found.verdict, reason))
     record = msgspec.structs.replace(record, beside=beside, void=void)
-    needed = frozenset(cells) if found.more and not sizes.over else frozenset()
+    proven = {
+        (a, w) for a, w in cells if w == c.valid_if and any(o.status == "ok" for o in samples.cell(a, w))
+    }
+    needed = frozenset(cells) - proven if found.more and not sizes.over else frozenset()
     return Decision(record, needed, 0 if sizes.over else found.more)
 
 

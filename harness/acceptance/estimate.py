@@ -161,7 +161,7 @@ def _counts(c: Criterion, metric: str) -> bool:
 def _paired(
     c: Criterion, samples: Samples, base: tuple[str, str], candidate: tuple[str, str], metric: str
 ) -> Series:
-    late = _late(c, samples, [candidate, base], metric)
+    late = {} if metric.startswith("intended_") else _late(c, samples, [candidate, base], metric)
     left, right = samples.values(*base, metric), samples.values(*candidate, metric)
     blocks = sorted((left.keys() & right.keys()) - late.keys())
     of_base: Sequence[float] = [left[block] for block in blocks]

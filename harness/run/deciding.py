@@ -93,7 +93,8 @@ def state_of(suite: Suite, observations: Iterable[Observation], *, over: bool, w
 def needed_cells(suite: Suite, block: int, before: Sequence[Observation]) -> set[tuple[str, str]]:
     """Return the cells of a block: all up to the first look, then what undecided criteria need.
 
-    Where a criterion needs a cell it needs its A/A control as well.
+    Where a criterion needs a cell it needs its A/A control as well; up to the first look a control that has a
+    number of blocks of its own keeps to that.
 
     Args:
         suite: The suite.
@@ -104,7 +105,11 @@ def needed_cells(suite: Suite, block: int, before: Sequence[Observation]) -> set
     if block == 1:
         return cells
     wanted = state_of(suite, before, over=False).wanted
-    again = {(other, workload) for (arm, workload), other in suite.again.items() if (arm, workload) in wanted}
+    again = {
+        (other, workload)
+        for (arm, workload), other in suite.again.items()
+        if (arm, workload) in wanted and (block > suite.first_look or suite.arms[other].blocks is None)
+    }
     return cells | wanted | again
 
 

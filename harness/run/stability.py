@@ -91,7 +91,8 @@ def _late(observations: Sequence[Observation]) -> Iterator[str]:
         f"{o.arm} {o.workload}" for o in observations if (o.metrics.get("lag_p99_s") or 0.0) > LAG_LIMIT_S
     }
     if late:
-        yield f"the load generator lagged more than 10 ms at p99: {', '.join(sorted(late))} are void"
+        names = ", ".join(sorted(late))
+        yield f"the load generator lagged more than 10 ms at p99, latencies may be void: {names}"
 
 
 def _spread(observations: Sequence[Observation]) -> Iterator[str]:

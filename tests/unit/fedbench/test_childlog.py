@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import subprocess
 import sys
@@ -85,5 +86,5 @@ def test_further_lines_are_marked_here_and_in_children(root):
     root.handlers[:] = [stream]
     setup = childlog.describe()
     assert (setup.format, setup.continuation) == ("%(levelname)s %(message)s", "+ ")
-    childlog.configure(setup, "node_7")
+    contextvars.copy_context().run(childlog.configure, setup, "node_7")  # it says which node this is
     assert root.handlers[0].format(record) == formatter.format(record)

@@ -8,7 +8,9 @@ from blockbuster.blockbuster import _skip
 from matplotlib.figure import Figure
 
 from harness import cli
+from harness.probes.disturbance import DisturbanceProbe
 from harness.records.environment import fingerprint
+from harness.records.schema import Disturbance
 from tests.fakes.stored import observations, write
 
 
@@ -52,6 +54,12 @@ def fedbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         return Done(int(ended.value.code or 0), *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the machine for a quiet one: what is tested is what follows from cells that are samples."""
+    monkeypatch.setattr(DisturbanceProbe, "take", lambda _: Disturbance())
 
 
 @pytest.fixture

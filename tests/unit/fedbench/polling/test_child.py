@@ -40,9 +40,6 @@ class Mail:
         self.put_into = []
         self.closed = False
 
-    def may_come(self, target, source):
-        return True
-
     def put(self, message):
         self.put_into.append(message.kind.value)
 

@@ -55,21 +55,6 @@ async def test_it_finds_every_server_that_it_may_have(build, quiet):
             assert (await ask(boxes, Kind.RPC_REQUEST, "ping", server, source=server)).body != "lost"
 
 
-async def test_an_id_that_is_known_to_be_nobodys_takes_no_time_and_leaves_no_warning(build, quiet, caplog):
-    class OneServer(Mailboxes):
-        def may_come(self, target, source):
-            return source == "hub"
-
-    dispatcher, boxes = build(1)._clients[CLIENT].dispatcher, OneServer()
-    patient = replace(quiet, receive_timeout_s=5.0, warn_on_timeout=True)
-    task = asyncio.create_task(PollingClient(dispatcher, CLIENT, boxes, patient).run("hub"))
-    await registered(boxes)
-    assert [(await ask(boxes, Kind.RPC_REQUEST, "ping", n)).body for n in range(3)] == [0, 1, 2]
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert not caplog.records
-
-
 async def test_messages_are_handled_one_at_a_time(build, quiet):
     async with running(build, quiet) as (client, boxes):
         await registered(boxes)

@@ -13,9 +13,7 @@ from harness.workloads.registry import catalogue
 from tests.unit.harness.run.test_profiling import WAITS
 from tests.unit.harness.run.test_runner import Listener, interrupt
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.usefixtures("same_checkout")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("same_checkout", "undisturbed")]
 
 SUITE = """
 title: One arm

@@ -26,9 +26,7 @@ from harness.workloads.registry import catalogue
 from tests.pace import limit_s
 from tests.unit.harness.run.test_runner import Listener, interrupt
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.usefixtures("same_checkout")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("same_checkout", "undisturbed")]
 
 SUITE = """
 title: Two arms of two workloads
