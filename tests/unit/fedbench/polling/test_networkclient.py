@@ -81,5 +81,5 @@ async def test_a_server_that_is_gone_is_told(server, mail):
 async def test_what_the_server_refuses_is_told_with_its_reason(server):
     address = await server.listen("127.0.0.1", 0)
     async with open_mail(Address("127.0.0.1", address.port)) as mail:
-        with pytest.raises(TransportError, match="the server answered 404: no route from 'wrong' to 'a'"):
-            await mail.receive("a", "wrong", 5.0, 0.001)
+        with pytest.raises(TransportError, match="the server answered 404: no route from 'hub' to 'eve'"):
+            await mail.receive("eve", "hub", 5.0, 0.001)

@@ -276,7 +276,7 @@ def test_a_load_generator_that_lags_voids_its_cell(suite, request_for, monkeypat
     monkeypatch.setattr(runner, "Executor", Late)
     record, _ = run_suite(request_for(suite.select("push")), Listener())
     assert record.warnings == [
-        "the load generator lagged more than 10 ms at p99: push push_notify: latencies may be void"
+        "the load generator lagged more than 10 ms at p99, latencies may be void: push push_notify"
     ]
 
 
