@@ -66,6 +66,11 @@ def test_a_block_without_the_metric_leaves_it_open() -> None:
     )
 
 
+def test_a_block_without_the_metric_hides_no_violation_that_two_blocks_show() -> None:
+    record = judged(criterion("at_most", 0.0), cell("push", [0.0, 1.0, 1.0, 0.0, 0.0, None]))
+    assert record.verdict == "fail"
+
+
 def equal(texts: Mapping[str, Sequence[str | None]]) -> CriterionRecord:
     what = Criterion("id", "title", "equal", "digits", "model_digest")
     cells = [

@@ -111,3 +111,12 @@ def test_a_control_that_gets_worse_later_unmakes_no_decision() -> None:
     for known in (near, apart):
         decided = state_of(SUITE, known, over=False).decisions
         assert [d.record.verdict for d in decided] == ["pass", "pass"]
+
+
+def test_what_is_exact_needs_no_quiet_cell() -> None:
+    """A disturbed answer counts: repeating its cell could make a violation vanish."""
+    exact = Criterion("exact", "exact", "at_most", "shown", "cpu_cores", "push", target=0.5)
+    state = state_of(replace(SUITE, criteria=(*CRITERIA, exact)), measured(1), over=False)
+    assert ("push", "shown") in state.wanted
+    assert ("push", "shown") not in state.wanted_quiet
+    assert ("push", "ping") in state.wanted_quiet
