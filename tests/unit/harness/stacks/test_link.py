@@ -132,10 +132,14 @@ async def test_a_cut_resets_connections_and_refuses_new_ones_for_a_while() -> No
             with pytest.raises(ConnectionResetError):
                 await reader.readexactly(1)
             writer.close()
-            refused, other = await asyncio.open_connection(HOST, near)
+            other = None
             with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+                refused, other = await asyncio.open_connection(
+                    HOST, near
+                )  # a reset may come as early as here
                 await refused.readexactly(1)
-            other.close()
+            if other is not None:
+                other.close()
             assert await link.cut(0.0) == 0, "a shorter cut takes its place"
             reader, writer = await asyncio.open_connection(HOST, near)
             writer.write(b"y")
