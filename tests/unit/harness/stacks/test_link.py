@@ -117,7 +117,6 @@ async def test_bytes_pass_whole_and_late() -> None:
             await link.stop()
 
 
-@pytest.mark.slow
 async def connected_and_read(port: int) -> None:
     """Read from a new connection; a reset may come as early as while it is made."""
     reader, writer = await asyncio.open_connection(HOST, port)
@@ -127,6 +126,7 @@ async def connected_and_read(port: int) -> None:
         writer.close()
 
 
+@pytest.mark.slow
 async def test_a_cut_resets_connections_and_refuses_new_ones_for_a_while() -> None:
     link = LinkProcess(Link())
     with pytest.raises(RuntimeError, match="not up"):
