@@ -19,6 +19,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
 from fedbench.fleet import starting
+from fedbench.tensors import segments
 from tests.leaks import abandoned, leaks, pending_tasks, resources
 from tests.pace import examples, factor, limit_s, thorough
 
@@ -52,9 +53,13 @@ def pytest_configure(config: pytest.Config) -> None:
     factor()
     config.stash[ABANDONED] = abandoned()
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        folder = tempfile.TemporaryDirectory(prefix=f"{worker}-")
-        config.add_cleanup(folder.cleanup)
-        os.environ["TMPDIR"] = tempfile.tempdir = folder.name
+        folder = os.path.join(tempfile.gettempdir(), worker)
+        os.mkdir(folder)
+    else:
+        made = tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True)
+        config.add_cleanup(made.cleanup)  # not before the workers have ended, which remove what is in theirs
+        folder = made.name
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
 
 
 def pytest_report_header() -> str:
@@ -163,6 +168,16 @@ def no_leaks() -> Iterator[None]:
     yield
     found = leaks(before)
     assert not found, f"left behind: {found}"
+
+
+@pytest.fixture
+def own_namespace(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Name segments so that only this worker takes them for left over, and return the number that does it.
+
+    Every federation of processes sweeps at its start, and other workers start some all the time.
+    """
+    monkeypatch.setattr(segments, "NAMESPACE", os.getpid())
+    return os.getpid()
 
 
 @pytest.fixture(autouse=True)

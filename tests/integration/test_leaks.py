@@ -2,6 +2,8 @@ import asyncio
 import os
 import subprocess
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -55,12 +57,15 @@ def test_finds_a_child_running_and_then_ended():
     before = resources()
     child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     try:
+        while not Path(f"/proc/{child.pid}/cmdline").read_bytes():
+            time.sleep(0.001)  # it is still about to become that program
         assert any(entry == f"child process {child.pid}: cat " for entry in leaks(before))
         child.stdin.close()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert leaks(before) == [f"child process {child.pid}: ended, not waited for"]
     finally:
-        child.wait()
+        child.kill()
+        child.communicate()
     assert leaks(before) == []
 
 

@@ -73,8 +73,11 @@ async def test_too_little_shared_memory_is_told_before_training(monkeypatch, cap
     assert "/dev/shm has 1000 of 67108864 bytes free and 16128 may be needed: enlarge it" in caplog.text
 
 
-async def test_what_a_killed_run_left_behind_is_swept_at_the_start(caplog):
-    script = "from fedbench.tensors.segments import Segment; s = Segment(8192); print(s.name, flush=True)"
+async def test_what_a_killed_run_left_behind_is_swept_at_the_start(caplog, own_namespace):
+    script = (
+        f"from fedbench.tensors import segments; segments.NAMESPACE = {own_namespace}; "
+        "s = segments.Segment(8192); print(s.name, flush=True)"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", f"{script}; import os, signal; os.killpg(0, signal.SIGKILL)"],
         stdout=subprocess.PIPE,

@@ -21,9 +21,9 @@ from harness.run.scratch import MARK
 
 
 @pytest.fixture
-def leftover():
+def leftover(own_namespace):
     """A segment of a process that never was: this one's id with another start."""
-    name = f"fb-{os.getuid()}-{os.getpid()}-1-{segments.NAMESPACE}-1"
+    name = f"fb-{os.getuid()}-{os.getpid()}-1-{own_namespace}-1"
     with open(f"/dev/shm/{name}", "wb") as file:
         file.write(bytes(1 << 20))
     yield name

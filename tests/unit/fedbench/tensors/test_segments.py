@@ -18,6 +18,8 @@ from tests.pace import limit_s
 
 HOLD = """
 import sys
+from fedbench.tensors import segments
+segments.NAMESPACE = int(sys.argv[1])
 from fedbench.tensors.segments import Segment
 held = [Segment(8192) for _ in range(2)]
 print(*(segment.name for segment in held), flush=True)
@@ -34,7 +36,7 @@ def segment():
 
 def hold(then, **options):
     return subprocess.Popen(
-        [sys.executable, "-c", HOLD + then],
+        [sys.executable, "-c", HOLD + then, str(segments.NAMESPACE)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -118,7 +120,7 @@ def test_an_owner_that_ends_leaves_nothing_that_unlinks():
     assert not set(names.split()) & set(os.listdir("/dev/shm"))
 
 
-def test_what_a_killed_owner_leaves_is_swept_by_name_of_its_process():
+def test_what_a_killed_owner_leaves_is_swept_by_name_of_its_process(own_namespace):
     with hold("__import__('os').killpg(0, 9)", start_new_session=True) as process:
         names = process.communicate(timeout=limit_s(30))[0].split()
     assert process.returncode == -signal.SIGKILL
@@ -134,9 +136,9 @@ def test_what_a_killed_owner_leaves_is_swept_by_name_of_its_process():
             os.unlink(f"/dev/shm/{name}")
 
 
-def test_a_process_id_that_is_used_again_owns_nothing_of_its_predecessor():
-    name = f"fb-{os.getuid()}-{os.getpid()}-1-{segments.NAMESPACE}-1"
-    foreign = f"fb-{os.getuid() + 1}-1-1-{segments.NAMESPACE}-1"
+def test_a_process_id_that_is_used_again_owns_nothing_of_its_predecessor(own_namespace):
+    name = f"fb-{os.getuid()}-{os.getpid()}-1-{own_namespace}-1"
+    foreign = f"fb-{os.getuid() + 1}-1-1-{own_namespace}-1"
     for made in (name, foreign):
         with open(f"/dev/shm/{made}", "w"):
             pass
@@ -148,8 +150,8 @@ def test_a_process_id_that_is_used_again_owns_nothing_of_its_predecessor():
 
 
 @pytest.mark.parametrize("make", ["file of another user", "folder"])
-def test_what_only_bears_such_a_name_is_not_touched(make):
-    path = f"/dev/shm/fb-{os.getuid()}-1-1-{segments.NAMESPACE}-1"
+def test_what_only_bears_such_a_name_is_not_touched(make, own_namespace):
+    path = f"/dev/shm/fb-{os.getuid()}-1-1-{own_namespace}-1"
     if make == "folder":
         os.mkdir(path)
     else:

@@ -12,6 +12,8 @@ STORE = """
 import multiprocessing, os, resource, signal, sys
 import numpy as np
 from fedbench.errors import TensorStoreFull
+from fedbench.tensors import segments
+segments.NAMESPACE = int(os.environ["NAMESPACE"])  # what other processes do not sweep
 from fedbench.tensors.model import ModelState
 from fedbench.tensors.segments import FOLDER, Segment, sweep
 from fedbench.tensors.shared import SharedStore
@@ -70,7 +72,12 @@ for nbytes in (1 << 30, 1 << 62, 1 << 70):
 def check(tmp_path, code, status=0):
     script = tmp_path / "owner.py"
     script.write_text(STORE + code)
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "OPENBLAS_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.getcwd(),
+        "OPENBLAS_NUM_THREADS": "1",
+        "NAMESPACE": str(os.getpid()),
+    }
     before = set(os.listdir("/dev/shm"))
     process = subprocess.Popen(
         [sys.executable, script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
