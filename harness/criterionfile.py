@@ -98,13 +98,13 @@ def _asides(part: Section, path: str, problems: list[Problem]) -> tuple[Aside, .
     asides = []
     for i, item in enumerate(value):
         section = Section(item, f"{path}.beside[{i}]", problems)
-        keys = ("label", "arm", "against", "workload", "against_workload")
+        keys = ("label", "arm", "against", "workload", "against_workload", "metric")
         aside = Aside(*(section.string(key, "") for key in keys))
         section.finish()
         if not aside.label:
             section.problem("label", "is missing: say what is different")
-        elif not any((aside.arm, aside.against, aside.workload, aside.against_workload)):
-            section.problem("", "is the criterion itself: name another arm, against or workload")
+        elif aside == Aside(aside.label):
+            section.problem("", "is the criterion itself: name another arm, against, workload or metric")
         asides.append(aside)
     return tuple(asides)
 
@@ -177,6 +177,7 @@ def _check_asides(
             ("against", aside.against, list(arms)),
             ("workload", aside.workload, list(workloads)),
             ("against_workload", aside.against_workload, list(workloads)),
+            ("metric", aside.metric, list(METRICS)),
         ):
             _check_name(part, f"beside[{i}].{key}", name, known, workloads, needed=False)
         pairs = [(aside.arm or c.arm, aside.workload or c.workload)]

@@ -30,6 +30,7 @@ def variant(c: Criterion, aside: Aside) -> Criterion:
         arm=aside.arm or c.arm,
         against=aside.against or c.against,
         workload=aside.workload or c.workload,
+        metric=aside.metric or c.metric,
         against_workload=aside.against_workload or ("" if aside.workload else c.against_workload),
         valid_if="",
         beside=(),

@@ -23,6 +23,7 @@ class Aside:
         against: Arm it is compared with.
         workload: Name of the workload.
         against_workload: Workload of the other side.
+        metric: Metric that is compared.
     """
 
     label: str
@@ -30,6 +31,7 @@ class Aside:
     against: str = ""
     workload: str = ""
     against_workload: str = ""
+    metric: str = ""
 
 
 @dataclass(frozen=True, slots=True)

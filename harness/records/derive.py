@@ -93,6 +93,8 @@ class Outcome(msgspec.Struct, kw_only=True):
         histograms: ``latency``, ``intended`` and ``lag`` distributions in ns.
         values: Further metrics by name.
         texts: Answers to compare.
+        updates_bytes: Bytes of the updates that all clients held at the same time, which no architecture can
+            save; 0 where they did not, or nobody knows.
         wrong: What was wrong with the answers; anything here fails the cell.
         logged: Records counted by the root logger while measured.
         missing: Metrics that the cell does not measure, by name, and why.
@@ -106,6 +108,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     histograms: dict[str, HistogramData] = {}
     values: dict[str, float] = {}
     texts: dict[str, str] = {}
+    updates_bytes: int = 0
     wrong: list[str] = []
     logged: int = 0
     missing: dict[str, str] = {}
@@ -152,10 +155,7 @@ def derive(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
         metrics |= _per_operation(sampled, outcome)
     if outcome.clients:
         metrics["wakeups_per_client_per_s"] = _per(sampled.wakeups / outcome.clients, sampled.elapsed_s)
-    if sampled.memory_peak_bytes is not None:
-        for name in _OF_MEMORY:
-            value = getattr(sampled, name)
-            metrics[name] = None if value is None else float(value)
+    metrics |= _memory(sampled, outcome)
     metrics |= _latency(outcome.histograms)
     if "probe_latency_ratio" in outcome.values:
         metrics["probe_cpu_cores"] = _per(sampled.probe_cpu_s, sampled.probe_s)
@@ -183,6 +183,18 @@ def _per_operation(sampled: Sampled, outcome: Outcome) -> dict[str, float | None
         "log_warnings_per_op": sampled.log_warnings / outcome.operations,
         "logger_records_per_op": outcome.logged / outcome.operations,
     }
+
+
+def _memory(sampled: Sampled, outcome: Outcome) -> dict[str, float | None]:
+    if sampled.memory_peak_bytes is None:
+        return {}
+    metrics: dict[str, float | None] = {}
+    for name in _OF_MEMORY:
+        value = getattr(sampled, name)
+        metrics[name] = None if value is None else float(value)
+    if outcome.updates_bytes:
+        metrics["memory_above_updates_bytes"] = float(sampled.memory_peak_bytes - outcome.updates_bytes)
+    return metrics
 
 
 def _per(amount: float, elapsed_s: float) -> float | None:

@@ -57,6 +57,9 @@ METRICS: dict[str, Metric] = {
     "logger_records_per_op": Metric("1/op", "lower", "records the root logger counted per operation"),
     "memory_start_bytes": Metric("B", "lower", "memory of all processes before the first operation"),
     "memory_peak_bytes": Metric("B", "lower", "peak memory of all processes"),
+    "memory_above_updates_bytes": Metric(
+        "B", "lower", "that peak less the updates that the clients hold at once, one each"
+    ),
     "model_copies": Metric("models", "lower", "most memory held while measured, in copies of the model"),
     "leak_bytes_per_round": Metric(
         "B/round", "lower", "slope of the memory in use over the rounds of one process"

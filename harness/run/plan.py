@@ -78,8 +78,9 @@ def block_runs(suite: Suite, seed: int, block: int, needed: Container[tuple[str,
     """Return what to run in a block, in order: every arm once, in an order drawn for this block.
 
     The order does not depend on what is needed, nor on other blocks: a run that is resumed finds it again.
-    With ``tree: cell`` every workload is a process of its own; the arms of one workload stay together, so
-    that what is compared runs seconds apart.
+    With ``tree: cell`` every workload is a process of its own. The arms of one workload stay together, and
+    among them those of one mode, so that what is compared runs seconds apart. Arms that are only shown come
+    last, so that the first results do not wait for them.
 
     Args:
         suite: The suite.
@@ -92,6 +93,8 @@ def block_runs(suite: Suite, seed: int, block: int, needed: Container[tuple[str,
     for workloads in _groups(suite, rng):
         arms = list(suite.arms.values())
         rng.shuffle(arms)
+        modes = list(dict.fromkeys(arm.mode for arm in arms))
+        arms.sort(key=lambda arm: (_only_shown(arm), modes.index(arm.mode)))
         for arm in arms:
             chosen = tuple(
                 suite.workloads[name]
@@ -128,6 +131,11 @@ def _groups(suite: Suite, rng: random.Random) -> list[set[str]]:
         return [set(names)]
     rng.shuffle(names)
     return [{name} for name in names]
+
+
+def _only_shown(arm: Arm) -> bool:
+    """Whether an arm takes part in a few blocks to be shown beside others, and controls nothing."""
+    return arm.blocks is not None and not arm.control_of
 
 
 def _takes_part(block: int, arm: Arm, workload: WorkloadSpec) -> bool:

@@ -160,6 +160,9 @@ class DigitsTraining(Workload):
 class MemoryRound(Workload):
     """Rounds on a large model. Memory is sampled throughout, and while every client holds its update.
 
+    These updates, one a client, are the learners' own: any architecture has them in memory at that moment.
+    What an architecture adds is the peak less them (``memory_above_updates_bytes``).
+
     What comes and goes within a round (texts of JSON, copies) is half of what it is about, so it is sampled
     densely, and its times decide nothing.
     """
@@ -186,7 +189,9 @@ class MemoryRound(Workload):
                 history = await stack.run()
         wrong = _incomplete(history, rounds, clients)
         wrong += await _wrong_sum(history, self.params["model_bytes"], clients)
-        return _outcome(history, clients, wrong)
+        outcome = _outcome(history, clients, wrong)
+        outcome.updates_bytes = clients * sum(array.nbytes for array in history.model.values())
+        return outcome
 
 
 class FaultLogs(Workload):

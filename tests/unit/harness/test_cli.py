@@ -65,7 +65,7 @@ def test_the_list_names_everything_there_is(fedbench) -> None:
 def test_a_dry_run_prints_the_plan_and_runs_nothing(fedbench, tmp_path: Path) -> None:
     done = fedbench("run", "quick", "--dry-run", "--blocks", 3, "--seed", 4, "-o", tmp_path / "results")
     assert done.code == 0
-    assert done.out.startswith("quick: 3 blocks, 37 workers, memory+process+network, seed 4, about ")
+    assert done.out.startswith("quick: 3 blocks, 40 workers, memory+process+network, seed 4, about ")
     assert not (tmp_path / "results").exists()
 
 

@@ -96,7 +96,7 @@ def test_a_plan_has_a_line_a_block_with_its_arms_in_order() -> None:
     print_plan(suite, 5, where)
     takes = duration(expected_s(plan(suite, 5)))
     assert " ".join(shown(where).split()).startswith(
-        f"quick: 6 blocks, 55 workers, memory+process+network, seed 5, about {takes}; "
+        f"quick: 6 blocks, 58 workers, memory+process+network, seed 5, about {takes}; "
         "what is then undecided goes on, up to 30 blocks or 7 min 00 s"
     )
     for block in range(1, 7):

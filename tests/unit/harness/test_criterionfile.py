@@ -38,10 +38,13 @@ def problems(tmp_path: Path, criterion: dict[str, Any], **suite: Any) -> str:
 
 
 def test_a_criterion_has_a_promise_a_note_and_what_stands_beside_it(tmp_path: Path) -> None:
-    beside = [{"label": "without warnings", "against": "milder"}]
+    beside = [
+        {"label": "without warnings", "against": "milder"},
+        {"label": "CPU", "metric": "cpu_cores"},
+    ]
     (c,) = load(tmp_path, {"promise": "memory", "note": "copies", "beside": beside}).criteria
     assert (c.promise, c.note) == ("memory", "copies")
-    assert c.beside == (Aside("without warnings", against="milder"),)
+    assert c.beside == (Aside("without warnings", against="milder"), Aside("CPU", metric="cpu_cores"))
 
 
 @pytest.mark.parametrize("at", [1048576, "1048576"])
@@ -62,6 +65,7 @@ def test_a_criterion_along_a_sweep_is_decided_at_one_point_beside_all_others(tmp
         ({"beside": [{"label": "same"}]}, "criteria[0].beside[0]: is the criterion itself"),
         ({"beside": [{"label": "x", "against": "mild"}]}, "unknown against 'mild'; did you mean 'milder'"),
         ({"beside": [{"label": "x", "workload": "idel"}]}, "unknown workload 'idel'"),
+        ({"beside": [{"label": "x", "metric": "cpu_core"}]}, "unknown metric 'cpu_core'"),
         (
             {"beside": [{"label": "x", "against": "milder", "workload": "round@4096"}]},
             "'milder' does not run",

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+from msgspec import structs
+
 from harness.acceptance.criteria import Aside
 from tests.unit.harness.acceptance.cells import cell, criterion, judged
 
@@ -23,6 +25,13 @@ def test_what_stands_beside_is_estimated_and_decides_nothing() -> None:
     )
     assert (busy.value, busy.ci_low, busy.n) == (0.5, None, 4)
     assert (none.value, none.n, none.reason) == (None, 0, "was not measured")
+
+
+def test_another_metric_of_the_same_cells_may_stand_beside() -> None:
+    values = [cell("push", [10.0] * 6), cell("polling", [100.0] * 6)]
+    both = [structs.replace(o, metrics={**o.metrics, "wakeups_per_s": 50.0}) for made in values for o in made]
+    record = judged(criterion("reduction", 0.8, beside=(Aside("wake-ups", metric="wakeups_per_s"),)), both)
+    assert (record.value, record.beside[0].value) == (0.9, 0.0)
 
 
 def along(saved: dict[int, float]) -> str:

@@ -72,6 +72,13 @@ def test_memory_of_zero_bytes_is_a_value() -> None:
     assert derive(Sampled(elapsed_s=1.0, memory_peak_bytes=0), Outcome())["memory_peak_bytes"] == 0.0
 
 
+def test_memory_above_the_updates_is_the_peak_less_what_the_clients_hold() -> None:
+    sampled = Sampled(elapsed_s=1.0, memory_start_bytes=30, memory_peak_bytes=100)
+    assert derive(sampled, Outcome(updates_bytes=60))["memory_above_updates_bytes"] == 40.0
+    assert "memory_above_updates_bytes" not in derive(sampled, Outcome())
+    assert "memory_above_updates_bytes" not in derive(Sampled(elapsed_s=1.0), Outcome(updates_bytes=60))
+
+
 def test_high_water_marks_that_could_not_be_reset_are_no_value_and_say_why() -> None:
     metrics = derive(Sampled(elapsed_s=1.0, memory_start_bytes=1, memory_peak_bytes=2), Outcome())
     assert metrics["memory_hwm_bytes"] is None
@@ -219,6 +226,7 @@ def test_every_known_metric_can_be_derived() -> None:
             clients=1,
             histograms={name: histogram([1] * 100) for name in names},
             values=dict.fromkeys(REPORTED, 1.0),
+            updates_bytes=1,
             floor_cpu_s=0.1,
             pauses_ns=[],
         )

@@ -104,6 +104,22 @@ def test_a_tree_for_each_cell_keeps_the_arms_of_a_workload_together() -> None:
             assert sorted(arms) == ["a", "b", "c", "d", "e"]
 
 
+@given(st.integers(0, 2**32))
+def test_arms_of_one_mode_run_together_and_those_only_shown_run_last(seed: int) -> None:
+    kinds = {
+        "push": Arm("push", "push", "memory", "asyncio", {}, ("ping",)),
+        "push_far": Arm("push_far", "push", "network", "asyncio", {}, ("ping",)),
+        "shown": Arm("shown", "polling", "memory", "asyncio", {}, ("ping",), blocks=1),
+        "again": Arm("again", "push", "memory", "asyncio", {}, ("ping",), control_of="push", blocks=1),
+        "polling_far": Arm("polling_far", "polling", "network", "asyncio", {}, ("ping",)),
+        "polling": Arm("polling", "polling", "memory", "asyncio", {}, ("ping",)),
+    }
+    (names,) = orders(plan(Suite("s", "S", 1, "arm", kinds, WORKLOADS, ()), seed))
+    assert names[-1] == "shown"
+    modes = [mode for mode, _ in groupby(kinds[name].mode for name in names[:-1])]
+    assert sorted(modes) == ["memory", "network"]
+
+
 def test_both_trees_measure_the_same_cells() -> None:
     def cells(tree: str) -> Counter[tuple[int, str, str]]:
         return Counter((r.block, r.arm.name, w.name) for r in plan(suite(tree), 0) for w in r.workloads)

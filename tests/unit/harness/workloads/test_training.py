@@ -79,6 +79,7 @@ async def test_an_accuracy_below_what_is_needed_is_found(tapped, drive) -> None:
 async def test_memory_is_sampled_once_a_round_while_every_update_is_held(stack, session, drive) -> None:
     outcome = await drive("memory_round", stack, clients=3, rounds=2, model_bytes=4096)
     assert (outcome.operations, outcome.clients, outcome.wrong) == (2, 3, [])
+    assert outcome.updates_bytes == 3 * 4096
     assert session.asked == [("begin", True), "sample", "sample", "end"]
 
 
