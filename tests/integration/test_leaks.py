@@ -2,8 +2,6 @@ import asyncio
 import os
 import subprocess
 import threading
-import time
-from pathlib import Path
 
 import pytest
 
@@ -55,17 +53,19 @@ def test_finds_a_thread():
 
 def test_finds_a_child_running_and_then_ended():
     before = resources()
-    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     try:
-        while not Path(f"/proc/{child.pid}/cmdline").read_bytes():
-            time.sleep(0.001)  # it is still about to become that program
+        child.stdin.write(b".")
+        assert child.stdout.read(1) == b"."  # from here on it is that program, and has its command line
         assert any(entry == f"child process {child.pid}: cat " for entry in leaks(before))
         child.stdin.close()
+        child.stdout.close()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert leaks(before) == [f"child process {child.pid}: ended, not waited for"]
     finally:
         child.kill()
-        child.communicate()
+        with child:  # closes both pipes and waits
+            pass
     assert leaks(before) == []
 
 
